@@ -1,0 +1,1 @@
+//! The eyes: verify, reconcile, classify and prove, from copied files alone.

@@ -1,0 +1,1 @@
+//! Who is who and under which rules: versions, k-of-n signatures, certificate names, quorum policy.

@@ -1,0 +1,1 @@
+//! Answer trees and their guard, openings, escrow, evidence packages.

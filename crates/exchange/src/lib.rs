@@ -1,0 +1,1 @@
+//! The conversation: from question to recorded, sealed, released answer.

@@ -1,0 +1,25 @@
+//! The nouns of Puente: digests, names, time, codes and limits.
+//!
+//! Everything here is parsed at the door: a value that exists is well formed.
+//! This crate knows nothing of protobuf, MLS or QUIC, performs no IO and reads
+//! no clock.
+
+mod code;
+mod digest;
+mod id;
+pub mod limits;
+mod name;
+mod secret;
+mod time;
+mod vector;
+
+pub use code::{
+    CodeError, CountBand, FieldClass, Handling, LegalBasisId, Mode, Outcome, Purpose, QueryKind, RefusalReason, Role,
+    Stage, Step, Urgency,
+};
+pub use digest::{Digest, DigestError, Label, digest};
+pub use id::{ExchangeId, LeafIndex, Seq, TreeSize};
+pub use name::{AgencyId, Jurisdiction, NameError, NodeUri, OfficerId, Origin};
+pub use secret::Secret32;
+pub use time::{Millis, Minute};
+pub use vector::CharterVector;

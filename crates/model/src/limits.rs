@@ -1,0 +1,44 @@
+//! A limit on everything that a peer, a file or a person can send, with its unit.
+
+/// One protobuf frame on a stream, in bytes, without its length prefix.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// The payload of one query (parameters, statement, officer), in bytes.
+pub const QUERY_BYTES_MAX: usize = 64 * 1024;
+/// One log entry, in bytes: what a C2SP entry bundle can hold.
+pub const ENTRY_BYTES_MAX: usize = 65_535;
+/// Entries in one group commit.
+pub const BATCH_ENTRIES_MAX: usize = 1_024;
+/// Bidirectional streams that one peer may hold open on a connection.
+pub const STREAMS_PER_PEER_MAX: u32 = 256;
+/// Queries that one peer may have recorded per minute.
+pub const QUERIES_PER_PEER_PER_MINUTE_MAX: u32 = 1_200_000;
+/// Queries that one officer may send per minute.
+pub const QUERIES_PER_OFFICER_PER_MINUTE_MAX: u32 = 600;
+/// Records in one answer.
+pub const RECORDS_PER_ANSWER_MAX: usize = 100;
+/// Fields (leaves, before padding) in one answer tree.
+pub const ANSWER_LEAVES_MAX: usize = 4_096;
+/// The plaintext of one answer body, in bytes.
+pub const ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// How far in the future a peer's time may lie, in milliseconds.
+pub const CLOCK_SKEW_MILLIS_MAX: u64 = 30_000;
+/// The longest deadline a query may carry, in milliseconds (7 days).
+pub const DEADLINE_MILLIS_MAX: u64 = 7 * 24 * 3_600_000;
+/// Answers that an asker may leave unreceipted past their deadlines before it is answered nothing new.
+pub const UNRECEIPTED_ANSWERS_MAX: usize = 64;
+/// One charter part (common part or annex), in bytes of TOML.
+pub const CHARTER_BYTES_MAX: usize = 1 << 20;
+/// Signatures on a note.
+pub const NOTE_SIGNATURES_MAX: usize = 64;
+/// One signed note, in bytes.
+pub const NOTE_BYTES_MAX: usize = 64 * 1024;
+/// Hashes in one inclusion or consistency proof.
+pub const PROOF_HASHES_MAX: usize = 63;
+/// Lifetime of an escrow seed, in milliseconds (one hour).
+pub const ESCROW_SEED_MILLIS: u64 = 3_600_000;
+/// One line of an imported file, in bytes.
+pub const IMPORT_LINE_BYTES_MAX: usize = 1 << 20;
+/// One field of a record, in bytes of UTF-8.
+pub const FIELD_BYTES_MAX: usize = 4_096;
+/// Proof of past numbers: holes that one PERIOD may name.
+pub const HOLES_PER_PERIOD_MAX: usize = 1_000;

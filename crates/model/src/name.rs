@@ -1,0 +1,200 @@
+use std::fmt;
+use std::str::FromStr;
+
+/// What is wrong with a name, and what it should look like.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{found}' is not {expected}")]
+pub struct NameError {
+    /// The text as it was given (names of agencies are public; no identifier of a person comes here).
+    pub found: String,
+    /// What was expected, in words.
+    pub expected: &'static str,
+}
+
+fn slug(text: &str, max: usize) -> bool {
+    !text.is_empty()
+        && text.len() <= max
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+macro_rules! text_name {
+    ($(#[$doc:meta])* $t:ident, $expected:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $t(String);
+
+        impl $t {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $t {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    let found = text.chars().take(80).collect();
+                    Err(NameError { found, expected: $expected })
+                }
+            }
+        }
+
+        impl fmt::Display for $t {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $t {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($t), self.0)
+            }
+        }
+    };
+}
+
+text_name!(
+    /// A nation: two lower-case letters (ISO 3166-1 alpha-2), for example `mx`.
+    Jurisdiction,
+    "a jurisdiction: two lower-case letters, for example mx",
+    |t| t.len() == 2 && t.bytes().all(|b| b.is_ascii_lowercase())
+);
+
+text_name!(
+    /// An agency of a nation: `<jurisdiction>/<agency>`, for example `mx/fge-bc`.
+    AgencyId,
+    "an agency: jurisdiction/agency, for example mx/fge-bc",
+    |t| match t.split_once('/') {
+        Some((j, a)) => j.parse::<Jurisdiction>().is_ok() && slug(a, 40),
+        None => false,
+    }
+);
+
+text_name!(
+    /// A node's identity, the one URI name of its certificate:
+    /// `puente://<jurisdiction>/<agency>/<node>`.
+    NodeUri,
+    "a node: puente://jurisdiction/agency/node, for example puente://mx/fge-bc/n1",
+    |t| {
+        let Some(rest) = t.strip_prefix("puente://") else { return false };
+        match rest.rsplit_once('/') {
+            Some((agency, node)) => agency.parse::<AgencyId>().is_ok() && slug(node, 40),
+            None => false,
+        }
+    }
+);
+
+text_name!(
+    /// A log's name (the C2SP origin), begun with its jurisdiction:
+    /// `<jurisdiction>/<agency>/<node>/log<k>`, `k` counting successors from 1.
+    Origin,
+    "a log origin: jurisdiction/agency/node/logK, for example mx/fge-bc/n1/log1",
+    |t| {
+        let mut parts = t.split('/');
+        let (Some(j), Some(a), Some(n), Some(l), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return false;
+        };
+        j.parse::<Jurisdiction>().is_ok()
+            && slug(a, 40)
+            && slug(n, 40)
+            && l.strip_prefix("log").is_some_and(|k| {
+                !k.is_empty() && k.len() <= 6 && !k.starts_with('0') && k.bytes().all(|b| b.is_ascii_digit())
+            })
+    }
+);
+
+text_name!(
+    /// An officer's individual identity within its agency, for example `o-1042`.
+    /// Personal data: it is committed in entries, never written in the clear.
+    OfficerId,
+    "an officer id: lower-case letters, digits and hyphens, at most 64",
+    |t| slug(t, 64)
+);
+
+impl AgencyId {
+    /// The nation the agency belongs to.
+    pub fn jurisdiction(&self) -> Jurisdiction {
+        Jurisdiction(self.0[..2].to_owned())
+    }
+}
+
+impl NodeUri {
+    /// Builds the URI of `node` of `agency`.
+    pub fn new(agency: &AgencyId, node: &str) -> Result<Self, NameError> {
+        format!("puente://{agency}/{node}").parse()
+    }
+
+    /// The agency that runs the node.
+    pub fn agency(&self) -> AgencyId {
+        let rest = &self.0["puente://".len()..];
+        let end = rest.rfind('/').unwrap_or(rest.len());
+        AgencyId(rest[..end].to_owned())
+    }
+
+    /// The nation the node belongs to.
+    pub fn jurisdiction(&self) -> Jurisdiction {
+        let start = "puente://".len();
+        Jurisdiction(self.0[start..start + 2].to_owned())
+    }
+
+    /// The name of this node's `k`-th log (1 for the first; successors count on).
+    pub fn origin(&self, k: u32) -> Result<Origin, NameError> {
+        format!("{}/log{k}", &self.0["puente://".len()..]).parse()
+    }
+}
+
+impl Origin {
+    /// The nation the log belongs to.
+    pub fn jurisdiction(&self) -> Jurisdiction {
+        Jurisdiction(self.0[..2].to_owned())
+    }
+
+    /// The node that writes the log.
+    pub fn node(&self) -> NodeUri {
+        let end = self.0.rfind('/').unwrap_or(self.0.len());
+        NodeUri(format!("puente://{}", &self.0[..end]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_nest() {
+        let node: NodeUri = "puente://mx/fge-bc/n1".parse().unwrap();
+        assert_eq!(node.agency().as_str(), "mx/fge-bc");
+        assert_eq!(node.jurisdiction().as_str(), "mx");
+        let origin = node.origin(1).unwrap();
+        assert_eq!(origin.as_str(), "mx/fge-bc/n1/log1");
+        assert_eq!(origin.node(), node);
+        assert_eq!(origin.jurisdiction(), node.jurisdiction());
+    }
+
+    #[test]
+    fn bad_names_are_refused() {
+        for bad in [
+            "puente://MX/a/n",
+            "puente://mx/a",
+            "puente://mx/a/b/c",
+            "https://mx/a/n",
+            "puente://mx/-a/n",
+            "puente://mx/a /n",
+            "",
+        ] {
+            assert!(bad.parse::<NodeUri>().is_err(), "{bad}");
+        }
+        for bad in ["mx/a/n/log0", "mx/a/n/log", "mx/a/n", "mx/a/n/log1/x", "mx/a/n/log1+", "m/a/n/log1"] {
+            assert!(bad.parse::<Origin>().is_err(), "{bad}");
+        }
+    }
+}

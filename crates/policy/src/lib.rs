@@ -1,0 +1,1 @@
+//! May this be asked, answered, shown: Cedar, field masks, obligations, explain.

@@ -1,0 +1,1 @@
+//! The hands: config, driver, QUIC, stores, the `puente` command.

@@ -1,0 +1,1 @@
+//! Simulator, scenarios, vectors, forgers, fault and interop suites.

@@ -213,12 +213,72 @@ codes!(
         Cancelled = 10 => "cancelled",
         /// The deadline passed before the question was judged.
         Expired = 11 => "expired",
-        /// The asker owes receipts for answers past their deadlines.
-        ReceiptsOwed = 12 => "receipts-owed",
         /// The holder could not complete it (its own failure).
-        Failed = 13 => "failed",
+        Failed = 12 => "failed",
     }
 );
+
+codes!(
+    /// What a local event is (DOMAIN: audit events; the protocol's table maps them to entries).
+    EventKind, "event kind", {
+        /// Records were brought in: one commitment for a whole batch.
+        Collect = 1 => "COLLECT",
+        /// A record was changed.
+        Alter = 2 => "ALTER",
+        /// Several records became one product.
+        Combine = 3 => "COMBINE",
+        /// A possible match was noted.
+        Correlate = 4 => "CORRELATE",
+        /// A human confirmed a match.
+        Confirm = 5 => "CONFIRM",
+        /// A human refuted a match.
+        Refute = 6 => "REFUTE",
+        /// A record was consulted.
+        Consult = 7 => "CONSULT",
+        /// Something was erased.
+        Erase = 8 => "ERASE",
+        /// A rule or grant ended by its date.
+        Sunset = 9 => "SUNSET",
+        /// The policy set changed.
+        PolicyChange = 10 => "POLICY_CHANGE",
+        /// Access in an emergency, to be reviewed.
+        BreakGlass = 11 => "BREAK_GLASS",
+        /// A charter vector came into force at this node.
+        CharterAdopted = 12 => "CHARTER_ADOPTED",
+        /// An officer was granted access.
+        Grant = 13 => "GRANT",
+        /// An officer's access ended.
+        Revoke = 14 => "REVOKE",
+        /// The node started.
+        Start = 15 => "START",
+        /// A disclosed body was opened and matched its commitment.
+        Opened = 16 => "OPENED",
+        /// The content key did not come before the deadline.
+        Unreleased = 17 => "UNRELEASED",
+        /// What was released does not match what was committed.
+        Dispute = 18 => "DISPUTE",
+        /// The node's own outbound policy refused a question.
+        OutboundRefused = 19 => "OUTBOUND_REFUSED",
+        /// Faults of unauthenticated senders in the last minute, by class.
+        Faults = 20 => "FAULTS",
+        /// An authenticated peer broke the protocol.
+        PeerFault = 21 => "PEER_FAULT",
+    }
+);
+
+impl EventKind {
+    /// The stage of the intelligence cycle that the event belongs to.
+    pub const fn stage(self) -> Stage {
+        match self {
+            Self::Collect => Stage::Collection,
+            Self::Alter | Self::Combine | Self::Correlate | Self::Confirm | Self::Refute => Stage::Processing,
+            Self::Consult | Self::Opened | Self::Unreleased | Self::Dispute | Self::OutboundRefused => {
+                Stage::Dissemination
+            }
+            _ => Stage::Governance,
+        }
+    }
+}
 
 codes!(
     /// How many records an answer holds, coarsely.

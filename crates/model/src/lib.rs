@@ -14,8 +14,8 @@ mod time;
 mod vector;
 
 pub use code::{
-    CodeError, CountBand, FieldClass, Handling, LegalBasisId, Mode, Outcome, Purpose, QueryKind, RefusalReason, Role,
-    Stage, Step, Urgency,
+    CodeError, CountBand, EventKind, FieldClass, Handling, LegalBasisId, Mode, Outcome, Purpose, QueryKind,
+    RefusalReason, Role, Stage, Step, Urgency,
 };
 pub use digest::{Digest, DigestError, Label, digest};
 pub use id::{ExchangeId, LeafIndex, Seq, TreeSize};

@@ -1,1 +1,34 @@
-//! Bytes to model and back, with size limits.
+//! Bytes to model and back, with size limits. Knows nothing of who may ask what.
+//!
+//! Raw protobuf messages are in [`proto`]; what a peer sends is decoded once,
+//! here, into types of `puente-model`. Entries and headers have one canonical
+//! encoding ([`Entry::decode`] refuses every other), because their bytes are hashed.
+
+mod codec;
+mod entry;
+mod error;
+pub mod fault;
+mod frame;
+mod header;
+pub mod label;
+mod pair;
+mod payload;
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[rustfmt::skip]
+mod r#gen;
+
+/// The raw messages of `proto/puente/v1`, as generated.
+pub mod proto {
+    pub use crate::r#gen::*;
+    pub use prost::Message;
+}
+
+pub use entry::{Entry, SealedSeed, SeedUse, Seeds, Veiled};
+pub use error::WireError;
+pub use frame::{FrameBuffer, decode_frame, encode_frame, join_hashes, split_hashes};
+pub use header::{Event, Header};
+pub use pair::{Hole, HoleWhy, Pair, PairBody, PairKind, Period, Terms};
+pub use payload::{Explanation, Officer, QueryPayload, explanation_from_bytes};
+
+#[cfg(test)]
+mod gen_test;

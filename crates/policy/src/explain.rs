@@ -1,0 +1,373 @@
+//! Why a verdict is what it is, and what would have to differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use puente_model::{Millis, Purpose, RefusalReason, Role, Urgency};
+use serde_json::{Value, json};
+
+use crate::date;
+use crate::request::Request;
+use crate::set::{Outcome, PolicySet};
+use crate::verdict::Verdict;
+
+/// Alternatives that an explanation lists at most.
+pub const ALTERNATIVES_MAX: usize = 40;
+
+/// The language of an explanation's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    En,
+    /// Spanish.
+    Es,
+}
+
+/// An attribute of a question that an explanation may vary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Attribute {
+    /// Why it is asked.
+    Purpose,
+    /// The legal basis.
+    Basis,
+    /// The officer's role.
+    OfficerRole,
+    /// The step.
+    Step,
+    /// The urgency.
+    Urgency,
+    /// Whether facts are stated.
+    FactsStated,
+    /// Whether the basis of suspicion is stated.
+    SuspicionStated,
+    /// Whether a case is named.
+    CaseStated,
+    /// A role of the asking agency, added.
+    AgencyRole,
+}
+
+impl Attribute {
+    /// The stable text, as the Cedar schema names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Purpose => "purpose",
+            Self::Basis => "basis",
+            Self::OfficerRole => "officer_role",
+            Self::Step => "step",
+            Self::Urgency => "urgency",
+            Self::FactsStated => "facts_stated",
+            Self::SuspicionStated => "suspicion_stated",
+            Self::CaseStated => "case_stated",
+            Self::AgencyRole => "agency_role",
+        }
+    }
+
+    const fn words(self, language: Language) -> &'static str {
+        match (self, language) {
+            (Self::Purpose, Language::En) => "purpose",
+            (Self::Purpose, Language::Es) => "finalidad",
+            (Self::Basis, Language::En) => "legal basis",
+            (Self::Basis, Language::Es) => "base legal",
+            (Self::OfficerRole, Language::En) => "officer's role",
+            (Self::OfficerRole, Language::Es) => "rol de quien pregunta",
+            (Self::Step, Language::En) => "step",
+            (Self::Step, Language::Es) => "paso",
+            (Self::Urgency, Language::En) => "urgency",
+            (Self::Urgency, Language::Es) => "urgencia",
+            (Self::FactsStated, Language::En) => "statement of facts",
+            (Self::FactsStated, Language::Es) => "exposición de hechos",
+            (Self::SuspicionStated, Language::En) => "basis of suspicion stated",
+            (Self::SuspicionStated, Language::Es) => "motivo de sospecha expuesto",
+            (Self::CaseStated, Language::En) => "case named",
+            (Self::CaseStated, Language::Es) => "caso indicado",
+            (Self::AgencyRole, Language::En) => "agency's role",
+            (Self::AgencyRole, Language::Es) => "rol de la institución",
+        }
+    }
+}
+
+/// One attribute that would have to differ.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    /// Which attribute.
+    pub attribute: Attribute,
+    /// Its value in the question; empty for a role that the agency lacks.
+    pub from: String,
+    /// The value that would turn the verdict.
+    pub to: String,
+}
+
+/// Changes (one, or two where no single one suffices) that together turn the verdict.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alternative {
+    /// What would have to differ.
+    pub changes: Vec<Change>,
+    /// The rules that would then decide; empty if none would permit it.
+    pub rules: Vec<String>,
+}
+
+/// Why a verdict is what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The verdict explained.
+    pub verdict: Verdict,
+    /// The rules that decided: every permit in force that matched, or every forbid; empty where none matched.
+    pub deciding: Vec<String>,
+    /// Permits that matched, but are no longer in force, with their expiry.
+    pub expired: Vec<(String, Millis)>,
+    /// Permits that a listed change would satisfy.
+    pub near: Vec<String>,
+    /// What would turn the verdict, at most [`ALTERNATIVES_MAX`].
+    pub alternatives: Vec<Alternative>,
+}
+
+pub(crate) fn explain(set: &PolicySet, request: &Request, now: Millis) -> Explanation {
+    let name = |i: &usize| set.rule(*i).id.clone();
+    let verdict = set.judge(request, now);
+    let (mut deciding, mut expired) = (Vec::new(), Vec::new());
+    match set.outcome(request, now) {
+        Outcome::Screened { .. } => {}
+        Outcome::Failed { rule } => deciding.extend(rule.iter().map(name)),
+        Outcome::Forbidden { rules } | Outcome::Granted { permits: rules, .. } => {
+            deciding.extend(rules.iter().map(name))
+        }
+        Outcome::Ungranted { expired: rules } => {
+            expired.extend(rules.iter().filter_map(|i| Some((name(i), set.rule(*i).expires()?))));
+        }
+    }
+    let permitted = verdict.is_permit();
+    let single = variants(set, request);
+    let mut alternatives = Vec::new();
+    for (change, variant) in &single {
+        if let Some(rules) = turned(set, variant, now, permitted) {
+            alternatives.push(Alternative { changes: vec![change.clone()], rules });
+        }
+    }
+    if alternatives.is_empty() && !permitted {
+        alternatives = pairs(set, &single, now);
+    }
+    alternatives.truncate(ALTERNATIVES_MAX);
+    let near: BTreeSet<String> =
+        if permitted { BTreeSet::new() } else { alternatives.iter().flat_map(|a| a.rules.iter().cloned()).collect() };
+    Explanation { verdict, deciding, expired, near: near.into_iter().collect(), alternatives }
+}
+
+fn pairs(set: &PolicySet, single: &[(Change, Request)], now: Millis) -> Vec<Alternative> {
+    let mut out = Vec::new();
+    for (first, variant) in single {
+        for (second, both) in variants(set, variant) {
+            if second.attribute <= first.attribute {
+                continue;
+            }
+            if let Some(rules) = turned(set, &both, now, false) {
+                out.push(Alternative { changes: vec![first.clone(), second], rules });
+                if out.len() == ALTERNATIVES_MAX {
+                    return out;
+                }
+            }
+        }
+    }
+    out
+}
+
+/// The rules that decide `variant` if its verdict differs from `permitted`.
+fn turned(set: &PolicySet, variant: &Request, now: Millis, permitted: bool) -> Option<Vec<String>> {
+    let rules = match set.outcome(variant, now) {
+        Outcome::Granted { permits, .. } if !permitted => permits,
+        Outcome::Forbidden { rules } if permitted => rules,
+        Outcome::Screened { .. } | Outcome::Ungranted { .. } if permitted => Vec::new(),
+        Outcome::Failed { rule } if permitted => rule.into_iter().collect(),
+        _ => return None,
+    };
+    Some(rules.iter().map(|i| set.rule(*i).id.clone()).collect())
+}
+
+/// Every request that differs from this one in one attribute, over the known vocabulary.
+fn variants(set: &PolicySet, request: &Request) -> Vec<(Change, Request)> {
+    let mut out = Vec::new();
+    let mut add = |attribute, from: &str, to: &str, edit: &dyn Fn(&mut Request)| {
+        if from != to {
+            let mut variant = request.clone();
+            edit(&mut variant);
+            out.push((Change { attribute, from: from.to_owned(), to: to.to_owned() }, variant));
+        }
+    };
+    for purpose in Purpose::ALL {
+        add(Attribute::Purpose, request.purpose.as_str(), purpose.as_str(), &|r| r.purpose = *purpose);
+    }
+    for basis in &set.vocabulary().legal_bases {
+        add(Attribute::Basis, request.basis.as_str(), basis.id.as_str(), &|r| r.basis = basis.id.clone());
+    }
+    for role in Role::ALL {
+        add(Attribute::OfficerRole, request.officer_role.as_str(), role.as_str(), &|r| r.officer_role = *role);
+    }
+    for step in set.vocabulary().kind(&request.kind).map(|k| k.steps.as_slice()).unwrap_or_default() {
+        add(Attribute::Step, request.step.as_str(), step.as_str(), &|r| r.step = *step);
+    }
+    for urgency in Urgency::ALL {
+        add(Attribute::Urgency, request.urgency.as_str(), urgency.as_str(), &|r| r.urgency = *urgency);
+    }
+    let yes_no = |b: bool| if b { "yes" } else { "no" };
+    let flag = |b: bool| (yes_no(b), yes_no(!b));
+    let (from, to) = flag(request.facts_stated);
+    add(Attribute::FactsStated, from, to, &|r| r.facts_stated = !r.facts_stated);
+    let (from, to) = flag(request.suspicion_stated);
+    add(Attribute::SuspicionStated, from, to, &|r| r.suspicion_stated = !r.suspicion_stated);
+    let (from, to) = flag(request.case_stated);
+    add(Attribute::CaseStated, from, to, &|r| r.case_stated = !r.case_stated);
+    for role in set.vocabulary().agency_roles.iter().filter(|r| !request.agency_roles.contains(*r)) {
+        add(Attribute::AgencyRole, "", role, &|r| {
+            r.agency_roles.insert(role.clone());
+        });
+    }
+    out
+}
+
+/// The reason and words for a question that no permit in force matches: the first kind of change that would help.
+pub(crate) fn ungranted(
+    set: &PolicySet,
+    request: &Request,
+    now: Millis,
+    expired: &[usize],
+) -> (RefusalReason, String, String) {
+    let (kind, step) = (&request.kind, request.step);
+    if let Some((rule, end)) = expired.iter().find_map(|i| Some((set.rule(*i), set.rule(*i).expires()?))) {
+        let end = date::show(end);
+        return (
+            RefusalReason::NoLegalBasis,
+            format!("the grant '{}' ended on {end}", rule.id),
+            format!("la autorización '{}' terminó el {end}", rule.id),
+        );
+    }
+    if !set.could_permit(request) {
+        return (
+            RefusalReason::Scope,
+            format!("no rule permits {kind} here"),
+            format!("ninguna regla permite {kind} aquí"),
+        );
+    }
+    let helps: BTreeSet<Attribute> = variants(set, request)
+        .into_iter()
+        .filter(|(_, variant)| turned(set, variant, now, false).is_some())
+        .map(|(change, _)| change.attribute)
+        .collect();
+    let any = |wanted: &[Attribute]| wanted.iter().copied().find(|a| helps.contains(a));
+    let missing = [Attribute::FactsStated, Attribute::SuspicionStated, Attribute::CaseStated];
+    if let Some(attribute) = any(&missing) {
+        return (
+            RefusalReason::Quality,
+            format!("{kind} step {step} needs: {}", attribute.words(Language::En)),
+            format!("{kind} paso {step} requiere: {}", attribute.words(Language::Es)),
+        );
+    }
+    if let Some(attribute) = any(&[Attribute::OfficerRole, Attribute::AgencyRole]) {
+        return (
+            RefusalReason::Scope,
+            format!("the {} does not cover {kind} step {step}", attribute.words(Language::En)),
+            format!("el {} no cubre {kind} paso {step}", attribute.words(Language::Es)),
+        );
+    }
+    let (basis, purpose) = (&request.basis, request.purpose);
+    (
+        RefusalReason::NoLegalBasis,
+        format!("no rule permits {kind} step {step} for {purpose} on {basis}"),
+        format!("ninguna regla permite {kind} paso {step} para {purpose} con base en {basis}"),
+    )
+}
+
+impl Explanation {
+    /// The explanation in words, one statement to a line.
+    pub fn lines(&self, language: Language) -> Vec<String> {
+        let en = language == Language::En;
+        let mut out = Vec::new();
+        let rules = |ids: &[String]| ids.join(", ");
+        match (&self.verdict, en) {
+            (Verdict::Permit(_), true) => out.push(format!("permitted by: {}", rules(&self.deciding))),
+            (Verdict::Permit(_), false) => out.push(format!("permitido por: {}", rules(&self.deciding))),
+            (Verdict::Refuse(r), true) => out.push(format!("refused ({}): {}", r.reason, r.explain_en)),
+            (Verdict::Refuse(r), false) => out.push(format!("rechazado ({}): {}", r.reason, r.explain_es)),
+        }
+        if let Verdict::Permit(grant) = &self.verdict {
+            let (fields, handling) = (grant.fields.iter().cloned().collect::<Vec<_>>().join(", "), grant.handling);
+            let duties = grant.obligations.iter().cloned().collect::<Vec<_>>().join(", ");
+            let none = if en { "none" } else { "ninguno" };
+            let or = |text: String| if text.is_empty() { none.to_owned() } else { text };
+            out.push(format!("{}: {}", if en { "fields" } else { "campos" }, or(fields)));
+            out.push(format!("{}: {handling}", if en { "handling" } else { "manejo" }));
+            out.push(format!("{}: {}", if en { "obligations" } else { "obligaciones" }, or(duties)));
+        } else if !self.deciding.is_empty() {
+            out.push(format!("{}: {}", if en { "decided by" } else { "decidido por" }, rules(&self.deciding)));
+        }
+        for (rule, end) in &self.expired {
+            let word = if en { "ended on" } else { "terminó el" };
+            out.push(format!("{rule}: {word} {}", date::show(*end)));
+        }
+        let turn = match (self.verdict.is_permit(), en) {
+            (true, true) => "it would be refused with",
+            (true, false) => "se rechazaría con",
+            (false, true) => "it would be permitted with",
+            (false, false) => "se permitiría con",
+        };
+        let mut grouped: BTreeMap<Vec<(Attribute, String)>, Vec<&Alternative>> = BTreeMap::new();
+        for alternative in &self.alternatives {
+            let (last, first) = match alternative.changes.split_last() {
+                Some((last, first)) => (last, first),
+                None => continue,
+            };
+            let mut key: Vec<_> = first.iter().map(|c| (c.attribute, c.to.clone())).collect();
+            key.push((last.attribute, String::new()));
+            grouped.entry(key).or_default().push(alternative);
+        }
+        for (key, group) in grouped {
+            let last = |a: &&Alternative| a.changes.last().map(|c| c.to.clone());
+            let values = group.iter().filter_map(last).collect::<Vec<_>>().join(" | ");
+            let text = |(attribute, to): &(Attribute, String)| {
+                let to = if to.is_empty() { values.as_str() } else { to.as_str() };
+                format!("{} = {}", attribute.words(language), local(to, language))
+            };
+            let and = if en { " and " } else { " y " };
+            let text = key.iter().map(text).collect::<Vec<_>>().join(and);
+            let by: BTreeSet<&str> = group.iter().flat_map(|a| a.rules.iter().map(String::as_str)).collect();
+            let by = by.into_iter().collect::<Vec<_>>().join(", ");
+            let by = if by.is_empty() { String::new() } else { format!(" ({by})") };
+            out.push(format!("{turn} {text}{by}"));
+        }
+        if let Verdict::Refuse(r) = &self.verdict {
+            out.push(if en { r.next_step_en.clone() } else { r.next_step_es.clone() });
+        }
+        out
+    }
+
+    /// The machine form.
+    pub fn to_json(&self) -> Value {
+        let change = |c: &Change| json!({"attribute": c.attribute.as_str(), "from": c.from, "to": c.to});
+        let alternatives: Vec<Value> = self
+            .alternatives
+            .iter()
+            .map(|a| json!({"changes": a.changes.iter().map(change).collect::<Vec<_>>(), "rules": a.rules}))
+            .collect();
+        let expired: Vec<Value> =
+            self.expired.iter().map(|(rule, at)| json!({"rule": rule, "expired": date::show(*at)})).collect();
+        json!({
+            "verdict": self.verdict.to_json(),
+            "deciding": self.deciding,
+            "expired": expired,
+            "near": self.near,
+            "alternatives": alternatives,
+        })
+    }
+}
+
+/// Flag values in the reader's language; codes stay as they are.
+fn local(value: &str, language: Language) -> &str {
+    match (value, language) {
+        ("yes", Language::Es) => "sí",
+        _ => value,
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines(Language::En).join("\n"))
+    }
+}

@@ -1,0 +1,399 @@
+//! What goes into the engine and what comes out of it.
+//!
+//! The driver (`nodes/agency`, or the simulator) moves bytes, keeps time and
+//! owns the disk; it decides nothing. It calls [`crate::Engine::handle`] with
+//! inputs until it has none left, then carries out every effect of
+//! [`crate::Engine::poll_effect`], then waits for bytes or for
+//! [`crate::Engine::poll_deadline`].
+
+use std::fmt;
+
+use puente_model::{
+    Digest, EventKind, ExchangeId, Handling, LeafIndex, LegalBasisId, Millis, NodeUri, Outcome, Purpose, QueryKind,
+    RefusalReason, Role, Step, Urgency,
+};
+use puente_wire::{Explanation, Officer, fault::FaultCode};
+
+/// A QUIC (or simulated) connection, numbered by the driver; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// A bidirectional stream within a connection.
+///
+/// [`StreamId::CONTROL`] is opened by the side that dialled, as the first stream. The engine numbers
+/// the streams that it wants opened with even numbers from 2: the driver opens one at the first
+/// [`Effect::Send`] that names it. The driver numbers the streams that the peer opened with odd numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u64);
+
+impl StreamId {
+    /// Ready, heads, periods, redelivery.
+    pub const CONTROL: Self = Self(0);
+}
+
+/// The driver's name for something it asked for; comes back in [`Effect::Conclude`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// What the driver tells the engine.
+#[derive(Debug)]
+pub enum Input {
+    /// A connection stands, mutually authenticated; `peer` is the one SAN URI of the peer's certificate,
+    /// whose chain ends in a root of its own nation.
+    Connected {
+        /// The connection.
+        connection: ConnectionId,
+        /// Who is at the other end.
+        peer: NodeUri,
+        /// This side dialled.
+        dialled: bool,
+    },
+    /// The connection is gone.
+    Disconnected {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// A dial that [`Effect::Connect`] asked for failed.
+    DialFailed {
+        /// Who could not be reached.
+        peer: NodeUri,
+    },
+    /// One whole frame arrived, without its length prefix.
+    Frame {
+        /// On this connection.
+        connection: ConnectionId,
+        /// On this stream.
+        stream: StreamId,
+        /// `Frame` bytes.
+        bytes: Vec<u8>,
+    },
+    /// The peer reset the stream: it cancels.
+    StreamReset {
+        /// On this connection.
+        connection: ConnectionId,
+        /// This stream.
+        stream: StreamId,
+    },
+    /// The batch of [`Effect::Write`] with this number is durable.
+    Durable {
+        /// Number of the batch.
+        batch: u64,
+    },
+    /// The batch could not be written. The engine answers nothing more; the process must be restarted
+    /// once the disk is mended (a failed sync is never retried: what the disk holds is unknown).
+    WriteFailed {
+        /// Number of the batch.
+        batch: u64,
+    },
+    /// Answer to [`Effect::Lookup`]: the canonical bytes of the records found.
+    Found {
+        /// Number of the lookup.
+        lookup: u64,
+        /// Records, or why none could be read (holds no identifier).
+        records: Result<Vec<Vec<u8>>, String>,
+    },
+    /// An officer of this agency asks.
+    Question {
+        /// Comes back with the conclusion.
+        ticket: Ticket,
+        /// The question.
+        draft: Box<Draft>,
+    },
+    /// The officer gives up waiting.
+    Cancel {
+        /// The question's ticket.
+        ticket: Ticket,
+    },
+    /// Something happened at this node that the log must hold.
+    Event {
+        /// Comes back with [`Conclusion::Recorded`].
+        ticket: Ticket,
+        /// What.
+        event: LocalEvent,
+    },
+    /// Close all open periods now (at shutdown, or before an audit).
+    ClosePeriods {
+        /// Comes back with [`Conclusion::PeriodsClosed`] when every reachable peer has answered.
+        ticket: Ticket,
+    },
+    /// A deadline of [`crate::Engine::poll_deadline`] has passed.
+    Tick,
+}
+
+/// What the engine wants done, in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send this whole frame, length prefix included.
+    Send {
+        /// On this connection.
+        connection: ConnectionId,
+        /// On this stream; opened if it is even and new.
+        stream: StreamId,
+        /// Prefix and frame.
+        bytes: Vec<u8>,
+        /// Nothing more will be sent on it.
+        finish: bool,
+    },
+    /// Write this batch and make it durable in one step, then say [`Input::Durable`].
+    Write(Batch),
+    /// Look these up, then say [`Input::Found`].
+    Lookup {
+        /// Number of the lookup.
+        lookup: u64,
+        /// Record type of the catalogue.
+        record_type: String,
+        /// Name and value of each match key; a record found by any of them counts, once.
+        keys: Vec<(String, String)>,
+        /// At most this many records.
+        limit: usize,
+    },
+    /// Tell whoever asked.
+    Conclude {
+        /// Whose.
+        ticket: Ticket,
+        /// What came of it.
+        conclusion: Box<Conclusion>,
+    },
+    /// Dial this peer (once; say [`Input::Connected`] or [`Input::DialFailed`]).
+    Connect {
+        /// Whom.
+        peer: NodeUri,
+    },
+    /// Close the connection.
+    Close {
+        /// Which.
+        connection: ConnectionId,
+        /// Why.
+        reason: FaultCode,
+    },
+    /// An operator must know.
+    Alarm(Alarm),
+}
+
+/// One group commit: entries, the head over them, and what must stand or fall with them.
+///
+/// The driver appends all of it to its journal, syncs once, and only then reports it durable. Nothing
+/// of a batch may be seen by anyone before that.
+#[derive(Clone)]
+pub struct Batch {
+    /// Counts up from 1 in each run of the engine.
+    pub number: u64,
+    /// Index of the first entry.
+    pub first_index: LeafIndex,
+    /// Entry bytes.
+    pub entries: Vec<Vec<u8>>,
+    /// The signed head over the log with these entries: a C2SP note. Empty if the batch has no entries.
+    pub checkpoint: Vec<u8>,
+    /// Changes of the evidence store, in order: `None` deletes. Values are secret: encrypt them at rest.
+    pub puts: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Records for the sidecar beside the tiles (`puente.v1.Aside`, encoded).
+    pub asides: Vec<Vec<u8>>,
+}
+
+impl fmt::Debug for Batch {
+    // Values of the store are salts, keys and payloads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Batch({}: {} entries from {})", self.number, self.entries.len(), self.first_index)
+    }
+}
+
+/// The evidence store: the engine's durable memory, apart from the log.
+///
+/// Promise: it holds every `put` of every batch reported durable, across crashes, and nothing of any other.
+/// Thief: whoever reads it reads openings (salts, payloads, content keys); whoever rewrites it can make this
+/// node repeat or forget exchanges, but not change what its log proves.
+pub trait Store {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The store cannot be read; text for the operator.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
+
+    /// Up to `limit` pairs whose key starts with `prefix`, ascending, from `start` on (inclusive; empty for the first).
+    ///
+    /// # Errors
+    /// The store cannot be read; text for the operator.
+    #[allow(clippy::type_complexity)]
+    fn scan(&self, prefix: &[u8], start: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String>;
+}
+
+/// A question as an officer puts it.
+#[derive(Clone)]
+pub struct Draft {
+    /// Whom.
+    pub to: NodeUri,
+    /// What kind of question.
+    pub kind: QueryKind,
+    /// Which step.
+    pub step: Step,
+    /// Why.
+    pub purpose: Purpose,
+    /// On which legal basis.
+    pub basis: LegalBasisId,
+    /// The strictest handling code the asker accepts.
+    pub handling: Handling,
+    /// Who.
+    pub officer: Officer,
+    /// Case file.
+    pub case_ref: String,
+    /// Parameters as typed: the catalogue validates and normalises them.
+    pub params: Vec<(String, String)>,
+    /// Deadline.
+    pub due_at: Millis,
+    /// How urgent.
+    pub urgency: Urgency,
+    /// Why urgent.
+    pub justification: String,
+    /// Steps 2 and 3: the human's statement of facts.
+    pub facts_statement: String,
+    /// The offence.
+    pub offence: String,
+    /// Steps 2 and 3: leaf hash of the step-1 ANSWER that a human confirmed.
+    pub confirms: Option<Digest>,
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Draft({} step {} to {})", self.kind, self.step, self.to)
+    }
+}
+
+/// Something that happened at this node.
+#[derive(Clone)]
+pub struct LocalEvent {
+    /// What.
+    pub kind: EventKind,
+    /// Record type, where records are concerned.
+    pub record_type: String,
+    /// How many.
+    pub count: u64,
+    /// Why.
+    pub purpose: Option<Purpose>,
+    /// On which legal basis.
+    pub basis: Option<LegalBasisId>,
+    /// Role of the officer.
+    pub role: Option<Role>,
+    /// Details, committed and kept in the evidence store; never in the clear.
+    pub detail: Vec<u8>,
+}
+
+impl fmt::Debug for LocalEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalEvent({} ×{})", self.kind, self.count)
+    }
+}
+
+/// What came of a question or another wish of the driver's.
+#[derive(Debug)]
+pub enum Conclusion {
+    /// The holder answered; both logs hold it.
+    Answered(Box<Answered>),
+    /// Refused, by the holder (recorded in both logs) or by this node's own outbound policy (recorded here).
+    Refused {
+        /// The exchange; none if the own policy refused.
+        exchange: Option<ExchangeId>,
+        /// Why, by class.
+        reason: RefusalReason,
+        /// Why, in words.
+        explanation: Explanation,
+    },
+    /// The question is malformed; nothing was recorded or sent.
+    Invalid {
+        /// Column or parameter, what is wrong, how to mend it.
+        errors: Vec<(String, String, String)>,
+    },
+    /// No answer by the deadline. If the holder never recorded the question, its number is voided.
+    TimedOut {
+        /// The exchange.
+        exchange: ExchangeId,
+    },
+    /// Answered, but the content key did not come by the deadline: UNRELEASED is recorded.
+    Unreleased {
+        /// The exchange.
+        exchange: ExchangeId,
+    },
+    /// Released content does not match its commitment: DISPUTE is recorded.
+    Disputed {
+        /// The exchange.
+        exchange: ExchangeId,
+    },
+    /// The holder's node would not process it; nothing was recorded there.
+    Faulted {
+        /// The exchange.
+        exchange: Option<ExchangeId>,
+        /// Why.
+        code: FaultCode,
+    },
+    /// The event is in the log.
+    Recorded {
+        /// Where.
+        index: LeafIndex,
+    },
+    /// Every reachable peer has closed its periods with this node.
+    PeriodsClosed {
+        /// How many numberings were closed.
+        closed: usize,
+        /// Peers that could not be reached.
+        unreachable: Vec<NodeUri>,
+    },
+    /// This node's log cannot be written: nothing is asked or answered until it can.
+    LogUnavailable,
+}
+
+/// An answer, opened and checked.
+pub struct Answered {
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// What it says.
+    pub outcome: Outcome,
+    /// The holder's handling code.
+    pub handling: Handling,
+    /// Path (`000/Vehicle/vin`) and value of each disclosed field, in order.
+    pub fields: Vec<(String, Vec<u8>)>,
+    /// Obligations that come with it.
+    pub obligations: Vec<String>,
+    /// Why nothing was disclosed, where nothing was.
+    pub explanation: Option<Explanation>,
+    /// Leaf hash of the ANSWER: what a step-2 question quotes.
+    pub answer_leaf: Digest,
+    /// Leaf hash of the QUERY.
+    pub query_leaf: Digest,
+}
+
+impl fmt::Debug for Answered {
+    // Fields belong to the data subjects.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answered({}, {} fields)", self.outcome, self.fields.len())
+    }
+}
+
+/// What an operator must know at once.
+#[derive(Debug)]
+pub enum Alarm {
+    /// A peer signed two heads that cannot both be honest: both notes, verbatim.
+    Fork {
+        /// Who.
+        peer: NodeUri,
+        /// The head accepted before.
+        accepted: Vec<u8>,
+        /// The head that contradicts it.
+        claimed: Vec<u8>,
+    },
+    /// A peer holds a signed head of *this* node's log that is larger than the log, or differs from it:
+    /// this log lost its tail. The way out is a successor origin.
+    OwnLogBehind {
+        /// Who showed it.
+        peer: NodeUri,
+        /// The head, verbatim.
+        head: Vec<u8>,
+    },
+    /// A peer's PERIOD root differs from what this node recorded.
+    PeriodMismatch {
+        /// Who.
+        peer: NodeUri,
+    },
+    /// The log cannot be written.
+    LogUnavailable,
+    /// The store cannot be read.
+    StoreUnavailable(String),
+}

@@ -1,0 +1,187 @@
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use puente_model::Jurisdiction;
+use serde::{Deserialize, Serialize};
+
+use crate::Defect;
+use crate::check::{distinct, slug};
+use crate::text::one;
+use crate::vkey::{self, Holder};
+
+/// A cosigner that remembers the largest head of every log.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Witness {
+    /// Its name in the policy, a slug; also the name in its key.
+    pub name: String,
+    /// Its nation.
+    #[serde(with = "one")]
+    pub jurisdiction: Jurisdiction,
+    /// C2SP verifier key (cosignature type).
+    pub vkey: String,
+    /// Where heads are submitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// How many members of a witness group must cosign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Every member.
+    All,
+    /// One member.
+    Any,
+    /// This many members, at least 1.
+    AtLeast(u32),
+}
+
+/// A group of witnesses or of groups, as in C2SP tlog-policy.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessGroup {
+    /// Its name, a slug.
+    pub name: String,
+    /// `all`, `any` or a number.
+    #[serde(with = "one")]
+    pub need: Need,
+    /// Names of witnesses, or of groups defined before this one.
+    pub members: Vec<String>,
+}
+
+impl Need {
+    fn of(self, members: usize) -> usize {
+        match self {
+            Self::All => members,
+            Self::Any => 1,
+            Self::AtLeast(k) => k as usize,
+        }
+    }
+}
+
+impl FromStr for Need {
+    type Err = Defect;
+
+    fn from_str(text: &str) -> Result<Self, Defect> {
+        let bad = Defect::WitnessGroup { name: "need".to_owned(), why: "it is \"all\", \"any\" or a number from 1" };
+        match text {
+            "all" => Ok(Self::All),
+            "any" => Ok(Self::Any),
+            digits if digits.starts_with(|c: char| ('1'..='9').contains(&c)) => {
+                digits.parse().map(Self::AtLeast).map_err(|_| bad)
+            }
+            _ => Err(bad),
+        }
+    }
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Any => f.write_str("any"),
+            Self::AtLeast(k) => k.fmt(f),
+        }
+    }
+}
+
+/// Checks names, keys and groups: each name in at most one group, groups after their members.
+pub(crate) fn check_witnesses(witnesses: &[Witness], groups: &[WitnessGroup], quorum: &str) -> Result<(), Defect> {
+    let group_error = |name: &str, why| Defect::WitnessGroup { name: name.to_owned(), why };
+    let names = || witnesses.iter().map(|w| w.name.as_str()).chain(groups.iter().map(|g| g.name.as_str()));
+    distinct("witness", names())?;
+    for name in names() {
+        slug("witness name", name)?;
+        if name == "none" {
+            return Err(group_error(name, "'none' is the quorum without witnesses; choose another name"));
+        }
+    }
+    let mut keys = BTreeSet::new();
+    for witness in witnesses {
+        let key = vkey::check(&witness.vkey, &witness.name, Holder::Witness)
+            .map_err(|why| Defect::Vkey { name: witness.name.clone(), why })?;
+        if !keys.insert(key) {
+            return Err(Defect::Twice { what: "the key of witness", name: witness.name.clone() });
+        }
+        let url_ok = |url: &String| {
+            (url.starts_with("https://") || url.starts_with("http://")) && !url.contains(char::is_whitespace)
+        };
+        if !witness.url.as_ref().is_none_or(url_ok) {
+            return Err(group_error(&witness.name, "its url must begin with https:// or http://"));
+        }
+    }
+    let mut known: BTreeSet<&str> = witnesses.iter().map(|w| w.name.as_str()).collect();
+    let mut taken = BTreeSet::new();
+    for group in groups {
+        for member in &group.members {
+            if !known.contains(member.as_str()) {
+                return Err(group_error(&group.name, "it names a member that is not defined before it"));
+            }
+            if !taken.insert(member.as_str()) {
+                return Err(group_error(&group.name, "it names a member that already stands in a group"));
+            }
+        }
+        if group.members.is_empty() || group.need.of(group.members.len()) > group.members.len() {
+            return Err(group_error(&group.name, "it needs more members than it has"));
+        }
+        known.insert(&group.name);
+    }
+    match quorum {
+        "none" if witnesses.is_empty() => Ok(()),
+        "none" => Err(group_error("quorum", "there are witnesses, so a quorum must be named")),
+        name if known.contains(name) => Ok(()),
+        _ => Err(group_error("quorum", "it names no witness and no group")),
+    }
+}
+
+/// Who must cosign heads: the charter's witnesses, groups and quorum.
+#[derive(Debug, Clone, Copy)]
+pub struct WitnessPolicy<'a> {
+    pub(crate) witnesses: &'a [Witness],
+    pub(crate) groups: &'a [WitnessGroup],
+    pub(crate) quorum: &'a str,
+}
+
+impl<'a> WitnessPolicy<'a> {
+    /// The witnesses.
+    pub fn witnesses(&self) -> &'a [Witness] {
+        self.witnesses
+    }
+
+    /// True while the federation has no witnesses: nothing waits for cosignatures.
+    pub fn is_none(&self) -> bool {
+        self.quorum == "none"
+    }
+
+    /// True if the cosignatures of the witnesses so named make the quorum.
+    pub fn is_met_by(&self, cosigned: &BTreeSet<&str>) -> bool {
+        // Groups stand after what they name, so one pass settles each.
+        let mut met: BTreeSet<&str> =
+            self.witnesses.iter().map(|w| w.name.as_str()).filter(|name| cosigned.contains(name)).collect();
+        for group in self.groups {
+            let count = group.members.iter().filter(|m| met.contains(m.as_str())).count();
+            if count >= group.need.of(group.members.len()) {
+                met.insert(&group.name);
+            }
+        }
+        self.is_none() || met.contains(self.quorum)
+    }
+}
+
+/// The witness, group and quorum lines of a C2SP tlog-policy file.
+impl fmt::Display for WitnessPolicy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for witness in self.witnesses {
+            write!(f, "witness {} {}", witness.name, witness.vkey)?;
+            if let Some(url) = &witness.url {
+                write!(f, " {url}")?;
+            }
+            writeln!(f)?;
+        }
+        for group in self.groups {
+            writeln!(f, "group {} {} {}", group.name, group.need, group.members.join(" "))?;
+        }
+        writeln!(f, "quorum {}", self.quorum)
+    }
+}

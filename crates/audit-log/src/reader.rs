@@ -1,0 +1,173 @@
+//! Reading the log's files: the one port, and the C2SP rule for partial files.
+
+use std::collections::BTreeMap;
+
+use puente_model::Digest;
+
+use crate::bundle::{BundleError, prefix_len};
+use crate::tile::{BundleId, LogFile, LogPath, TILE_WIDTH, TileId, decode_tile};
+
+/// Why a file could not be had. Never a verdict on the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// There is no such file.
+    #[error("not found")]
+    NotFound,
+    /// Reading failed; the message is the driver's.
+    #[error("cannot be read: {0}")]
+    Io(String),
+}
+
+/// Reads files of one log.
+///
+/// Promise: it returns the whole file of exactly this name, or says that there
+/// is none; it never waits for a file to appear. Thief: whoever can change what
+/// it returns can make a writer refuse to start and a proof fail, but not make a
+/// false tree pass: everything read is checked against a signed root, except by
+/// [`crate::prove_inclusion`] and [`crate::prove_consistency`], whose results
+/// their receiver checks.
+pub trait TileReader {
+    /// The tile's file: 32 bytes per hash.
+    fn tile(&self, id: TileId) -> Result<Vec<u8>, ReadError>;
+
+    /// The bundle's file.
+    fn bundle(&self, id: BundleId) -> Result<Vec<u8>, ReadError>;
+}
+
+impl<T: TileReader + ?Sized> TileReader for &T {
+    fn tile(&self, id: TileId) -> Result<Vec<u8>, ReadError> {
+        (**self).tile(id)
+    }
+
+    fn bundle(&self, id: BundleId) -> Result<Vec<u8>, ReadError> {
+        (**self).bundle(id)
+    }
+}
+
+/// Why a tile is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TileError {
+    /// It could not be had.
+    #[error("{path} {error}", path = LogPath::Tile(*.id))]
+    Unavailable {
+        /// Which tile.
+        id: TileId,
+        /// Why not.
+        error: ReadError,
+    },
+    /// Its length does not fit its name.
+    #[error("{path} has {found} bytes, not 32 per hash: the file is damaged", path = LogPath::Tile(*.id))]
+    Length {
+        /// Which tile.
+        id: TileId,
+        /// Bytes found.
+        found: usize,
+    },
+}
+
+/// A file; if a partial one is gone, the full one in its place (C2SP tlog-tiles: it may be).
+fn read_or_widen<I: Copy>(
+    id: I,
+    full: bool,
+    widened: I,
+    read: impl Fn(I) -> Result<Vec<u8>, ReadError>,
+) -> Result<(Vec<u8>, bool), ReadError> {
+    match read(id) {
+        Err(ReadError::NotFound) if !full => read(widened).map(|bytes| (bytes, true)),
+        other => other.map(|bytes| (bytes, false)),
+    }
+}
+
+/// The `width` hashes of a tile, from its own file or the full one.
+pub(crate) fn read_tile(reader: &dyn TileReader, id: TileId) -> Result<Vec<Digest>, TileError> {
+    let (bytes, widened) = read_or_widen(id, id.is_full(), id.widened(), |id| reader.tile(id))
+        .map_err(|error| TileError::Unavailable { id, error })?;
+    let expected = if widened { TILE_WIDTH } else { id.width() };
+    let bad = TileError::Length { id, found: bytes.len() };
+    let mut hashes = decode_tile(&bytes).ok_or(bad.clone())?;
+    if hashes.len() != usize::from(expected) {
+        return Err(bad);
+    }
+    hashes.truncate(usize::from(id.width()));
+    Ok(hashes)
+}
+
+/// Why a bundle is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleReadError {
+    /// It could not be had.
+    #[error("{path} {error}", path = LogPath::Bundle(*.id))]
+    Unavailable {
+        /// Which bundle.
+        id: BundleId,
+        /// Why not.
+        error: ReadError,
+    },
+    /// It is not what its name says.
+    #[error("{path}: {error}", path = LogPath::Bundle(*.id))]
+    Malformed {
+        /// Which bundle.
+        id: BundleId,
+        /// What is wrong.
+        error: BundleError,
+    },
+}
+
+/// The framed bytes of exactly the bundle's `width` entries, from its own file or the full one.
+pub(crate) fn read_bundle(reader: &dyn TileReader, id: BundleId) -> Result<Vec<u8>, BundleReadError> {
+    let (mut bytes, widened) = read_or_widen(id, id.is_full(), id.widened(), |id| reader.bundle(id))
+        .map_err(|error| BundleReadError::Unavailable { id, error })?;
+    let malformed = |error| BundleReadError::Malformed { id, error };
+    let len = prefix_len(&bytes, id.width()).map_err(malformed)?;
+    if len < bytes.len() && !widened {
+        return Err(malformed(BundleError::TooMany { expected: usize::from(id.width()) }));
+    }
+    bytes.truncate(len);
+    Ok(bytes)
+}
+
+/// The files of a log in memory: for small logs, simulators and tests.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryFiles {
+    files: BTreeMap<LogPath, Vec<u8>>,
+}
+
+impl MemoryFiles {
+    /// No files.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes files, replacing those of the same name.
+    pub fn put(&mut self, files: impl IntoIterator<Item = LogFile>) {
+        self.files.extend(files.into_iter().map(|file| (file.path, file.bytes)));
+    }
+
+    /// A file, if there is one.
+    pub fn get(&self, path: LogPath) -> Option<&[u8]> {
+        self.files.get(&path).map(Vec::as_slice)
+    }
+
+    /// Removes a file; says whether there was one.
+    pub fn remove(&mut self, path: LogPath) -> bool {
+        self.files.remove(&path).is_some()
+    }
+
+    /// The names of all files, in order.
+    pub fn paths(&self) -> impl Iterator<Item = LogPath> + '_ {
+        self.files.keys().copied()
+    }
+}
+
+impl TileReader for MemoryFiles {
+    fn tile(&self, id: TileId) -> Result<Vec<u8>, ReadError> {
+        self.get(id.into()).map(<[u8]>::to_vec).ok_or(ReadError::NotFound)
+    }
+
+    fn bundle(&self, id: BundleId) -> Result<Vec<u8>, ReadError> {
+        self.get(id.into()).map(<[u8]>::to_vec).ok_or(ReadError::NotFound)
+    }
+}

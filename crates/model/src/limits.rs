@@ -36,6 +36,8 @@ pub const NOTE_BYTES_MAX: usize = 64 * 1024;
 pub const PROOF_HASHES_MAX: usize = 63;
 /// Lifetime of an escrow seed, in milliseconds (one hour).
 pub const ESCROW_SEED_MILLIS: u64 = 3_600_000;
+/// One escrowed opening (payload, salts, keys), in bytes.
+pub const ESCROW_OPENING_BYTES_MAX: usize = 128 * 1024 - 4;
 /// One line of an imported file, in bytes.
 pub const IMPORT_LINE_BYTES_MAX: usize = 1 << 20;
 /// One field of a record, in bytes of UTF-8.

@@ -382,12 +382,12 @@ pub struct Escrow {
     /// Leaf hash of the Seeds entry in the author's log.
     #[prost(bytes = "vec", tag = "1")]
     pub seeds: ::prost::alloc::vec::Vec<u8>,
-    /// digest("puente/v1/share", share): 32 bytes each.
+    /// digest("puente/v1/share-hash", share): 32 bytes each.
     #[prost(bytes = "vec", tag = "2")]
     pub share_hash_1: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
     pub share_hash_2: ::prost::alloc::vec::Vec<u8>,
-    /// AES-256-GCM of the opening under share_1 xor share_2.
+    /// AES-256-GCM of the padded opening (u32be length, opening, zeros up to a power of two, at least 256) under share_1 xor share_2.
     #[prost(bytes = "vec", tag = "4")]
     pub blob: ::prost::alloc::vec::Vec<u8>,
 }

@@ -34,6 +34,8 @@ pub const RECEIPT: Label = Label("puente/v1/receipt");
 pub const SEED: Label = Label("puente/v1/seed");
 /// HKDF info of an escrow share.
 pub const SHARE: Label = Label("puente/v1/share");
+/// H(an escrow share).
+pub const SHARE_HASH: Label = Label("puente/v1/share-hash");
 /// Escrow hash: seeds entry, H(share 1), H(share 2), blob.
 pub const ESCROW: Label = Label("puente/v1/escrow");
 /// HKDF info of a header key.

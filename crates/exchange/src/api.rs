@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use puente_audit_log::LogFile;
 use puente_model::{
     Digest, EventKind, ExchangeId, Handling, LeafIndex, LegalBasisId, Millis, NodeUri, Outcome, Purpose, QueryKind,
     RefusalReason, Role, Step, Urgency,
@@ -111,6 +112,9 @@ pub enum Input {
         /// What.
         event: LocalEvent,
     },
+    /// The driver wants the partial tiles and the head of what is durable (about once a second, at
+    /// shutdown, before an export).
+    Publish,
     /// Close all open periods now (at shutdown, or before an audit).
     ClosePeriods {
         /// Comes back with [`Conclusion::PeriodsClosed`] when every reachable peer has answered.
@@ -136,6 +140,9 @@ pub enum Effect {
     },
     /// Write this batch and make it durable in one step, then say [`Input::Durable`].
     Write(Batch),
+    /// Write these files of the log, in order, the checkpoint last and by atomic replacement: partial
+    /// tiles, partial bundle and head of the durable size. Answer to [`Input::Publish`].
+    Publish(Vec<LogFile>),
     /// Look these up, then say [`Input::Found`].
     Lookup {
         /// Number of the lookup.
@@ -182,6 +189,9 @@ pub struct Batch {
     pub first_index: LeafIndex,
     /// Entry bytes.
     pub entries: Vec<Vec<u8>>,
+    /// Full tiles and bundles that the batch completes: to be written once it is durable, before the next
+    /// [`Effect::Publish`] is.
+    pub files: Vec<LogFile>,
     /// The signed head over the log with these entries: a C2SP note. Empty if the batch has no entries.
     pub checkpoint: Vec<u8>,
     /// Changes of the evidence store, in order: `None` deletes. Values are secret: encrypt them at rest.

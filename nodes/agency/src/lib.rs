@@ -1,1 +1,3 @@
 //! The hands: config, driver, QUIC, stores, the `puente` command.
+
+pub mod config;

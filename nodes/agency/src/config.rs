@@ -1,0 +1,377 @@
+//! What an operator configures: `node.toml`, and where things lie in a node's folder.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use puente_model::{NameError, NodeUri, Origin};
+use serde::{Deserialize, Serialize};
+
+/// The longest `node.toml` that is read, in bytes.
+pub const CONFIG_BYTES_MAX: u64 = 64 * 1024;
+
+/// A node's folder: the place of every file in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeDir(PathBuf);
+
+impl NodeDir {
+    /// The folder at `path`; it need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// `node.toml`.
+    pub fn config(&self) -> PathBuf {
+        self.at("node.toml")
+    }
+
+    /// `keys/`: readable by the operator alone.
+    pub fn keys(&self) -> PathBuf {
+        self.at("keys")
+    }
+
+    /// PEM private key of the node's certificate.
+    pub fn tls_key(&self) -> PathBuf {
+        self.at("keys/tls.key.pem")
+    }
+
+    /// PEM certificate chain of the node, leaf first.
+    pub fn tls_cert(&self) -> PathBuf {
+        self.at("keys/tls.cert.pem")
+    }
+
+    /// PEM certificate signing request, for an authority elsewhere.
+    pub fn tls_csr(&self) -> PathBuf {
+        self.at("keys/tls.csr.pem")
+    }
+
+    /// Ed25519 seed of the log, 64 hexadecimal digits.
+    pub fn log_key(&self) -> PathBuf {
+        self.at("keys/log.key")
+    }
+
+    /// Key of the evidence store, 64 hexadecimal digits.
+    pub fn store_key(&self) -> PathBuf {
+        self.at("keys/store.key")
+    }
+
+    /// Every version of every charter part, with signatures.
+    pub fn charter(&self) -> PathBuf {
+        self.at("charter")
+    }
+
+    /// Hash of common part 1, given out of band, 64 hexadecimal digits.
+    pub fn charter_pin(&self) -> PathBuf {
+        self.at("charter/pin")
+    }
+
+    /// Cedar files and `cases.toml`.
+    pub fn policies(&self) -> PathBuf {
+        self.at("policies")
+    }
+
+    /// Officers as the operator wants them.
+    pub fn officers(&self) -> PathBuf {
+        self.at("officers.toml")
+    }
+
+    /// Officers as the log knows them: only these may ask.
+    pub fn officers_recorded(&self) -> PathBuf {
+        self.at("officers.recorded.toml")
+    }
+
+    /// The agency's records and match keys (SQLite).
+    pub fn records(&self) -> PathBuf {
+        self.at("records.db")
+    }
+
+    /// The evidence store (SQLite, values encrypted).
+    pub fn evidence(&self) -> PathBuf {
+        self.at("evidence.db")
+    }
+
+    /// Journal segments: the commit point.
+    pub fn journal(&self) -> PathBuf {
+        self.at("journal")
+    }
+
+    /// The log in C2SP layout.
+    pub fn log(&self) -> PathBuf {
+        self.at("log")
+    }
+
+    /// Socket of the running node, for local commands.
+    pub fn control(&self) -> PathBuf {
+        self.at("control.sock")
+    }
+}
+
+/// How much a node says on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What stops it.
+    Error,
+    /// What an operator should look at.
+    Warn,
+    /// Starts, stops, peers that come and go.
+    #[default]
+    Info,
+    /// Every exchange, without content.
+    Debug,
+    /// Everything, without content.
+    Trace,
+}
+
+impl LogLevel {
+    /// The word for a filter.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+fn first_log() -> u32 {
+    1
+}
+
+/// `node.toml`. Unknown keys are refused: a key that is silently ignored is a setting that is not in force.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// This node's name in the charter.
+    #[serde(with = "uri")]
+    pub node: NodeUri,
+    /// Number of this node's log: 1, or the number of the successor that the annex names.
+    #[serde(default = "first_log")]
+    pub log: u32,
+    /// UDP address to listen on.
+    pub listen: SocketAddr,
+    /// Folder with more record types (`.proto` files), relative to the node's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalogue_extra: Option<PathBuf>,
+    /// Minutes between two PERIOD entries of a pair; the charter's value unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_minutes: Option<u32>,
+    /// How much the node says on stderr.
+    #[serde(default)]
+    pub log_level: LogLevel,
+}
+
+/// Keys of `node.toml`, for suggestions.
+const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "period_minutes", "log_level"];
+
+mod uri {
+    use puente_model::NodeUri;
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<NodeUri, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+
+    pub(super) fn serialize<S: Serializer>(value: &NodeUri, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+}
+
+/// Why a configuration was not accepted: where, what, and how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file.
+    pub file: String,
+    /// Line and column, from 1; none if the file could not be read.
+    pub at: Option<(usize, usize)>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at {
+            Some((line, column)) => write!(f, "{}:{line}:{column}: {}", self.file, self.message),
+            None => write!(f, "{}: {}", self.file, self.message),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl NodeConfig {
+    /// Reads the `node.toml` of a node's folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, line, column and mend.
+    pub fn load(dir: &NodeDir) -> Result<Self, ConfigError> {
+        let path = dir.config();
+        let file = path.display().to_string();
+        let fail =
+            |message: String, mend: &str| ConfigError { file: file.clone(), at: None, message, mend: mend.to_owned() };
+        match std::fs::metadata(&path) {
+            Ok(meta) if meta.len() > CONFIG_BYTES_MAX => {
+                return Err(fail(format!("larger than {CONFIG_BYTES_MAX} bytes"), "is this the right file?"));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let mend = "name the node's folder with --dir, or make one with 'puente node init'";
+                return Err(fail("there is no such file".to_owned(), mend));
+            }
+            Err(error) => return Err(fail(error.to_string(), "check the folder's permissions")),
+        }
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| fail(error.to_string(), "the file must be readable and UTF-8"))?;
+        Self::parse(&file, &text)
+    }
+
+    /// Reads the text of a `node.toml`; `file` names it in errors.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, line, column and mend.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let at = error.span().map(|span| position(text, span.start));
+            let message = error.message().trim().replace('\n', " ");
+            let mend = mend(&message);
+            ConfigError { file: file.to_owned(), at, message, mend }
+        })?;
+        let fail = |key: &str, message: &str, mend: &str| {
+            let at = text.lines().position(|line| line.trim_start().starts_with(key)).map(|line| (line + 1, 1));
+            let (message, mend) = (message.to_owned(), mend.to_owned());
+            Err(ConfigError { file: file.to_owned(), at, message, mend })
+        };
+        if config.origin().is_err() {
+            return fail("log", "'log' counts the node's logs from 1", "write log = 1");
+        }
+        if config.period_minutes.is_some_and(|minutes| !(1..=7 * 24 * 60).contains(&minutes)) {
+            return fail("period_minutes", "'period_minutes' is 1 to 10080", "leave it out to use the charter's value");
+        }
+        Ok(config)
+    }
+
+    /// The configuration as TOML for people.
+    ///
+    /// # Errors
+    /// The values cannot be written as TOML (a path that is not UTF-8).
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    /// Origin of this node's log.
+    ///
+    /// # Errors
+    /// The log number is 0 or too large.
+    pub fn origin(&self) -> Result<Origin, NameError> {
+        self.node.origin(self.log)
+    }
+}
+
+/// Line and column, from 1, of a byte offset.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    (line, before.rsplit('\n').next().map_or(0, |l| l.chars().count()) + 1)
+}
+
+fn mend(message: &str) -> String {
+    if let Some(found) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
+        return match closest(found, KEYS) {
+            Some(key) => format!("did you mean '{key}'? Remove the key if not"),
+            None => format!("remove it; the keys are: {}", KEYS.join(", ")),
+        };
+    }
+    if message.contains("missing field `listen`") {
+        return "add listen = \"127.0.0.1:7400\"".to_owned();
+    }
+    if message.contains("missing field `node`") {
+        return "add node = \"puente://jurisdiction/agency/node\"".to_owned();
+    }
+    if message.contains("socket address") {
+        return "write address and port, for example \"127.0.0.1:7400\" or \"[::1]:7400\"".to_owned();
+    }
+    "correct the value; samples/node.toml shows every key".to_owned()
+}
+
+/// The candidate that is closest to a mistyped word, if one is close.
+pub(crate) fn closest<'a>(found: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let found: String = found.trim().to_lowercase().chars().take(64).collect();
+    let best = candidates.iter().map(|c| (distance(&found, c), *c)).min()?;
+    (best.0 <= 2.max(found.chars().count() / 3)).then_some(best.1)
+}
+
+/// Insertions, deletions and replacements between two short texts.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let cost = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../samples/node.toml");
+
+    #[test]
+    fn the_sample_is_read_and_writes_back() {
+        let config = NodeConfig::parse("node.toml", SAMPLE).unwrap();
+        assert_eq!(config.node.as_str(), "puente://mx/fge-bc/n1");
+        assert_eq!(config.origin().unwrap().as_str(), "mx/fge-bc/n1/log1");
+        assert_eq!(NodeConfig::parse("again", &config.to_toml().unwrap()), Ok(config));
+        // Every key stands in the sample, in force or as a comment.
+        for key in KEYS {
+            assert!(SAMPLE.lines().any(|l| l.trim_start_matches("# ").starts_with(key)), "{key}");
+        }
+    }
+
+    #[test]
+    fn errors_name_line_column_and_mend() {
+        let error = NodeConfig::parse("node.toml", &format!("{SAMPLE}\nlog_leval = \"info\"\n")).unwrap_err();
+        assert!(error.to_string().contains("unknown field `log_leval`"), "{error}");
+        let lines = SAMPLE.lines().count() + 2;
+        assert_eq!(error.at, Some((lines, 1)));
+        assert_eq!(error.mend, "did you mean 'log_level'? Remove the key if not");
+
+        let text = "node = \"puente://mx/fge-bc/n1\"\nlisten = \"localhost\"\n";
+        let error = NodeConfig::parse("node.toml", text).unwrap_err();
+        assert_eq!(error.at, Some((2, 10)), "{error}");
+        assert!(error.mend.contains("127.0.0.1:7400"), "{error:?}");
+
+        let error = NodeConfig::parse("node.toml", "node = \"mx/fge-bc\"\nlisten = \"127.0.0.1:1\"\n").unwrap_err();
+        assert!(error.to_string().starts_with("node.toml:1:8: 'mx/fge-bc' is not a node"), "{error}");
+
+        let text = "node = \"puente://mx/fge-bc/n1\"\nlisten = \"127.0.0.1:1\"\nlog = 0\n";
+        let error = NodeConfig::parse("node.toml", text).unwrap_err();
+        assert_eq!(error.at, Some((3, 1)));
+    }
+
+    #[test]
+    fn a_missing_file_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = NodeConfig::load(&NodeDir::new(dir.path())).unwrap_err();
+        assert!(error.mend.contains("puente node init"), "{error:?}");
+    }
+}

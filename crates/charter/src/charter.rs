@@ -153,7 +153,9 @@ impl Charter {
         self.commons.first().copied().unwrap_or_default()
     }
 
-    /// Digest of everything in force: the vector and the hash of each of its parts.
+    /// Digest of everything in force:
+    /// `digest("puente/v1/charter", [vector as text, hash of the common part, (nation, hash of its annex)*])`,
+    /// nations in ascending order.
     pub fn hash(&self) -> Digest {
         self.hash
     }

@@ -17,17 +17,15 @@ pub enum Part {
 impl Part {
     /// Reads a part from TOML. `file` names it in errors.
     ///
-    /// An annex has a text `jurisdiction`; everything else is read as a common part.
+    /// An annex has a text `jurisdiction`, or members; everything else is read as a common part.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, CharterError> {
         if text.len() > CHARTER_BYTES_MAX {
             let (found, max) = (text.len(), CHARTER_BYTES_MAX);
             return Err(CharterError::TooLarge { part: file.to_owned(), found, max });
         }
         let table: toml::Table = read(file, text)?;
-        let part = match table.get("jurisdiction") {
-            Some(toml::Value::String(_)) => Self::Annex(read(file, text)?),
-            _ => Self::Common(read(file, text)?),
-        };
+        let is_annex = table.get("jurisdiction").is_some_and(toml::Value::is_str) || table.contains_key("member");
+        let part = if is_annex { Self::Annex(read(file, text)?) } else { Self::Common(read(file, text)?) };
         part.check(file)?;
         Ok(part)
     }

@@ -3,6 +3,7 @@
 include!("generated/puente.v1.charter.rs");
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the test compares files")]
 mod tests {
     use std::path::Path;
 

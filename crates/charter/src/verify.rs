@@ -260,13 +260,14 @@ fn check_holders(common: &CommonPart, annexes: &[&AnnexPart]) -> Result<(), Char
         return Err(CharterError::SharedOrigin { origin: origin.to_string() });
     }
     let governance = common.jurisdictions.iter().flat_map(|j| &j.governance_keys);
-    let mut holders: Vec<(String, Vec<u8>)> = governance.map(|k| (k.name.clone(), k.key.to_vec())).collect();
+    let mut holders: Vec<(String, Vec<u8>)> =
+        governance.map(|k| (format!("governance key {}", k.name), k.key.to_vec())).collect();
     // Shapes were checked with the parts; a key that no longer parses has no bytes to share.
     let bytes = |key: &str, name: &str, holder| vkey::check(key, name, holder).unwrap_or_default();
     // A successor log may go on with its node's key: a head names its origin.
     holders.extend(logs.iter().map(|(o, key)| (o.node().to_string(), bytes(key, o.as_str(), Holder::Log))));
     let witnesses = common.witnesses.iter();
-    holders.extend(witnesses.map(|w| (w.name.clone(), bytes(&w.vkey, &w.name, Holder::Witness))));
+    holders.extend(witnesses.map(|w| (format!("witness {}", w.name), bytes(&w.vkey, &w.name, Holder::Witness))));
     let mut seen: HashMap<Vec<u8>, String> = HashMap::new();
     for (name, key) in holders {
         match seen.insert(key, name.clone()) {

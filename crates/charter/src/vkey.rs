@@ -63,13 +63,13 @@ mod tests {
         assert_eq!(check(&good, "mx/a/n/log1", Holder::Log).map(|k| k.len()), Ok(32));
         assert_eq!(check(&good, "mx/a/n/log2", Holder::Log), Err(VkeyError::Name));
         assert_eq!(check("mx/a/n/log1", "mx/a/n/log1", Holder::Log), Err(VkeyError::Shape));
-        assert_eq!(check(&good.replace('=', ""), "mx/a/n/log1", Holder::Log), Err(VkeyError::Shape));
+        assert_eq!(check(&good[..good.len() - 1], "mx/a/n/log1", Holder::Log), Err(VkeyError::Shape));
         assert_eq!(check(&good, "mx/a/n/log1", Holder::Witness), Err(VkeyError::Type));
         let witness = witness_vkey("w1", 8);
         assert!(check(&witness, "w1", Holder::Witness).is_ok());
         assert_eq!(check(&witness, "w1", Holder::Log), Err(VkeyError::Type));
-        let (head, key) = good.rsplit_once('+').unwrap();
-        let (name, _) = head.rsplit_once('+').unwrap();
+        let mut parts = good.splitn(3, '+');
+        let (name, key) = (parts.next().unwrap(), parts.nth(1).unwrap());
         assert_eq!(check(&format!("{name}+00000000+{key}"), name, Holder::Log), Err(VkeyError::Hash));
         assert_eq!(check(&format!("{name}+0000000G+{key}"), name, Holder::Log), Err(VkeyError::Shape));
     }

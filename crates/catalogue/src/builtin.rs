@@ -1,0 +1,11 @@
+//! The `.proto` files that every catalogue has, as text in the program.
+
+pub(crate) const OPTIONS: &str = "puente/v1/catalogue_options.proto";
+
+/// Path and text.
+pub(crate) const FILES: &[(&str, &str)] = &[
+    (OPTIONS, include_str!("../../../proto/puente/v1/catalogue_options.proto")),
+    ("puente/v1/firearm.proto", include_str!("../../../proto/puente/v1/firearm.proto")),
+    ("puente/v1/vehicle.proto", include_str!("../../../proto/puente/v1/vehicle.proto")),
+    ("puente/v1/queries.proto", include_str!("../../../proto/puente/v1/queries.proto")),
+];

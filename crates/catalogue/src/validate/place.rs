@@ -1,0 +1,75 @@
+use super::{Verdict, digits, squeeze};
+use crate::problem::Problem;
+
+/// FIPS state codes that were never given out, up to 56 (Wyoming).
+const FIPS_UNUSED: [u32; 5] = [3, 7, 14, 43, 52];
+/// FIPS codes of territories.
+const FIPS_TERRITORIES: [u32; 6] = [60, 66, 69, 72, 74, 78];
+
+/// ISO 3166-1 alpha-2.
+const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS \
+    BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ \
+    FK FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT \
+    JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP \
+    MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE \
+    RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV \
+    TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
+
+pub(super) fn is_country(code: &str) -> bool {
+    code.len() == 2 && COUNTRIES.split_whitespace().any(|c| c == code)
+}
+
+pub(super) fn country(text: &str) -> Verdict {
+    let code = squeeze(text, &[]);
+    if is_country(&code) { Verdict::valid(code) } else { Verdict::reject(Problem::BadPlace) }
+}
+
+fn state_and_local(text: &str) -> Result<(String, u32, u32), Problem> {
+    let code = squeeze(text, &[]);
+    if code.bytes().any(|b| !b.is_ascii_digit()) {
+        return Err(Problem::BadCharacter);
+    }
+    if code.len() != 5 {
+        return Err(Problem::BadLength);
+    }
+    let (Some(state), Some(local)) = (digits(&code.as_bytes()[..2]), digits(&code.as_bytes()[2..])) else {
+        return Err(Problem::BadCharacter);
+    };
+    Ok((code, state, local))
+}
+
+/// INEGI municipality key: state 01 to 32, municipality 001 onwards.
+pub(super) fn cvegeo(text: &str) -> Verdict {
+    match state_and_local(text) {
+        Ok((code, 1..=32, 1..=999)) => Verdict::valid(code),
+        Ok(_) => Verdict::reject(Problem::BadPlace),
+        Err(problem) => Verdict::reject(problem),
+    }
+}
+
+/// FIPS county: a state or territory and a county.
+pub(super) fn fips(text: &str) -> Verdict {
+    match state_and_local(text) {
+        Ok((code, state, 1..=999))
+            if ((1..=56).contains(&state) && !FIPS_UNUSED.contains(&state)) || FIPS_TERRITORIES.contains(&state) =>
+        {
+            Verdict::valid(code)
+        }
+        Ok(_) => Verdict::reject(Problem::BadPlace),
+        Err(problem) => Verdict::reject(problem),
+    }
+}
+
+/// A municipality or county of either nation: `MX-02004`, `US-48141`.
+pub(super) fn place(text: &str) -> Verdict {
+    let code = squeeze(text, &['-', ':']);
+    let verdict = match code.get(..2) {
+        Some("MX") => cvegeo(&code[2..]),
+        Some("US") => fips(&code[2..]),
+        _ => return Verdict::reject(Problem::BadPlace),
+    };
+    match verdict {
+        Verdict::Valid { normalised } => Verdict::valid(format!("{}-{normalised}", &code[..2])),
+        other => other,
+    }
+}

@@ -177,10 +177,13 @@ fn answer_of(entry: &Entry, raw: &proto::Disclosure) -> Result<Pair, DisclosureE
                 return Err(DisclosureError::Header);
             }
             match Header::decode(&raw.header)? {
-                Header::Pair(pair) => Ok(pair),
-                Header::Event(_) => Err(DisclosureError::NotAnAnswer),
+                Header::Pair(pair) if pair.is_domestic() => Ok(pair),
+                Header::Pair(_) | Header::Event(_) => Err(DisclosureError::NotAnAnswer),
             }
         }
         Entry::Seeds(_) => Err(DisclosureError::NotAnAnswer),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -265,3 +265,6 @@ fn unpad(plaintext: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let canonical = padded(opening.len()) == plaintext.len() && zeros.iter().all(|b| *b == 0);
     canonical.then(|| Zeroizing::new(opening.to_vec()))
 }
+
+#[cfg(test)]
+mod tests;

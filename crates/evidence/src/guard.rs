@@ -203,3 +203,6 @@ fn check_indices(leaf_count: usize, indices: &[usize]) -> Result<(), GuardError>
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

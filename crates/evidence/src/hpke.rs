@@ -168,3 +168,6 @@ fn encapsulate(recipient: &[u8; 32], ephemeral: &Secret32) -> Result<(Zeroizing<
     let shared = HpkeRustCrypto::kdf_expand(KDF, &prk, &labelled_info, 32).map_err(|_| HpkeError::PublicKey)?;
     Ok((Zeroizing::new(shared), enc))
 }
+
+#[cfg(test)]
+mod tests;

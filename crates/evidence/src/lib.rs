@@ -36,6 +36,8 @@ mod hpke;
 mod keys;
 pub mod sealing;
 mod seed;
+#[cfg(test)]
+mod testing;
 pub mod tree;
 pub mod veil;
 

@@ -7,15 +7,16 @@
 
 use std::fmt;
 
-use puente_model::{Digest, Secret32, digest, limits};
+use puente_model::{Digest, Millis, Secret32, digest, limits};
 use puente_wire::proto::Message as _;
 use puente_wire::{label, proto};
 use rand_core::CryptoRngCore;
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 use crate::hpke::{self, ENC_BYTES, HpkeError, HpkeKeyPair, Psk};
 use crate::keys::{TAG_BYTES, fresh, open_once, seal_once};
-use crate::tree::{TreeError, VerifiedBody, verify_body};
+use crate::tree::{AnswerTree, TreeError, VerifiedBody, verify_body};
 
 /// The asker's one-time X25519 pair: its public key goes into the query, its
 /// private key into encrypted storage, and is destroyed once the answer is open.
@@ -103,19 +104,27 @@ impl fmt::Debug for SealedAnswer {
     }
 }
 
-/// Encrypts a body under a fresh, single-use content key (nonce zero: see the crate's page).
+/// Encrypts the body of a tree under a fresh, single-use content key (nonce zero: see the crate's page).
 ///
 /// # Errors
-/// [`SealError::TooLarge`]; a body whose leaves break the rules of [`crate::tree`].
-pub fn seal_body(body: &proto::Body, rng: &mut impl CryptoRngCore) -> Result<SealedAnswer, SealError> {
+/// [`SealError::TooLarge`].
+pub fn seal_body(
+    tree: &AnswerTree,
+    at: Millis,
+    obligations: Vec<String>,
+    rng: &mut impl CryptoRngCore,
+) -> Result<SealedAnswer, SealError> {
+    let body = tree.to_body(at, obligations);
     let bytes = body.encoded_len();
     if bytes > limits::ANSWER_BYTES_MAX {
         return Err(SealError::TooLarge { bytes });
     }
-    let tree = crate::tree::AnswerTree::from_leaves(&body.leaves)?.commitment();
-    let plaintext = zeroize::Zeroizing::new(body.encode_to_vec());
-    let key = fresh(rng);
-    let ciphertext = seal_once(&key, label::BODY, &plaintext).ok_or(SealError::TooLarge { bytes })?;
+    seal_bytes(tree.commitment(), &Zeroizing::new(body.encode_to_vec()), fresh(rng))
+}
+
+fn seal_bytes(tree: Digest, plaintext: &[u8], key: Secret32) -> Result<SealedAnswer, SealError> {
+    let ciphertext =
+        seal_once(&key, label::BODY, plaintext).ok_or(SealError::TooLarge { bytes: plaintext.len() })?;
     let (body_hash, key_hash) = (body_hash(&ciphertext), key_hash(&key));
     Ok(SealedAnswer {
         commitment: answer_commitment(tree, body_hash, key_hash),
@@ -204,3 +213,6 @@ pub fn open_content_key(
     let (enc, ciphertext) = sealed_key.split_at_checked(ENC_BYTES).ok_or(HpkeError::Length)?;
     hpke::open(reply_key, psk, answer_leaf.as_bytes(), enc, ciphertext)
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,3 +87,6 @@ pub(crate) fn announce(purpose: SeedUse, minute: Minute, seeds: Vec<SealedSeed>)
 pub(crate) fn alive(minute: Minute, now: Millis) -> bool {
     now >= minute.start() && now.since(minute.start()) < limits::ESCROW_SEED_MILLIS
 }
+
+#[cfg(test)]
+mod tests;

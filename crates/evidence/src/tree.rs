@@ -252,3 +252,6 @@ pub fn verify_body(body: &proto::Body, commitment: Digest) -> Result<VerifiedBod
 fn check_count(fields: usize) -> Result<(), TreeError> {
     if fields > limits::ANSWER_LEAVES_MAX { Err(TreeError::TooManyFields { fields }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

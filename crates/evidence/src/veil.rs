@@ -127,3 +127,6 @@ pub fn open_header(seed: &Secret32, entry: &[u8], sealed: &proto::SealedHeader) 
 fn key(seed: &Secret32, entry: Digest) -> Secret32 {
     derive(seed, label::HEADER_KEY, &[entry.as_bytes()])
 }
+
+#[cfg(test)]
+mod tests;

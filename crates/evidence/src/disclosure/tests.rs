@@ -1,0 +1,208 @@
+use proptest::prelude::*;
+use puente_model::{CharterVector, EventKind, Millis, Stage};
+use puente_wire::{Event, Veiled};
+
+use super::*;
+use crate::testing::{answer, flips, rng};
+use crate::{SealedAnswer, sealing};
+
+const ABROAD: &str = "puente://us/atf/n1";
+const AT_HOME: &str = "puente://mx/sspc/n1";
+const SALT: [u8; 32] = [8; 32];
+
+struct World {
+    tree: AnswerTree,
+    sealed: SealedAnswer,
+    entry: Vec<u8>,
+    header: Option<Vec<u8>>,
+}
+
+impl World {
+    fn new(fields: usize, seed: u64, to: &str) -> Self {
+        let mut rng = rng(seed);
+        let fields = (0..fields).map(|i| (format!("records/0/{i:03}"), format!("value {i}").into_bytes())).collect();
+        let tree = AnswerTree::build(fields, &mut rng).unwrap();
+        let sealed = sealing::seal_body(&tree, Millis(1), vec![], &mut rng).unwrap();
+        let pair = answer(to, sealed.commitment);
+        if !pair.is_domestic() {
+            return Self { tree, sealed, entry: Entry::Pair(pair).encode(), header: None };
+        }
+        let header = Header::Pair(pair).encode();
+        Self { tree, sealed, entry: veil(&header), header: Some(header) }
+    }
+
+    fn disclose(&self, paths: &[&str]) -> Result<proto::Disclosure, DisclosureError> {
+        let salt = Secret32::new(SALT);
+        let source = DisclosureSource {
+            entry: &self.entry,
+            receipt: b"c2sp.org/tlog-proof@v1",
+            header: self.header.as_deref().map(|header| (header, &salt)),
+            body_hash: self.sealed.body_hash,
+            key_hash: self.sealed.key_hash,
+        };
+        disclose(&source, &self.tree, paths)
+    }
+}
+
+fn veil(header: &[u8]) -> Vec<u8> {
+    let commitment = Header::commit(header, &Secret32::new(SALT));
+    Entry::Veiled(Veiled { stage: Stage::ALL[0], minute: puente_model::Minute(1), commitment }).encode()
+}
+
+#[test]
+fn a_court_sees_two_fields_and_nothing_else() {
+    for to in [ABROAD, AT_HOME] {
+        let world = World::new(13, 1, to);
+        let disclosure = world.disclose(&["records/0/007", "records/0/002", "records/0/007"]).unwrap();
+        let verified = verify(&disclosure).unwrap();
+        let expected = [("records/0/002", "value 2"), ("records/0/007", "value 7")];
+        assert_eq!(verified.fields, expected.map(|(p, v)| (p.to_owned(), v.as_bytes().to_vec())));
+        assert_eq!(verified.leaf, leaf_hash(&world.entry));
+        assert_eq!(verified.receipt, b"c2sp.org/tlog-proof@v1");
+        assert_eq!(verified.answer.to.to_string(), to);
+        assert_eq!(verified.leaf_count, 16);
+        let bytes = proto::Message::encode_to_vec(&disclosure);
+        for (path, value) in world.tree.fields().filter(|(path, _)| !["records/0/002", "records/0/007"].contains(path))
+        {
+            let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);
+            assert!(!holds(path.as_bytes()), "{path}");
+            assert!(value.len() < 8 || !holds(value), "{path}");
+        }
+        let text = format!("{verified:?}");
+        assert!(!text.contains("value"), "{text}");
+    }
+}
+
+#[test]
+fn only_fields_of_the_answer_can_be_shown() {
+    let world = World::new(3, 1, ABROAD);
+    assert_eq!(
+        world.disclose(&["records/0/001", "nothing"]),
+        Err(DisclosureError::Tree(TreeError::NoSuchField { index: 1 }))
+    );
+    // A decoy's path.
+    assert_eq!(world.disclose(&[""]), Err(DisclosureError::Tree(TreeError::NoSuchField { index: 0 })));
+    assert_eq!(
+        world.disclose(&[]),
+        Err(DisclosureError::Tree(TreeError::Guard(GuardError::NothingProven)))
+    );
+    // The tree of one answer beside the entry of another is caught where it is made.
+    let other = World { tree: World::new(3, 2, ABROAD).tree, ..World::new(3, 1, ABROAD) };
+    assert_eq!(other.disclose(&["records/0/001"]), Err(DisclosureError::Commitment));
+}
+
+#[test]
+fn forgeries_are_named() {
+    let world = World::new(3, 1, ABROAD);
+    let good = world.disclose(&["records/0/000", "records/0/002"]).unwrap();
+    let check = |change: &dyn Fn(&mut proto::Disclosure)| {
+        let mut changed = good.clone();
+        change(&mut changed);
+        verify(&changed).map(|_| ()).unwrap_err()
+    };
+    let guard = DisclosureError::Guard;
+    assert_eq!(check(&|d| d.v = 2), DisclosureError::Version(2));
+    assert_eq!(check(&|d| d.receipt.clear()), DisclosureError::Field("receipt"));
+    assert_eq!(check(&|d| d.header = vec![1]), DisclosureError::Field("header"));
+    assert_eq!(check(&|d| d.tree_root.truncate(31)), DisclosureError::Field("tree_root"));
+    assert!(matches!(check(&|d| d.entry.push(0)), DisclosureError::Wire(_)));
+    // Trap 5 of rs_merkle: the root does not bind the number of leaves; the commitment does.
+    for leaf_count in [0, 2, 3, 5, 8, u32::MAX] {
+        assert_eq!(check(&|d| d.leaf_count = leaf_count), DisclosureError::Commitment);
+    }
+    for (bytes, field) in [(&good.tree_root, 0), (&good.body_hash, 1), (&good.key_hash, 2)] {
+        for changed in flips(bytes) {
+            let error = check(&|d| *[&mut d.tree_root, &mut d.body_hash, &mut d.key_hash][field] = changed.clone());
+            assert_eq!(error, DisclosureError::Commitment);
+        }
+    }
+    // Traps 1, 2, 3, 4 and 6.
+    assert_eq!(check(&|d| d.indices = vec![0, 0]), guard(GuardError::NotIncreasing { index: 0 }));
+    assert_eq!(check(&|d| d.indices = vec![2, 0]), guard(GuardError::NotIncreasing { index: 0 }));
+    assert_eq!(check(&|d| d.indices = vec![0, 16]), guard(GuardError::OutOfRange { index: 16, leaves: 4 }));
+    assert_eq!(check(&|d| d.indices = vec![4, 6]), guard(GuardError::OutOfRange { index: 4, leaves: 4 }));
+    assert_eq!(
+        check(&|d| d.multiproof.extend([0; 32])),
+        guard(GuardError::HashCount { found: 3, needed: 2 })
+    );
+    assert_eq!(check(&|d| d.indices = vec![1, 2]), guard(GuardError::WrongRoot));
+    assert_eq!(check(&|d| d.indices = vec![]), guard(GuardError::NothingProven));
+    for multiproof in flips(&good.multiproof) {
+        assert_eq!(check(&|d| d.multiproof.clone_from(&multiproof)), guard(GuardError::WrongRoot));
+    }
+    // The fields.
+    assert_eq!(check(&|d| d.leaves[1].value.push(0)), guard(GuardError::WrongRoot));
+    assert_eq!(check(&|d| d.leaves[0].path.push('x')), guard(GuardError::WrongRoot));
+    assert_eq!(check(&|d| d.leaves[0].salt[0] ^= 1), guard(GuardError::WrongRoot));
+    assert_eq!(check(&|d| d.leaves[0].salt.clear()), TreeError::Salt { index: 0 }.into());
+    assert_eq!(check(&|d| d.leaves.swap(0, 1)), TreeError::Path { index: 1 }.into());
+    assert_eq!(check(&|d| d.leaves.truncate(1)), DisclosureError::Field("leaves"));
+    assert_eq!(
+        check(&|d| d.leaves[0] = proto::Leaf { salt: vec![0; 32], ..Default::default() }),
+        TreeError::Path { index: 0 }.into()
+    );
+}
+
+#[test]
+fn only_answers_disclose() {
+    let world = World::new(3, 1, AT_HOME);
+    let good = world.disclose(&["records/0/000"]).unwrap();
+    let check = |change: &dyn Fn(&mut proto::Disclosure)| {
+        let mut changed = good.clone();
+        change(&mut changed);
+        verify(&changed).map(|_| ()).unwrap_err()
+    };
+    assert_eq!(check(&|d| d.header_salt[0] ^= 1), DisclosureError::Header);
+    assert_eq!(check(&|d| d.header_salt.clear()), DisclosureError::Field("header_salt"));
+    assert_eq!(check(&|d| d.header.push(0)), DisclosureError::Header);
+    // A local event, and a pair entry of two nations that hides behind a veil.
+    let event = Header::Event(Event::new(EventKind::ALL[0], Millis(1), CharterVector::default())).encode();
+    let abroad = Header::Pair(answer(ABROAD, world.sealed.commitment)).encode();
+    for header in [event, abroad] {
+        let error = check(&|d| {
+            d.entry = veil(&header);
+            d.header.clone_from(&header);
+        });
+        assert_eq!(error, DisclosureError::NotAnAnswer);
+    }
+    // An answer that disclosed nothing: its commitment has another label.
+    let plain = answer(ABROAD, Header::commit(b"", &Secret32::new(SALT)));
+    let error = check(&|d| {
+        d.entry = Entry::Pair(plain.clone()).encode();
+        d.header.clear();
+        d.header_salt.clear();
+    });
+    assert_eq!(error, DisclosureError::Commitment);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_choice_of_fields_verifies(fields in 1usize..80, seed: u64, pick in prop::collection::vec(any::<prop::sample::Index>(), 1..9)) {
+        let world = World::new(fields, seed, ABROAD);
+        let all: Vec<_> = world.tree.fields().collect();
+        let paths: Vec<_> = pick.iter().map(|i| i.get(&all).0).collect();
+        let verified = verify(&world.disclose(&paths).unwrap()).unwrap();
+        let mut expected: Vec<_> = paths.iter().map(|p| (*p).to_owned()).collect();
+        expected.sort();
+        expected.dedup();
+        prop_assert!(verified.fields.iter().map(|(p, _)| p.clone()).eq(expected));
+        for (path, value) in &verified.fields {
+            prop_assert!(all.contains(&(path.as_str(), value.as_slice())));
+        }
+    }
+
+    #[test]
+    fn any_changed_byte_of_a_disclosure_is_noticed(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let world = World::new(6, 1, AT_HOME);
+        let good = world.disclose(&["records/0/001", "records/0/004"]).unwrap();
+        let mut bytes = proto::Message::encode_to_vec(&good);
+        *at.get_mut(&mut bytes) ^= 1 << bit;
+        // A change either does not decode, or is refused, or touches only the receipt, which the log's key guards.
+        if let Ok(Ok(verified)) = <proto::Disclosure as proto::Message>::decode(bytes.as_slice()).map(|d| verify(&d)) {
+            prop_assert_ne!(verified.receipt.as_slice(), good.receipt.as_slice());
+            prop_assert_eq!(verified.leaf, leaf_hash(&world.entry));
+        }
+    }
+}

@@ -43,9 +43,13 @@ mod judge;
 mod load;
 mod request;
 mod rule;
+mod scan;
 mod set;
 mod verdict;
 mod vocabulary;
+
+#[cfg(test)]
+mod tests;
 
 pub use cases::{CaseResult, Cases};
 pub use error::{Finding, PolicyError};

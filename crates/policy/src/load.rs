@@ -11,6 +11,7 @@ use puente_model::{AgencyId, QueryKind};
 use crate::error::{Finding, PolicyError, finding};
 use crate::request::Direction;
 use crate::rule::{Rule, Source};
+use crate::scan;
 use crate::vocabulary::Vocabulary;
 
 /// Policy files in one set.
@@ -19,10 +20,9 @@ pub const FILES_MAX: usize = 64;
 pub const FILE_BYTES_MAX: usize = 256 * 1024;
 /// Rules in one set.
 pub const RULES_MAX: usize = 2_000;
-/// One rule, in bytes with its annotations.
-const RULE_BYTES_MAX: usize = 16 * 1024;
-/// Brackets of every kind that may stand open at once.
-const NESTING_MAX: usize = 32;
+/// Stack that reading and validating may use, in bytes. Cedar's validator passes a rule unseen when the stack runs short,
+/// so it never depends on the caller's; with the limits of [`scan`] this is far more than any rule needs.
+const STACK_BYTES: usize = 64 << 20;
 
 /// The rules of all files, in the order of file name and position, and the same as Cedar holds them under their index.
 pub(crate) struct Loaded {
@@ -41,6 +41,10 @@ struct Parsed<'a> {
 
 /// Files must be sorted by name, with line ends normalised.
 pub(crate) fn load(files: &[(String, String)], vocabulary: &Vocabulary) -> Result<Loaded, PolicyError> {
+    stacker::grow(STACK_BYTES, || read(files, vocabulary))
+}
+
+fn read(files: &[(String, String)], vocabulary: &Vocabulary) -> Result<Loaded, PolicyError> {
     vocabulary.check()?;
     let schema = schema(vocabulary)?;
     let mut findings = Vec::new();
@@ -107,9 +111,7 @@ fn parse<'a>(file: &'a str, text: &'a str) -> Result<Vec<Parsed<'a>>, Vec<Findin
         let message = format!("the file has {} bytes, more than {FILE_BYTES_MAX}", text.len());
         return Err(vec![finding(file, text, 0, message, "split it")]);
     }
-    if let Err(at) = shallow(text) {
-        let message =
-            format!("brackets nest deeper than {NESTING_MAX}, or one rule is longer than {RULE_BYTES_MAX} bytes");
+    if let Err((at, message)) = scan::scan(text) {
         return Err(vec![finding(file, text, at, message, "split the rule into several")]);
     }
     let set = match cedar::PolicySet::from_str(text) {
@@ -137,39 +139,6 @@ fn parse<'a>(file: &'a str, text: &'a str) -> Result<Vec<Parsed<'a>>, Vec<Findin
         .collect();
     parsed.sort_by_key(|p| p.start);
     Ok(parsed)
-}
-
-/// Finds text that Cedar's recursive parser should not be given: where brackets nest too deeply, or a rule is too long.
-fn shallow(text: &str) -> Result<(), usize> {
-    let (mut depth, mut start) = (0_usize, 0_usize);
-    let mut chars = text.char_indices().peekable();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => {
-                while let Some((_, c)) = chars.next() {
-                    match c {
-                        '\\' => _ = chars.next(),
-                        '"' => break,
-                        _ => {}
-                    }
-                }
-            }
-            '/' if chars.peek().is_some_and(|(_, c)| *c == '/') => {
-                let end = chars.by_ref().find(|(_, c)| *c == '\n');
-                if depth == 0 && text[start..at].trim().is_empty() {
-                    start = end.map_or(text.len(), |(at, _)| at);
-                }
-            }
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            ';' => start = at,
-            _ => {}
-        }
-        if depth > NESTING_MAX || at.saturating_sub(start) > RULE_BYTES_MAX {
-            return Err(at);
-        }
-    }
-    Ok(())
 }
 
 /// A rule's scope and annotations in this crate's words.
@@ -239,7 +208,9 @@ fn validate(parsed: &[Parsed<'_>], schema: Schema, findings: &mut Vec<Finding>) 
         let index: Option<usize> = AsRef::<str>::as_ref(id).parse().ok();
         let Some(rule) = index.and_then(|i| parsed.get(i)) else { continue };
         let mend = "compare the rule with the generated schema";
-        findings.extend(spread(rule.file, rule.text, rule.start, &error, mend));
+        let own = format!("for policy `{id}`, ");
+        let plain = |f: Finding| Finding { message: f.message.replace(&own, ""), ..f };
+        findings.extend(spread(rule.file, rule.text, rule.start, &error, mend).into_iter().map(plain));
     }
 }
 

@@ -124,7 +124,8 @@ impl fmt::Display for Checkpoint {
     }
 }
 
-fn check_log_key(checkpoint: &Checkpoint, key: &VerifierKey) -> Result<(), CheckpointError> {
+/// A log's checkpoints are signed by an Ed25519 key that bears the log's name.
+pub(crate) fn check_log_key(checkpoint: &Checkpoint, key: &VerifierKey) -> Result<(), CheckpointError> {
     if key.kind() != KeyKind::Ed25519 {
         return Err(CheckpointError::WrongKind { key: key.name().to_owned() });
     }

@@ -59,6 +59,7 @@ impl Log {
         if edge.root() != head.root() {
             return Err(OpenError::Root { size: head.size(), computed: edge.root(), signed: head.root() });
         }
+        check_full_tiles(size, &edge)?;
         let partial = match BundleId::new(size >> 8, (size % 256) as u16) {
             Ok(id) => read_bundle(reader, id)?,
             Err(_) => Vec::new(),
@@ -99,9 +100,7 @@ fn read_edge(size: u64, reader: &dyn TileReader) -> Result<Edge, OpenError> {
         nodes.get(usize::try_from((size >> height) - 1 - first).ok()?).copied()
     });
     let peaks: Vec<Digest> = peaks.collect();
-    let edge = Edge::from_rows(Frontier::from_peaks(size, peaks), rows);
-    check_full_tiles(size, &edge)?;
-    Ok(edge)
+    Ok(Edge::from_rows(Frontier::from_peaks(size, peaks), rows))
 }
 
 /// The newest full tile of each level hashes to its place in the level above (computed the second way).

@@ -28,8 +28,12 @@ pub(crate) fn leaf(entry: &[u8]) -> Digest {
     Digest(Rfc6962::hash(entry))
 }
 
-/// Root over leaf (or node) hashes.
-pub(crate) fn root(hashes: &[Digest]) -> Option<Digest> {
+/// Root over leaf (or node) hashes, computed by rs_merkle and not by this crate's own tree; none for no hashes.
+///
+/// For comparing with [`crate::root_of`] before a root is signed or believed: a
+/// fault of memory, processor or code would have to strike both alike.
+/// It sorts and copies: for tiles and the pair roots of periods, not for logs.
+pub fn root(hashes: &[Digest]) -> Option<Digest> {
     let hashes: Vec<[u8; 32]> = hashes.iter().map(|h| h.0).collect();
     MerkleTree::<Rfc6962>::from_leaves(&hashes).root().map(Digest)
 }

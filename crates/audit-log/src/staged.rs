@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use puente_model::{Digest, LeafIndex, TreeSize};
 
-use crate::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
+use crate::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint, check_log_key};
 use crate::edge::Growth;
 use crate::key::Signer;
 use crate::tile::LogFile;
@@ -92,6 +92,8 @@ impl Staged {
 
     /// Signs the head. For one state of a log only one head is ever signed: a second, different one is refused.
     pub fn sign(self, signer: &dyn Signer) -> Result<Sealed, SealError> {
+        // A key that cannot sign must not reserve the step for this batch.
+        check_log_key(&self.checkpoint, signer.verifier())?;
         self.reserve()?;
         let head = self.checkpoint.clone().sign(signer)?;
         Ok(Sealed { staged: self, head })

@@ -1,3 +1,6 @@
 //! The hands: config, driver, QUIC, stores, the `puente` command.
 
+pub mod ca;
 pub mod config;
+pub mod files;
+pub mod officers;

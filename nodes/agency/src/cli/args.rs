@@ -1,0 +1,453 @@
+//! The command line: help, parsing and completions come from this one definition.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use puente_model::{Digest, Handling, Jurisdiction, NodeUri, OfficerId, QueryKind, Role};
+
+/// What exit codes mean; stands at the end of every help text.
+const EXITS: &str = "Exit codes:
+  0  done; a question was answered, be it with no hit
+  1  done, and the news is bad: refused, rows rejected, a case or check failed
+  2  the command line, a file or a parameter is wrong; nothing was done
+  3  a node or a peer could not be reached in time
+  4  the log or the disk is not available, or this program is at fault
+
+Data goes to stdout, words to stderr. With --json, stdout holds exactly one
+JSON value, errors too: {\"error\":{\"code\",\"message\",\"hint\"}}.";
+
+/// Agencies of two or more nations answer each other's questions without pooling their data.
+#[derive(Debug, Parser)]
+#[command(name = "puente", version, about, after_help = EXITS, propagate_version = true)]
+pub struct Cli {
+    /// The node's folder.
+    #[arg(long, global = true, default_value = ".", value_name = "FOLDER")]
+    pub dir: PathBuf,
+    /// Print exactly one JSON value on stdout, errors too.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Language of answers and refusals.
+    #[arg(long, global = true, value_enum, default_value_t = Language::En)]
+    pub lang: Language,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Languages of answers and refusals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// English.
+    En,
+    /// Español.
+    Es,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A certificate authority, for a nation without one.
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// The federation's signed rules and members.
+    #[command(subcommand)]
+    Charter(CharterCommand),
+    /// The people who may ask through this node.
+    #[command(subcommand)]
+    Officer(OfficerCommand),
+    /// Make, run and look at a node.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Bring records in from CSV or JSON Lines.
+    Import(ImportArgs),
+    /// Ask another agency a question.
+    Query(Box<QueryArgs>),
+    /// This node's audit log.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// The rules of what may be asked and answered.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Print a script that completes commands in a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+}
+
+/// Shells that completions are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// Bash.
+    Bash,
+    /// Zsh.
+    Zsh,
+    /// Fish.
+    Fish,
+}
+
+/// `puente ca`.
+#[derive(Debug, Subcommand)]
+pub enum CaCommand {
+    /// Make a nation's root key and certificate.
+    Init {
+        /// The nation, for example mx.
+        #[arg(long, value_name = "NATION")]
+        jurisdiction: Jurisdiction,
+        /// Folder for root.key.pem and root.cert.pem.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// Kind of key.
+        #[arg(long, value_enum, default_value_t = KeyAlgorithm::P256)]
+        algorithm: KeyAlgorithm,
+        /// Days until the root ends.
+        #[arg(long, default_value_t = 3650, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=7300))]
+        days: u32,
+    },
+    /// Issue a node's certificate.
+    Issue {
+        /// The authority's folder.
+        #[arg(long, value_name = "FOLDER")]
+        ca: PathBuf,
+        /// The node, for example puente://mx/fge-bc/n1.
+        #[arg(long, value_name = "URI", required_unless_present = "csr")]
+        node: Option<NodeUri>,
+        /// A signing request (PEM): the key stays with the node that made it.
+        #[arg(long, value_name = "FILE")]
+        csr: Option<PathBuf>,
+        /// Days until the certificate ends.
+        #[arg(long, default_value_t = 14, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=90))]
+        days: u32,
+        /// Folder for tls.cert.pem (and tls.key.pem, without a signing request).
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
+    /// Show what a certificate says.
+    Show {
+        /// PEM or DER.
+        file: PathBuf,
+    },
+}
+
+/// Kinds of certificate keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyAlgorithm {
+    /// ECDSA over P-256.
+    P256,
+    /// Ed25519.
+    Ed25519,
+}
+
+/// `puente charter`.
+#[derive(Debug, Subcommand)]
+pub enum CharterCommand {
+    /// Make a key: to sign charter parts, a log's, or an auditor's sealing key.
+    Keygen {
+        /// Name of the key; for a log key, the log's origin.
+        #[arg(long)]
+        name: String,
+        /// What the key is for.
+        #[arg(long, value_enum, default_value_t = KeyUse::Governance)]
+        kind: KeyUse,
+        /// File for the private key.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Make charter parts from a description, with every hash filled in.
+    Create {
+        /// The description (TOML): a federation, or with --next a part to change.
+        description: PathBuf,
+        /// Folder for the parts.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// Make the next version of this part: its number and 'previous' are filled in.
+        #[arg(long)]
+        next: bool,
+        /// Folder with more record types that the federation's catalogue holds.
+        #[arg(long, value_name = "FOLDER")]
+        catalogue_extra: Option<PathBuf>,
+    },
+    /// Sign a part: appends a line to FILE.sig.
+    Sign {
+        /// The part (TOML).
+        file: PathBuf,
+        /// The private key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// Name of the key in the charter; the key file's name without its ending, unless given.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Verify every part, signature and version against the pinned hash.
+    Verify {
+        /// Folder with every part.
+        folder: PathBuf,
+        /// Hash of common part 1, given out of band; FOLDER/pin unless given.
+        #[arg(long, value_name = "HASH")]
+        pin: Option<Digest>,
+    },
+    /// Show who is in the charter and under which rules.
+    Show {
+        /// Folder with every part.
+        folder: PathBuf,
+        /// Hash of common part 1; FOLDER/pin unless given.
+        #[arg(long, value_name = "HASH")]
+        pin: Option<Digest>,
+    },
+}
+
+/// What a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyUse {
+    /// Signs charter parts (Ed25519).
+    Governance,
+    /// Signs a log's heads (Ed25519).
+    Log,
+    /// Opens what is sealed to an auditor for a quarter (X25519).
+    Seal,
+}
+
+/// `puente officer`.
+#[derive(Debug, Subcommand)]
+pub enum OfficerCommand {
+    /// Let a person ask through this node.
+    Add {
+        /// Individual id within the agency, never used again, for example o-1042.
+        id: OfficerId,
+        /// The person's name.
+        #[arg(long)]
+        name: String,
+        /// The person's role.
+        #[arg(long)]
+        role: Role,
+        /// Last day of the grant, for example 2026-12-31.
+        #[arg(long, value_name = "DATE")]
+        expires: String,
+    },
+    /// List everybody, expired and revoked ones too.
+    List,
+    /// End a person's grant now.
+    Revoke {
+        /// The person's id.
+        id: OfficerId,
+    },
+}
+
+/// `puente node`.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Make a node: folder, keys, configuration, example policies.
+    Init {
+        /// The node's name, for example puente://mx/fge-bc/n1.
+        #[arg(long)]
+        uri: NodeUri,
+        /// UDP address to listen on.
+        #[arg(long, default_value = "127.0.0.1:7400", value_name = "ADDRESS")]
+        listen: std::net::SocketAddr,
+        /// Address that peers dial, for the annex; the listening address unless given.
+        #[arg(long, value_name = "HOST:PORT")]
+        endpoint: Option<String>,
+        /// The agency's name in English.
+        #[arg(long, value_name = "TEXT")]
+        name_en: Option<String>,
+        /// The agency's name in Spanish.
+        #[arg(long, value_name = "TEXT")]
+        name_es: Option<String>,
+        /// The agency's role in the charter, for example state-prosecutor.
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
+        /// Issue the certificate at once with this authority.
+        #[arg(long, value_name = "FOLDER")]
+        ca: Option<PathBuf>,
+        /// Take the charter (parts, signatures, pin) from this folder.
+        #[arg(long, value_name = "FOLDER")]
+        charter: Option<PathBuf>,
+    },
+    /// Run the node until it is told to stop.
+    Run,
+    /// One screen: peers, log, charter, days to expiry; the root cause first.
+    Status,
+    /// Stop the running node, with its periods closed and its log published.
+    Stop,
+}
+
+/// `puente import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The file; '-' is standard input.
+    pub file: PathBuf,
+    /// Record type of the catalogue, for example Vehicle.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub record_type: String,
+    /// How the file is written; by its name unless given.
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// On whose authority or from which register the records come.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub authority: String,
+    /// Accept values of this column whose check digit does not hold, with the reason.
+    #[arg(long = "override", value_name = "COLUMN=REASON")]
+    pub overrides: Vec<String>,
+    /// Write rejected rows' errors to this file (CSV).
+    #[arg(long, value_name = "FILE")]
+    pub errors: Option<PathBuf>,
+    /// Check everything, bring nothing in.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Formats of imported files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Comma-separated values, with a header line.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// `puente query`, and what `puente policy explain` judges.
+#[derive(Debug, Args)]
+pub struct QueryArgs {
+    /// Kind of question, for example vehicle.status.
+    pub kind: QueryKind,
+    /// Node that is asked, for example puente://us/tx-dps/n1.
+    #[arg(long, value_name = "URI")]
+    pub to: NodeUri,
+    /// Why it is asked.
+    #[arg(long)]
+    pub purpose: String,
+    /// Legal basis of the charter.
+    #[arg(long)]
+    pub basis: String,
+    /// Who asks.
+    #[arg(long, value_name = "ID")]
+    pub officer: OfficerId,
+    /// Case file.
+    #[arg(long = "case", value_name = "REF")]
+    pub case_ref: String,
+    /// 1: hit or no hit; 2: core data; 3: evidence.
+    #[arg(long, default_value = "1", value_name = "N")]
+    pub step: puente_model::Step,
+    /// Steps 2 and 3: leaf hash of the step-1 answer that a human confirmed.
+    #[arg(long, value_name = "LEAFHASH")]
+    pub confirms: Option<Digest>,
+    /// Steps 2 and 3: statement of facts.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub facts: String,
+    /// The offence.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub offence: String,
+    /// Any parameter of the kind.
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub params: Vec<String>,
+    /// VIN.
+    #[arg(long)]
+    pub vin: Option<String>,
+    /// Plate.
+    #[arg(long)]
+    pub plate: Option<String>,
+    /// Who issued the plate, for example US-TX or MX-BCN.
+    #[arg(long, value_name = "CODE")]
+    pub jurisdiction: Option<String>,
+    /// Serial number; '?' for one unreadable character.
+    #[arg(long)]
+    pub serial: Option<String>,
+    /// Make.
+    #[arg(long)]
+    pub make: Option<String>,
+    /// Calibre.
+    #[arg(long, alias = "calibre")]
+    pub caliber: Option<String>,
+    /// How long to wait: 30s, 10m, 2h, 3d.
+    #[arg(long, default_value = "60s", value_name = "TIME")]
+    pub due: String,
+    /// Urgent, with the justification.
+    #[arg(long, value_name = "JUSTIFICATION")]
+    pub urgent: Option<String>,
+    /// The strictest handling code that the asker accepts.
+    #[arg(long, default_value = "H2", value_name = "CODE")]
+    pub handling: Handling,
+}
+
+/// `puente log`.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Show entries; no identifiers of persons stand in them.
+    Show {
+        /// First entry.
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        from: u64,
+        /// At most this many.
+        #[arg(long, default_value_t = 20, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        limit: u64,
+    },
+    /// Write the proof that an entry stands in the log (C2SP tlog-proof).
+    Prove {
+        /// Index, or leaf hash.
+        entry: String,
+        /// File for the proof; stdout unless given.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Copy the published log for an auditor.
+    Export {
+        /// Folder for the copy.
+        folder: PathBuf,
+        /// Whose auditor: veiled headers go to the own nation's only.
+        #[arg(long, value_enum, default_value_t = Audience::Own)]
+        auditor: Audience,
+    },
+}
+
+/// Whose auditor gets a copy of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Audience {
+    /// An auditor of the own nation.
+    Own,
+    /// An auditor of another nation.
+    Foreign,
+}
+
+/// `puente policy`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Validate every rule; needs no running node.
+    Check {
+        /// Folder with Cedar files; the node's unless given.
+        folder: Option<PathBuf>,
+    },
+    /// Say which rule decides a question and what would have to differ; asks nobody.
+    Explain(Box<ExplainArgs>),
+    /// Judge a table of cases.
+    Test {
+        /// The table; the node's policies/cases.toml unless given.
+        cases: Option<PathBuf>,
+    },
+}
+
+/// `puente policy explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Judge as the holder: may this node answer the question if TO's agency asks it.
+    #[arg(long)]
+    pub inbound: bool,
+    /// Role of the officer, where the officer is not this node's.
+    #[arg(long)]
+    pub role: Option<Role>,
+    /// The question.
+    #[command(flatten)]
+    pub query: QueryArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+}

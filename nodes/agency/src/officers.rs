@@ -1,0 +1,268 @@
+//! Officers: what the operator wants (`officers.toml`) and what the log knows (`officers.recorded.toml`).
+//!
+//! **Only officers whose grant stands in the log may ask.** People and commands
+//! edit `officers.toml`; the differences to what is recorded become GRANT and
+//! REVOKE events; when an event is durable in the log, [`OfficerBook::recorded`]
+//! moves that one change into the recorded file. So an edit by hand takes
+//! effect like a command does, and never without an entry. A node does this at
+//! start, before it serves anybody, and the `officer` command does it through
+//! the control socket of a running node.
+
+use std::io;
+use std::path::PathBuf;
+
+use puente_charter::{OfficerError, OfficerRecord, Officers};
+use puente_exchange::api::LocalEvent;
+use puente_model::{EventKind, Millis, OfficerId};
+
+use crate::config::NodeDir;
+use crate::files;
+
+/// Why the officers could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum OfficerBookError {
+    /// A file.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Its content.
+    #[error(transparent)]
+    Officer(#[from] OfficerError),
+}
+
+/// One difference between what is wanted and what is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The officer as wanted (for REVOKE of a removed line: as recorded, revoked now).
+    pub record: OfficerRecord,
+    /// GRANT or REVOKE.
+    pub kind: EventKind,
+}
+
+/// Both files of one node.
+#[derive(Debug, Clone)]
+pub struct OfficerBook {
+    dir: NodeDir,
+    wanted: Officers,
+    recorded: Officers,
+}
+
+impl OfficerBook {
+    /// Reads both files; one that does not exist is empty.
+    ///
+    /// # Errors
+    /// A file cannot be read or is malformed.
+    pub fn open(dir: &NodeDir) -> Result<Self, OfficerBookError> {
+        let wanted = read(dir.officers())?;
+        let recorded = read(dir.officers_recorded())?;
+        Ok(Self { dir: dir.clone(), wanted, recorded })
+    }
+
+    /// Officers whose grants stand in the log: only these may ask.
+    pub fn in_force(&self) -> &Officers {
+        &self.recorded
+    }
+
+    /// Officers as the operator wants them.
+    pub fn wanted(&self) -> &Officers {
+        &self.wanted
+    }
+
+    /// Writes down a new officer as wanted; it may ask once [`changes`](Self::changes) are recorded.
+    ///
+    /// # Errors
+    /// The id exists, the record is invalid, or the file cannot be written.
+    pub fn add(&mut self, record: OfficerRecord) -> Result<(), OfficerBookError> {
+        if self.recorded.find(&record.id).is_some() {
+            return Err(OfficerError::Exists.into());
+        }
+        let mut wanted = self.wanted.clone();
+        wanted.add(record)?;
+        self.write_wanted(wanted)
+    }
+
+    /// Writes down the end of an officer's grant.
+    ///
+    /// # Errors
+    /// There is no such officer, or the file cannot be written.
+    pub fn revoke(&mut self, id: &OfficerId, now: Millis) -> Result<(), OfficerBookError> {
+        let mut wanted = self.wanted.clone();
+        wanted.revoke(id, now)?;
+        self.write_wanted(wanted)
+    }
+
+    fn write_wanted(&mut self, wanted: Officers) -> Result<(), OfficerBookError> {
+        write(self.dir.officers(), &wanted)?;
+        self.wanted = wanted;
+        Ok(())
+    }
+
+    /// What the log does not know yet, in the order in which it must be recorded. An officer who was removed from
+    /// the file is revoked as of `now`; one whose name, role or dates were edited is revoked and must be added anew
+    /// under another id (ids are never used again).
+    pub fn changes(&self, now: Millis) -> Vec<Change> {
+        let mut out = Vec::new();
+        for recorded in self.recorded.iter().filter(|r| r.revoked.is_none()) {
+            let revoked = match self.wanted.find(&recorded.id) {
+                Some(wanted) if OfficerRecord { revoked: None, ..wanted.clone() } == *recorded => wanted.revoked,
+                _ => Some(now),
+            };
+            if revoked.is_some() {
+                out.push(Change { record: OfficerRecord { revoked, ..recorded.clone() }, kind: EventKind::Revoke });
+            }
+        }
+        for wanted in self.wanted.iter().filter(|w| self.recorded.find(&w.id).is_none()) {
+            let record = OfficerRecord { revoked: None, ..wanted.clone() };
+            out.push(Change { record: record.clone(), kind: EventKind::Grant });
+            if wanted.revoked.is_some() {
+                out.push(Change {
+                    record: OfficerRecord { revoked: wanted.revoked, ..record },
+                    kind: EventKind::Revoke,
+                });
+            }
+        }
+        out
+    }
+
+    /// Moves a change into the recorded file. Call it only when the change's event is durable in the log.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn recorded(&mut self, change: &Change) -> Result<(), OfficerBookError> {
+        let mut recorded = self.recorded.clone();
+        match (change.kind, change.record.revoked) {
+            (EventKind::Revoke, Some(at)) => {
+                if recorded.find(&change.record.id).is_none() {
+                    recorded.add(OfficerRecord { revoked: None, ..change.record.clone() })?;
+                }
+                recorded.revoke(&change.record.id, at)?;
+            }
+            _ => recorded.add(change.record.clone())?,
+        }
+        write(self.dir.officers_recorded(), &recorded)?;
+        self.recorded = recorded;
+        Ok(())
+    }
+}
+
+impl Change {
+    /// The event that the log must hold before this change takes effect. Who it is about is committed, not shown.
+    pub fn event(&self) -> LocalEvent {
+        let revoked = self.record.revoked.map_or(0, |at| at.0);
+        let detail = serde_json::json!({
+            "officer": self.record.id.as_str(),
+            "name": self.record.name,
+            "role": self.record.role.as_str(),
+            "granted": self.record.granted.0,
+            "expires": self.record.expires.0,
+            "revoked": revoked,
+        });
+        LocalEvent {
+            kind: self.kind,
+            record_type: String::new(),
+            count: 1,
+            purpose: None,
+            basis: None,
+            role: Some(self.record.role),
+            detail: detail.to_string().into_bytes(),
+        }
+    }
+}
+
+fn read(path: PathBuf) -> Result<Officers, OfficerBookError> {
+    match files::read_text(&path) {
+        Ok(text) => Ok(Officers::parse(&path.display().to_string(), &text)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Officers::default()),
+        Err(error) => Err(OfficerBookError::File { path, error }),
+    }
+}
+
+fn write(path: PathBuf, officers: &Officers) -> Result<(), OfficerBookError> {
+    let text = officers.to_toml()?;
+    files::replace(&path, text.as_bytes(), true).map_err(|error| OfficerBookError::File { path, error })
+}
+
+#[cfg(test)]
+mod tests {
+    use puente_model::Role;
+
+    use super::*;
+
+    fn ana() -> OfficerRecord {
+        OfficerRecord {
+            id: "o-1042".parse().unwrap(),
+            name: "Ana Ruiz".to_owned(),
+            role: Role::Investigator,
+            granted: Millis(1_000),
+            expires: Millis(9_000_000),
+            revoked: None,
+        }
+    }
+
+    #[test]
+    fn nobody_may_ask_before_the_grant_is_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = NodeDir::new(folder.path());
+        let mut book = OfficerBook::open(&dir).unwrap();
+        book.add(ana()).unwrap();
+        assert!(book.in_force().find(&ana().id).is_none());
+        let mut book = OfficerBook::open(&dir).unwrap();
+        let changes = book.changes(Millis(2_000));
+        assert_eq!(changes, [Change { record: ana(), kind: EventKind::Grant }]);
+        book.recorded(&changes[0]).unwrap();
+        assert!(book.changes(Millis(2_000)).is_empty());
+        assert!(OfficerBook::open(&dir).unwrap().in_force().active(&ana().id, Millis(2_000)).is_ok());
+
+        book.revoke(&ana().id, Millis(3_000)).unwrap();
+        let changes = book.changes(Millis(4_000));
+        assert_eq!((changes.len(), changes[0].kind), (1, EventKind::Revoke));
+        book.recorded(&changes[0]).unwrap();
+        let book = OfficerBook::open(&dir).unwrap();
+        assert!(book.changes(Millis(5_000)).is_empty());
+        assert!(book.in_force().active(&ana().id, Millis(3_000)).is_err());
+    }
+
+    #[test]
+    fn edits_by_hand_are_recorded_like_commands() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = NodeDir::new(folder.path());
+        let mut book = OfficerBook::open(&dir).unwrap();
+        book.add(ana()).unwrap();
+        let grant = book.changes(Millis(2_000)).remove(0);
+        book.recorded(&grant).unwrap();
+        // Promoted by hand: the recorded grant ends.
+        let text = std::fs::read_to_string(dir.officers()).unwrap().replace("investigator", "prosecutor");
+        std::fs::write(dir.officers(), text).unwrap();
+        let book = OfficerBook::open(&dir).unwrap();
+        let changes = book.changes(Millis(7_000));
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].record.revoked, Some(Millis(7_000)));
+        // Removed by hand: the same.
+        std::fs::write(dir.officers(), "").unwrap();
+        assert_eq!(OfficerBook::open(&dir).unwrap().changes(Millis(7_000)), changes);
+    }
+
+    #[test]
+    fn ids_are_never_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = NodeDir::new(folder.path());
+        let mut book = OfficerBook::open(&dir).unwrap();
+        book.add(ana()).unwrap();
+        let grant = book.changes(Millis(2_000)).remove(0);
+        book.recorded(&grant).unwrap();
+        std::fs::write(dir.officers(), "").unwrap();
+        let mut book = OfficerBook::open(&dir).unwrap();
+        assert!(matches!(book.add(ana()), Err(OfficerBookError::Officer(OfficerError::Exists))));
+    }
+
+    #[test]
+    fn events_debug_without_the_person() {
+        let change = Change { record: ana(), kind: EventKind::Grant };
+        let text = format!("{change:?} {:?}", change.event());
+        assert!(!text.contains("Ruiz") && !text.contains("1042"), "{text}");
+    }
+}

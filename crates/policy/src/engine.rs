@@ -41,6 +41,7 @@ pub(crate) struct Engine {
     names: Names,
     agency_roles: BTreeSet<String>,
     slices: BTreeMap<(Direction, QueryKind), Slice>,
+    reads_offence: bool,
     authorizer: Authorizer,
 }
 
@@ -88,6 +89,16 @@ fn entity(name: &EntityTypeName, id: &str) -> RestrictedExpression {
     RestrictedExpression::new_entity_uid(uid(name, id))
 }
 
+/// Whether a rule names the offence, or uses the context otherwise than by its attributes; yes where it cannot be told.
+/// Cedar's JSON form has escapes in names resolved.
+fn reads_offence(policy: &cedar::Policy) -> bool {
+    let Ok(json) = policy.to_json() else { return true };
+    let text = json.to_string();
+    let uses = text.matches("{\"Var\":\"context\"}").count();
+    let attributes = text.matches("\"left\":{\"Var\":\"context\"}}").count();
+    text.contains("offence") || uses != attributes
+}
+
 impl Engine {
     /// Slices the policies, whose ids are the indices of `rules`, by direction and kind.
     pub(crate) fn new(vocabulary: &Vocabulary, rules: &[Rule], policies: &[cedar::Policy]) -> Option<Self> {
@@ -110,7 +121,13 @@ impl Engine {
             }
         }
         let agency_roles = vocabulary.agency_roles.iter().cloned().collect();
-        Some(Self { names: Names::new()?, agency_roles, slices, authorizer: Authorizer::new() })
+        let reads_offence = policies.iter().any(reads_offence);
+        Some(Self { names: Names::new()?, agency_roles, slices, reads_offence, authorizer: Authorizer::new() })
+    }
+
+    /// Whether any rule's outcome can depend on the offence.
+    pub(crate) fn reads_offence(&self) -> bool {
+        self.reads_offence
     }
 
     /// Whether any rule could permit questions of this kind in this direction.

@@ -47,6 +47,19 @@ pub enum Attribute {
 }
 
 impl Attribute {
+    /// Every attribute.
+    pub const ALL: &'static [Self] = &[
+        Self::Purpose,
+        Self::Basis,
+        Self::OfficerRole,
+        Self::Step,
+        Self::Urgency,
+        Self::FactsStated,
+        Self::SuspicionStated,
+        Self::CaseStated,
+        Self::AgencyRole,
+    ];
+
     /// The stable text, as the Cedar schema names it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -136,7 +149,7 @@ pub(crate) fn explain(set: &PolicySet, request: &Request, now: Millis) -> Explan
         }
     }
     let permitted = verdict.is_permit();
-    let single = variants(set, request);
+    let single = variants(set, request, Attribute::ALL);
     let mut alternatives = Vec::new();
     for (change, variant) in &single {
         if let Some(rules) = turned(set, variant, now, permitted) {
@@ -155,7 +168,7 @@ pub(crate) fn explain(set: &PolicySet, request: &Request, now: Millis) -> Explan
 fn pairs(set: &PolicySet, single: &[(Change, Request)], now: Millis) -> Vec<Alternative> {
     let mut out = Vec::new();
     for (first, variant) in single {
-        for (second, both) in variants(set, variant) {
+        for (second, both) in variants(set, variant, Attribute::ALL) {
             if second.attribute <= first.attribute {
                 continue;
             }
@@ -182,11 +195,11 @@ fn turned(set: &PolicySet, variant: &Request, now: Millis, permitted: bool) -> O
     Some(rules.iter().map(|i| set.rule(*i).id.clone()).collect())
 }
 
-/// Every request that differs from this one in one attribute, over the known vocabulary.
-fn variants(set: &PolicySet, request: &Request) -> Vec<(Change, Request)> {
+/// Every request that differs from this one in one of the attributes, over the known vocabulary.
+fn variants(set: &PolicySet, request: &Request, attributes: &[Attribute]) -> Vec<(Change, Request)> {
     let mut out = Vec::new();
     let mut add = |attribute, from: &str, to: &str, edit: &dyn Fn(&mut Request)| {
-        if from != to {
+        if from != to && attributes.contains(&attribute) {
             let mut variant = request.clone();
             edit(&mut variant);
             out.push((Change { attribute, from: from.to_owned(), to: to.to_owned() }, variant));
@@ -223,7 +236,8 @@ fn variants(set: &PolicySet, request: &Request) -> Vec<(Change, Request)> {
     out
 }
 
-/// The reason and words for a question that no permit in force matches: the first kind of change that would help.
+/// The reason and words for a question that no permit in force matches: the first kind of change that would help. A
+/// handful of evaluations, since an asker can provoke it.
 pub(crate) fn ungranted(
     set: &PolicySet,
     request: &Request,
@@ -246,25 +260,22 @@ pub(crate) fn ungranted(
             format!("ninguna regla permite {kind} aquí"),
         );
     }
-    let helps: BTreeSet<Attribute> = variants(set, request)
-        .into_iter()
-        .filter(|(_, variant)| turned(set, variant, now, false).is_some())
-        .map(|(change, _)| change.attribute)
-        .collect();
-    let any = |wanted: &[Attribute]| wanted.iter().copied().find(|a| helps.contains(a));
-    let missing = [Attribute::FactsStated, Attribute::SuspicionStated, Attribute::CaseStated];
-    if let Some(attribute) = any(&missing) {
+    let helps = |attributes: &[Attribute]| {
+        let mut variants = variants(set, request, attributes).into_iter();
+        variants.find(|(_, variant)| turned(set, variant, now, false).is_some()).map(|(change, _)| change.attribute)
+    };
+    if let Some(missing) = helps(&[Attribute::FactsStated, Attribute::SuspicionStated, Attribute::CaseStated]) {
         return (
             RefusalReason::Quality,
-            format!("{kind} step {step} needs: {}", attribute.words(Language::En)),
-            format!("{kind} paso {step} requiere: {}", attribute.words(Language::Es)),
+            format!("{kind} step {step} needs: {}", missing.words(Language::En)),
+            format!("{kind} paso {step} requiere: {}", missing.words(Language::Es)),
         );
     }
-    if let Some(attribute) = any(&[Attribute::OfficerRole, Attribute::AgencyRole]) {
+    if let Some(role) = helps(&[Attribute::OfficerRole, Attribute::AgencyRole]) {
         return (
             RefusalReason::Scope,
-            format!("the {} does not cover {kind} step {step}", attribute.words(Language::En)),
-            format!("el {} no cubre {kind} paso {step}", attribute.words(Language::Es)),
+            format!("the {} does not cover {kind} step {step}", role.words(Language::En)),
+            format!("el {} no cubre {kind} paso {step}", role.words(Language::Es)),
         );
     }
     let (basis, purpose) = (&request.basis, request.purpose);

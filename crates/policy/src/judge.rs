@@ -10,7 +10,8 @@ use crate::verdict::Verdict;
 /// A policy set with a bounded memory of its decisions.
 ///
 /// A decision is remembered under the whole request until the next expiry of any grant or legal basis, in either
-/// direction of time; the oldest leaves first. Remembered or not, the verdict is the same.
+/// direction of time; the oldest leaves first. What an asker may choose freely (an unknown kind or basis, an offence
+/// that no rule reads) takes no place in it. Remembered or not, the verdict is the same.
 #[derive(Debug)]
 pub struct Judge {
     set: Arc<PolicySet>,
@@ -50,27 +51,34 @@ impl Judge {
 
     /// The verdict of [`PolicySet::judge`], from memory where it still holds.
     pub fn judge(&mut self, request: &Request, now: Millis) -> Arc<Verdict> {
+        let idle_offence = request.offence.is_some() && !self.set.reads_offence() && self.set.knows(request);
+        if idle_offence {
+            return self.decide(&Request { offence: None, ..request.clone() }, now);
+        }
+        self.decide(request, now)
+    }
+
+    fn decide(&mut self, request: &Request, now: Millis) -> Arc<Verdict> {
         let stretch = self.set.stretch(now);
-        if let Some(decided) = self.known.get_mut(request) {
-            if decided.stretch == stretch {
-                self.hits += 1;
-                return Arc::clone(&decided.verdict);
-            }
-            self.misses += 1;
-            let verdict = Arc::new(self.set.judge(request, now));
-            *decided = Decided { stretch, verdict: Arc::clone(&verdict) };
-            return verdict;
+        if let Some(decided) = self.known.get(request)
+            && decided.stretch == stretch
+        {
+            self.hits += 1;
+            return Arc::clone(&decided.verdict);
         }
         self.misses += 1;
         let verdict = Arc::new(self.set.judge(request, now));
-        if self.capacity > 0 {
-            if self.order.len() >= self.capacity
+        if self.capacity == 0 || !self.set.knows(request) {
+            return verdict;
+        }
+        let decided = Decided { stretch, verdict: Arc::clone(&verdict) };
+        if self.known.insert(request.clone(), decided).is_none() {
+            self.order.push_back(request.clone());
+            if self.order.len() > self.capacity
                 && let Some(oldest) = self.order.pop_front()
             {
                 self.known.remove(&oldest);
             }
-            self.order.push_back(request.clone());
-            self.known.insert(request.clone(), Decided { stretch, verdict: Arc::clone(&verdict) });
         }
         verdict
     }

@@ -22,7 +22,7 @@ pub const FILE_BYTES_MAX: usize = 256 * 1024;
 pub const RULES_MAX: usize = 2_000;
 /// Stack that reading and validating may use, in bytes. Cedar's validator passes a rule unseen when the stack runs short,
 /// so it never depends on the caller's; with the limits of [`scan`] this is far more than any rule needs.
-const STACK_BYTES: usize = 64 << 20;
+pub(crate) const STACK_BYTES: usize = 64 << 20;
 
 /// The rules of all files, in the order of file name and position, and the same as Cedar holds them under their index.
 pub(crate) struct Loaded {
@@ -41,10 +41,6 @@ struct Parsed<'a> {
 
 /// Files must be sorted by name, with line ends normalised.
 pub(crate) fn load(files: &[(String, String)], vocabulary: &Vocabulary) -> Result<Loaded, PolicyError> {
-    stacker::grow(STACK_BYTES, || read(files, vocabulary))
-}
-
-fn read(files: &[(String, String)], vocabulary: &Vocabulary) -> Result<Loaded, PolicyError> {
     vocabulary.check()?;
     let schema = schema(vocabulary)?;
     let mut findings = Vec::new();

@@ -49,8 +49,11 @@ impl PolicySet {
     /// [`PolicyError::Rules`] lists everything that is wrong, with file, line, column and mend;
     /// [`PolicyError::Vocabulary`] if the vocabulary cannot make a schema. A set with any finding is not loaded.
     pub fn load(files: &[(String, String)], vocabulary: &Vocabulary) -> Result<Self, PolicyError> {
-        let files = normalise(files);
-        let load::Loaded { rules, policies } = load::load(&files, vocabulary)?;
+        stacker::grow(load::STACK_BYTES, || Self::read(&normalise(files), vocabulary))
+    }
+
+    fn read(files: &[(String, String)], vocabulary: &Vocabulary) -> Result<Self, PolicyError> {
+        let load::Loaded { rules, policies } = load::load(files, vocabulary)?;
         let engine = Engine::new(vocabulary, &rules, &policies).ok_or_else(|| PolicyError::Vocabulary {
             what: "the rules could not be sliced by kind".to_owned(),
             mend: "check that kinds are named once",
@@ -133,6 +136,17 @@ impl PolicySet {
         &self.rules[index]
     }
 
+    /// Whether the words that an asker may choose freely are known ones: only then is a decision worth remembering.
+    pub(crate) fn knows(&self, request: &Request) -> bool {
+        self.vocabulary.kind(&request.kind).is_some()
+            && self.vocabulary.basis(&request.basis).is_some()
+            && !request.offence.as_deref().is_some_and(too_long)
+    }
+
+    pub(crate) fn reads_offence(&self) -> bool {
+        self.engine.reads_offence()
+    }
+
     pub(crate) fn could_permit(&self, request: &Request) -> bool {
         self.engine.has_permits(request.direction, &request.kind)
     }
@@ -178,7 +192,7 @@ impl PolicySet {
                 format!("{} no tiene paso {}", request.kind, request.step),
             );
         }
-        if request.offence.as_ref().is_some_and(|o| o.chars().count() > OFFENCE_CHARS_MAX) {
+        if request.offence.as_deref().is_some_and(too_long) {
             return screened(
                 RefusalReason::Quality,
                 format!("the offence code is longer than {OFFENCE_CHARS_MAX} characters"),
@@ -241,6 +255,10 @@ impl PolicySet {
         }
         grant
     }
+}
+
+fn too_long(offence: &str) -> bool {
+    offence.chars().count() > OFFENCE_CHARS_MAX
 }
 
 impl Rule {

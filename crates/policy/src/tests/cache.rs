@@ -49,3 +49,34 @@ fn another_set_forgets_what_the_last_one_said() {
     judge.replace(Arc::new(set(&forbid("bar", ""))));
     assert!(!judge.judge(&question(), today()).is_permit());
 }
+
+#[test]
+fn what_a_stranger_may_choose_freely_does_not_fill_the_memory() {
+    let mut judge = Judge::new(Arc::new(set(&permit("answer", "", "", ""))), 8);
+    judge.judge(&question(), today());
+    for n in 0..50 {
+        // No rule of this set reads the offence, so it is not part of the decision's key.
+        assert!(judge.judge(&Request { offence: Some(format!("code-{n}")), ..question() }, today()).is_permit());
+        let basis = format!("basis-{n}").parse().unwrap();
+        assert!(!judge.judge(&Request { basis, ..question() }, today()).is_permit());
+        let kind = format!("kind.k{n}").parse().unwrap();
+        assert!(!judge.judge(&Request { kind, ..question() }, today()).is_permit());
+    }
+    assert_eq!(judge.hits_and_misses(), (50, 101));
+    judge.judge(&question(), today());
+    assert_eq!(judge.hits_and_misses(), (51, 101));
+    let long = Some("x".repeat(65));
+    assert!(!judge.judge(&Request { offence: long, ..question() }, today()).is_permit());
+}
+
+#[test]
+fn an_offence_that_a_rule_reads_is_part_of_the_key() {
+    for condition in ["context has offence && context.offence == \"theft\"", "context has \"offenc\\u{65}\""] {
+        let when = format!("when {{ {condition} }}");
+        let mut judge = Judge::new(Arc::new(set(&permit("answer", "", "", &when))), 8);
+        assert!(!judge.judge(&question(), today()).is_permit());
+        let theft = Request { offence: Some("theft".to_owned()), ..question() };
+        assert!(judge.judge(&theft, today()).is_permit(), "{condition}");
+        assert!(!judge.judge(&question(), today()).is_permit());
+    }
+}

@@ -118,7 +118,7 @@ fn what_the_limits_allow_is_validated_on_a_small_stack() {
         deep(format!("context{} == 1", "[\"a\"]".repeat(240))),
         deep(format!("{}context.nothing", "if context.same_nation then true else ".repeat(50))),
         deep(format!("{}context.nothing", "context.same_nation && ".repeat(150))),
-        deep(format!("{}context.nothing", "1 == 1 || ".repeat(100))),
+        deep(format!("{}context.nothing", "context.same_nation || ".repeat(100))),
         deep(format!("{}context.nothing > 1", "1 + ".repeat(500))),
         deep(format!("{}context.nothing{}", "(".repeat(30), ")".repeat(30))),
         deep(format!("{}context.nothing{} == 1", "[".repeat(30), "]".repeat(30))),

@@ -81,7 +81,7 @@ fn times() -> impl Strategy<Value = Millis> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
     fn a_permit_names_rules_in_force_and_reveals_only_known_fields(request in requests(), now in times()) {
@@ -136,6 +136,11 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 30, ..ProptestConfig::default() })]
+
     #[test]
     fn an_explanation_agrees_with_the_judge(request in requests(), now in times()) {
         let explanation = rules().explain(&request, now);
@@ -148,6 +153,11 @@ proptest! {
             prop_assert!(rules().grants_by_expiry().iter().any(|(end, id)| id == rule && now < *end));
         }
     }
+
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn any_text_is_read_or_refused(text in "[a-z@(){}\"\\[\\]:;=&|!?<>.,/* \n0-9\u{e1}]{0,200}") {

@@ -3,4 +3,5 @@
 pub mod ca;
 pub mod config;
 pub mod files;
+pub mod load;
 pub mod officers;

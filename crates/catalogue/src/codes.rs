@@ -45,6 +45,12 @@ impl CodeList {
             list.by_number.insert(code.number, index);
             list.codes.push(code);
         }
+        // Labels are spellings too, where they do not mean another code.
+        for (index, code) in list.codes.iter().enumerate() {
+            for label in [&code.labels.en, &code.labels.es] {
+                list.by_spelling.entry(fold(label)).or_insert(index);
+            }
+        }
         Ok(list)
     }
 
@@ -58,8 +64,8 @@ impl CodeList {
         &self.codes
     }
 
-    /// The code that people write this way: its text or a synonym, whatever
-    /// the case, blanks and punctuation.
+    /// The code that people write this way: its text, a synonym or a label,
+    /// whatever the case, blanks and punctuation.
     pub fn find(&self, spelling: &str) -> Option<&Code> {
         self.by_spelling.get(&fold(spelling)).and_then(|i| self.codes.get(*i))
     }

@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod build;
 mod builtin;
 mod codec;
 mod codes;
@@ -33,6 +34,7 @@ mod query;
 mod record;
 mod schema;
 mod validate;
+mod value;
 
 pub use codec::{DecodeError, FIELD_NUMBER_MAX, RECORD_BYTES_MAX, REPEATED_VALUES_MAX};
 pub use codes::{Code, CodeList};

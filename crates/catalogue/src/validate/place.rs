@@ -6,6 +6,12 @@ const FIPS_UNUSED: [u32; 5] = [3, 7, 14, 43, 52];
 /// FIPS codes of territories.
 const FIPS_TERRITORIES: [u32; 6] = [60, 66, 69, 72, 74, 78];
 
+/// The highest municipality number of each Mexican state, 01 to 32 (INEGI, census of 2020).
+const MUNICIPALITY_LAST: [u32; 32] = [
+    11, 7, 9, 13, 38, 10, 125, 67, 17, 39, 46, 85, 84, 125, 125, 113, 36, 20, 51, 570, 217, 18, 11, 59, 20, 72, 17, 43,
+    60, 212, 106, 58,
+];
+
 /// ISO 3166-1 alpha-2.
 const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS \
     BT BV BW BY BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ \
@@ -38,10 +44,16 @@ fn state_and_local(text: &str) -> Result<(String, u32, u32), Problem> {
     Ok((code, state, local))
 }
 
-/// INEGI municipality key: state 01 to 32, municipality 001 onwards.
+/// INEGI municipality key: state 01 to 32, municipality 001 onwards. New
+/// municipalities are founded: a number past the census's last only warns.
 pub(super) fn cvegeo(text: &str) -> Verdict {
     match state_and_local(text) {
-        Ok((code, 1..=32, 1..=999)) => Verdict::valid(code),
+        Ok((code, state @ 1..=32, local @ 1..=999)) => {
+            match state.checked_sub(1).and_then(|i| MUNICIPALITY_LAST.get(i as usize)) {
+                Some(last) if local <= *last => Verdict::valid(code),
+                _ => Verdict::Warn { normalised: code, problem: Problem::Unlisted },
+            }
+        }
         Ok(_) => Verdict::reject(Problem::BadPlace),
         Err(problem) => Verdict::reject(problem),
     }
@@ -70,6 +82,9 @@ pub(super) fn place(text: &str) -> Verdict {
     };
     match verdict {
         Verdict::Valid { normalised } => Verdict::valid(format!("{}-{normalised}", &code[..2])),
+        Verdict::Warn { normalised, problem } => {
+            Verdict::Warn { normalised: format!("{}-{normalised}", &code[..2]), problem }
+        }
         other => other,
     }
 }

@@ -83,7 +83,8 @@ pub(super) fn agency(value: &str) -> Verdict {
     let ori = squeeze(value, &['-']);
     let form = ori.len() == 9
         && ori.bytes().take(2).all(|b| b.is_ascii_uppercase())
-        && ori.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        && ori.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+        && ori.bytes().any(|b| b.is_ascii_digit());
     if form { Verdict::valid(ori) } else { Verdict::reject(Problem::BadForm) }
 }
 

@@ -20,10 +20,15 @@ const fn value(b: u8) -> Option<u32> {
     })
 }
 
+/// Whether the manufacturer identifier is of the United States, Canada or
+/// Mexico: 1 to 5, and of 7 all but 7A to 7E, which are New Zealand's.
+const fn is_north_american(first: u8, second: u8) -> bool {
+    matches!((first, second), (b'1'..=b'5', _) | (b'7', b'0'..=b'9' | b'F'..=b'Z'))
+}
+
 /// A vehicle identification number: 17 characters without I, O and Q. The
-/// check digit (position 9) decides when the first character says that the
-/// vehicle was built in the United States, Canada or Mexico (1 to 5); makers
-/// elsewhere use the position freely.
+/// check digit (position 9) decides when the vehicle was built in North
+/// America; makers elsewhere use the position freely.
 pub(super) fn vin(text: &str) -> Verdict {
     let vin = squeeze(text, &['-', '.']);
     if vin.chars().any(|c| !c.is_ascii_alphanumeric()) {
@@ -40,7 +45,7 @@ pub(super) fn vin(text: &str) -> Verdict {
         n => b"0123456789"[n as usize % 10],
     };
     let bytes = vin.as_bytes();
-    match (bytes[8] == expected, matches!(bytes[0], b'1'..=b'5')) {
+    match (bytes[8] == expected, is_north_american(bytes[0], bytes[1])) {
         (true, _) => Verdict::valid(vin),
         (false, true) => Verdict::Reject { problem: Problem::CheckDigit, if_overridden: Some(vin) },
         (false, false) => Verdict::Warn { normalised: vin, problem: Problem::NoCheckDigit },

@@ -204,8 +204,9 @@ fn validate(parsed: &[Parsed<'_>], schema: Schema, findings: &mut Vec<Finding>) 
         let index: Option<usize> = AsRef::<str>::as_ref(id).parse().ok();
         let Some(rule) = index.and_then(|i| parsed.get(i)) else { continue };
         let mend = "compare the rule with the generated schema";
-        let own = format!("for policy `{id}`, ");
-        let plain = |f: Finding| Finding { message: f.message.replace(&own, ""), ..f };
+        let own = [format!("for policy `{id}`, "), format!("for policy `{id}`: ")];
+        let strip = |text: &str| own.iter().fold(text.to_owned(), |t, o| t.replace(o.as_str(), ""));
+        let plain = |f: Finding| Finding { message: strip(&f.message), mend: strip(&f.mend), ..f };
         findings.extend(spread(rule.file, rule.text, rule.start, &error, mend).into_iter().map(plain));
     }
 }

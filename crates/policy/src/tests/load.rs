@@ -25,7 +25,9 @@ fn one(text: &str, says: &str) -> Finding {
 fn misspelt_words_are_refused_where_they_stand() {
     let text = permit("answer", "", "", "when { context.purpose == Purpose::\"vehicle-recovry\" }");
     let finding = one(&text, "vehicle-recovry");
-    assert_eq!(finding.line, 6);
+    assert_eq!((finding.line, finding.column), (6, 27));
+    assert!(!finding.message.contains("for policy"), "{finding}");
+    assert!(finding.to_string().contains("\"vehicle-recovery\""), "{finding}");
     one(&permit("a", "", "", "when { context.basis == Basis::\"mx-us-mlat-1986\" }"), "mx-us-mlat-1986");
     one(&permit("a", "", "", "when { context.officer_role == Role::\"detective\" }"), "detective");
     one(&permit("a", "", "", "when { context.step == Step::\"4\" }"), "Step");

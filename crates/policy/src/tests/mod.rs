@@ -1,6 +1,7 @@
 //! What the crate promises, on the vocabulary of the catalogue's own `.proto` files.
 
 mod cache;
+mod cases;
 mod examples;
 mod explain;
 mod judge;

@@ -138,7 +138,7 @@ pub fn verify(raw: &proto::Disclosure) -> Result<VerifiedDisclosure, DisclosureE
     }
     // From here on leaf_count is what the entry commits to, not what the sender says.
     let leaf_count = raw.leaf_count as usize;
-    if leaf_count > limits::ANSWER_LEAVES_MAX || leaf_count < 2 || !leaf_count.is_power_of_two() {
+    if !(2..=limits::ANSWER_LEAVES_MAX).contains(&leaf_count) || !leaf_count.is_power_of_two() {
         return Err(DisclosureError::Field("leaf_count"));
     }
     let indices = raw.indices.iter().map(|&i| i as usize).collect();

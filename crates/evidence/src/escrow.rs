@@ -210,6 +210,11 @@ impl CheckedEscrow {
         Ok(Self { seeds, share_hashes, blob: escrow.blob.clone() })
     }
 
+    /// Whether these are the bytes of the Seeds entry that the escrow quotes.
+    pub fn quotes(&self, seeds_entry: &[u8]) -> bool {
+        leaf_hash(seeds_entry) == self.seeds
+    }
+
     /// An auditor checks its own share of an entry.
     ///
     /// # Errors
@@ -229,11 +234,6 @@ impl CheckedEscrow {
         let plaintext = open_once(&joined(first, second), label::ESCROW, &self.blob).ok_or(EscrowError::DoesNotOpen)?;
         unpad(&plaintext).ok_or(EscrowError::DoesNotOpen)
     }
-}
-
-/// Checks that a Seeds entry is the one an escrow quotes.
-pub fn quotes(escrow: &CheckedEscrow, seeds_entry: &[u8]) -> bool {
-    leaf_hash(seeds_entry) == escrow.seeds
 }
 
 fn joined(first: &Secret32, second: &Secret32) -> Secret32 {

@@ -25,9 +25,10 @@
 //!
 //! All randomness that reaches an output comes from the caller. The HPKE
 //! provider also seeds a generator of its own from the operating system each
-//! time a context is set up, and offers no way to prevent it; encapsulation
-//! here is computed from the caller's randomness instead (RFC 9180 §4.1 over
-//! the provider's primitives), and the provider's generator stays unused.
+//! time a context is set up (it would panic where that source fails), and offers
+//! no way to prevent it; encapsulation here is computed from the caller's
+//! randomness instead (RFC 9180 §4.1 over the provider's primitives), and the
+//! provider's generator stays unused.
 
 pub mod disclosure;
 pub mod escrow;

@@ -123,8 +123,7 @@ pub fn seal_body(
 }
 
 fn seal_bytes(tree: Digest, plaintext: &[u8], key: Secret32) -> Result<SealedAnswer, SealError> {
-    let ciphertext =
-        seal_once(&key, label::BODY, plaintext).ok_or(SealError::TooLarge { bytes: plaintext.len() })?;
+    let ciphertext = seal_once(&key, label::BODY, plaintext).ok_or(SealError::TooLarge { bytes: plaintext.len() })?;
     let (body_hash, key_hash) = (body_hash(&ciphertext), key_hash(&key));
     Ok(SealedAnswer {
         commitment: answer_commitment(tree, body_hash, key_hash),

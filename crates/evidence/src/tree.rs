@@ -159,10 +159,8 @@ impl AnswerTree {
     fn of(leaves: Vec<Leaf>) -> Result<Self, TreeError> {
         let fields = leaves.iter().take_while(|leaf| !leaf.path.is_empty()).count();
         for index in 1..leaves.len() {
-            let ordered = match index < fields {
-                true => leaves[index - 1].path < leaves[index].path,
-                false => leaves[index].path.is_empty(),
-            };
+            let leaf = &leaves[index].path;
+            let ordered = if index < fields { leaves[index - 1].path < *leaf } else { leaf.is_empty() };
             if !ordered {
                 return Err(TreeError::Path { index });
             }

@@ -44,8 +44,8 @@ fn two_auditors_open_together() {
     let (escrow, hash) = world.seeds.escrow(&name, b"the opening", MINUTE.start()).unwrap();
     let checked = CheckedEscrow::check(&escrow, hash).unwrap();
     assert_eq!(checked.seeds, world.seeds.leaf());
-    assert!(quotes(&checked, &Entry::Seeds(world.entry.clone()).encode()));
-    assert!(!quotes(&checked, b"another entry"));
+    assert!(checked.quotes(&Entry::Seeds(world.entry.clone()).encode()));
+    assert!(!checked.quotes(b"another entry"));
     let [first, second] = world.shares(&name);
     assert_eq!(checked.check_share(Share::First, &first), Ok(()));
     assert_eq!(checked.check_share(Share::Second, &second), Ok(()));
@@ -172,10 +172,7 @@ fn dead_seeds_escrow_nothing() {
     let end = MINUTE.start().plus(limits::ESCROW_SEED_MILLIS);
     assert!(world.seeds.escrow(&world.name(), b"", Millis(end.0 - 1)).is_ok());
     assert_eq!(world.seeds.escrow(&world.name(), b"", end).unwrap_err(), EscrowError::Expired);
-    assert_eq!(
-        world.seeds.escrow(&world.name(), b"", Millis(MINUTE.start().0 - 1)).unwrap_err(),
-        EscrowError::Expired
-    );
+    assert_eq!(world.seeds.escrow(&world.name(), b"", Millis(MINUTE.start().0 - 1)).unwrap_err(), EscrowError::Expired);
 }
 
 #[test]

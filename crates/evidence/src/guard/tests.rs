@@ -29,13 +29,7 @@ fn bare(root: Digest, indices: &[usize], leaves: &[Digest], n: usize, hashes: &[
 }
 
 /// What the guard says of the same.
-fn guarded(
-    root: Digest,
-    indices: &[usize],
-    leaves: &[Digest],
-    n: usize,
-    hashes: &[u8],
-) -> Result<(), GuardError> {
+fn guarded(root: Digest, indices: &[usize], leaves: &[Digest], n: usize, hashes: &[u8]) -> Result<(), GuardError> {
     Multiproof::new(n, indices.to_vec(), hashes)?.verify(root, leaves)
 }
 
@@ -77,10 +71,7 @@ fn forgery_2_index_out_of_range() {
     let forged = [all[1].0, [0; 32], all[2].0, [0; 32]].concat();
     let claimed = [all[0], evil()];
     assert!(bare(root, &[0, 16], &claimed, 3, &forged));
-    assert_eq!(
-        guarded(root, &[0, 16], &claimed, 3, &forged),
-        Err(GuardError::OutOfRange { index: 16, leaves: 3 })
-    );
+    assert_eq!(guarded(root, &[0, 16], &claimed, 3, &forged), Err(GuardError::OutOfRange { index: 16, leaves: 3 }));
 }
 
 #[test]
@@ -98,10 +89,7 @@ fn forgery_4_trailing_hashes() {
     let root = rfc_root(&all);
     let longer = [Multiproof::prove(&all, &[2]).unwrap().to_bytes(), vec![7; 32]].concat();
     assert!(bare(root, &[2], &all[2..3], 8, &longer));
-    assert_eq!(
-        guarded(root, &[2], &all[2..3], 8, &longer),
-        Err(GuardError::HashCount { found: 4, needed: 3 })
-    );
+    assert_eq!(guarded(root, &[2], &all[2..3], 8, &longer), Err(GuardError::HashCount { found: 4, needed: 3 }));
 }
 
 #[test]
@@ -115,14 +103,8 @@ fn forgery_5_wrong_leaf_count() {
         assert!(bare(root, &[3], &all[3..4], n, &proof));
     }
     // Where the shape differs the guard sees it.
-    assert_eq!(
-        guarded(root, &[3], &all[3..4], 9, &proof),
-        Err(GuardError::HashCount { found: 3, needed: 4 })
-    );
-    assert_eq!(
-        guarded(root, &[3], &all[3..4], 3, &proof),
-        Err(GuardError::OutOfRange { index: 3, leaves: 3 })
-    );
+    assert_eq!(guarded(root, &[3], &all[3..4], 9, &proof), Err(GuardError::HashCount { found: 3, needed: 4 }));
+    assert_eq!(guarded(root, &[3], &all[3..4], 3, &proof), Err(GuardError::OutOfRange { index: 3, leaves: 3 }));
 }
 
 #[test]
@@ -130,10 +112,7 @@ fn forgery_6_unsorted_indices() {
     let all = leaves(8);
     let root = rfc_root(&all);
     let proof = Multiproof::prove(&all, &[1, 6]).unwrap().to_bytes();
-    assert_eq!(
-        guarded(root, &[6, 1], &[all[6], all[1]], 8, &proof),
-        Err(GuardError::NotIncreasing { index: 1 })
-    );
+    assert_eq!(guarded(root, &[6, 1], &[all[6], all[1]], 8, &proof), Err(GuardError::NotIncreasing { index: 1 }));
 }
 
 #[test]
@@ -153,15 +132,9 @@ fn limits_hold_on_both_sides() {
     assert_eq!(Multiproof::new(4, vec![0], &[0; 65]), Err(GuardError::PartialHash { bytes: 65 }));
     assert_eq!(Multiproof::new(4, vec![0], &[0; 32]), Err(GuardError::HashCount { found: 1, needed: 2 }));
     let proof = Multiproof::prove(&leaves(4), &[0]).unwrap();
-    assert_eq!(
-        proof.verify(rfc_root(&leaves(4)), &[]),
-        Err(GuardError::LeafCount { indices: 1, leaves: 0 })
-    );
+    assert_eq!(proof.verify(rfc_root(&leaves(4)), &[]), Err(GuardError::LeafCount { indices: 1, leaves: 0 }));
     // What rs_merkle would answer with a partial proof.
-    assert_eq!(
-        Multiproof::prove(&leaves(4), &[1, 4]),
-        Err(GuardError::OutOfRange { index: 4, leaves: 4 })
-    );
+    assert_eq!(Multiproof::prove(&leaves(4), &[1, 4]), Err(GuardError::OutOfRange { index: 4, leaves: 4 }));
 }
 
 /// A tree size and some of its leaves.

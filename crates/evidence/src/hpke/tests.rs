@@ -15,10 +15,7 @@ fn encapsulation_is_rfc_9180() {
     let ephemeral = bytes32("52c4a758a802cd8b936eceea314432798d5baf2d7e9235dc084ab1b9cfa2f736");
     let (shared, enc) = encapsulate(&recipient, &Secret32::new(ephemeral)).unwrap();
     assert_eq!(enc, bytes32("37fda3567bdbd628e88668c3c8d7e97d1d1253b6d4ea6d44c150f741f1bf4431"));
-    assert_eq!(
-        shared.as_slice(),
-        bytes32("fe0e18c9f024ce43799ae393c7e8fe8fce9d218875e8227b0187c04e7d2ea1fc")
-    );
+    assert_eq!(shared.as_slice(), bytes32("fe0e18c9f024ce43799ae393c7e8fe8fce9d218875e8227b0187c04e7d2ea1fc"));
 }
 
 /// What we seal with our randomness, `hpke-rs` opens by itself, and the other way round.
@@ -36,8 +33,7 @@ fn interoperates_with_the_library() {
         assert_eq!(opened, secret.expose());
 
         let public = hpke_rs::HpkePublicKey::from(pair.public().as_slice());
-        let (enc, ciphertext) =
-            library.seal(&public, b"info", b"", secret.expose(), bytes, id, None).unwrap();
+        let (enc, ciphertext) = library.seal(&public, b"info", b"", secret.expose(), bytes, id, None).unwrap();
         assert_eq!(open(&pair, psk, b"info", &enc, &ciphertext).unwrap().expose(), secret.expose());
     }
 }

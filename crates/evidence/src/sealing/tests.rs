@@ -19,7 +19,10 @@ fn an_answer_opens_under_its_key() {
     let body = checked.open(&answer.key).unwrap();
     assert_eq!(body.at, Millis(9));
     assert_eq!(body.tree.commitment(), tree().commitment());
-    assert_eq!((checked.tree, checked.body_hash, checked.key_hash), (tree().commitment(), answer.body_hash, answer.key_hash));
+    assert_eq!(
+        (checked.tree, checked.body_hash, checked.key_hash),
+        (tree().commitment(), answer.body_hash, answer.key_hash)
+    );
     assert_eq!(answer.commitment, answer_commitment(checked.tree, checked.body_hash, checked.key_hash));
 }
 
@@ -119,10 +122,7 @@ fn content_keys_open_for_their_answer_only() {
     let sealed = seal_content_key(reply.public(), None, leaf, &key, &mut rng(2)).unwrap();
     assert_eq!(sealed.len(), 80);
     assert_eq!(open_content_key(&reply, None, leaf, &sealed).unwrap().expose(), key.expose());
-    assert_eq!(
-        open_content_key(&reply, None, Digest::of(b"another"), &sealed).unwrap_err(),
-        HpkeError::NotForThisKey
-    );
+    assert_eq!(open_content_key(&reply, None, Digest::of(b"another"), &sealed).unwrap_err(), HpkeError::NotForThisKey);
     let other = ReplyKey::generate(&mut rng(3)).unwrap();
     assert_eq!(open_content_key(&other, None, leaf, &sealed).unwrap_err(), HpkeError::NotForThisKey);
     for sealed in flips(&sealed) {

@@ -34,10 +34,7 @@ fn trees_are_padded_to_a_power_of_two() {
         assert_eq!(tree.leaf_count(), leaves);
         assert_eq!(tree.fields().len(), count);
     }
-    assert_eq!(
-        AnswerTree::build(fields(4097), &mut rng(1)).unwrap_err(),
-        TreeError::TooManyFields { fields: 4097 }
-    );
+    assert_eq!(AnswerTree::build(fields(4097), &mut rng(1)).unwrap_err(), TreeError::TooManyFields { fields: 4097 });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Reading the log's files: the one port, and the C2SP rule for partial files.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use puente_model::Digest;
 
@@ -130,9 +131,15 @@ pub(crate) fn read_bundle(reader: &dyn TileReader, id: BundleId) -> Result<Vec<u
 }
 
 /// The files of a log in memory: for small logs, simulators and tests.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct MemoryFiles {
     files: BTreeMap<LogPath, Vec<u8>>,
+}
+
+impl fmt::Debug for MemoryFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemoryFiles({} files)", self.files.len())
+    }
 }
 
 impl MemoryFiles {

@@ -8,7 +8,7 @@ use puente_model::{Digest, LeafIndex};
 use crate::checkpoint::{CheckpointError, ClaimedCheckpoint, SignedCheckpoint};
 use crate::key::VerifierKey;
 use crate::proof::{ProofError, verify_inclusion};
-use crate::text::{decode_base64, decode_decimal, decode_digest, encode_base64};
+use crate::text::{decode_base64, decode_decimal, decode_digest, encode_base64, push_digest};
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 /// One receipt, in bytes: a note, 63 hashes of 45 bytes, and extra data.
@@ -196,9 +196,11 @@ fn encode(extra: Option<&[u8]>, index: LeafIndex, hashes: &[Digest], note: &[u8]
         text.push_str("\nextra ");
         text.push_str(&encode_base64(extra));
     }
-    text.push_str(&format!("\nindex {index}\n"));
+    text.push_str("\nindex ");
+    text.push_str(&index.to_string());
+    text.push('\n');
     for hash in hashes {
-        text.push_str(&encode_base64(&hash.0));
+        push_digest(&mut text, hash);
         text.push('\n');
     }
     text.push('\n');

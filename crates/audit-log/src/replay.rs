@@ -4,10 +4,9 @@ use std::ops::ControlFlow;
 
 use puente_model::{Digest, LeafIndex, TreeSize};
 
-use crate::bundle::Entries;
+use crate::bundle::split_entry;
 use crate::checkpoint::SignedCheckpoint;
 use crate::frontier::Frontier;
-use crate::hash::leaf_hash;
 use crate::reader::{BundleReadError, ReadError, TileError, TileReader, read_bundle, read_tile};
 use crate::tile::{BundleId, LogPath, TILE_WIDTH, TileId};
 
@@ -100,17 +99,22 @@ pub fn replay(
     while at < size {
         let width = u16::try_from(size - at).unwrap_or(TILE_WIDTH).min(TILE_WIDTH);
         let Ok(id) = BundleId::new(at >> 8, width) else { break };
-        let framed = read_bundle(reader, id).map_err(|error| match error {
+        let mut framed = read_bundle(reader, id).map_err(|error| match error {
             BundleReadError::Unavailable { id, error } => ReplayError::Unavailable { bundle: id, error },
             malformed => ReplayError::Diverges(Divergence::Bundle(malformed)),
         })?;
-        for entry in Entries::new(&framed).flatten() {
-            let leaf = leaf_hash(entry);
-            if visit(LeafIndex(at), &leaf, entry).is_break() {
+        let mut start = 0;
+        while let Some((entry, rest)) = split_entry(&framed[start..]) {
+            let (from, to) = (framed.len() - rest.len() - entry.len(), framed.len() - rest.len());
+            // Hashed where it lies: the second byte of its length, already read, becomes the leaf prefix.
+            framed[from - 1] = 0;
+            let leaf = Digest::of(&framed[from - 1..to]);
+            if visit(LeafIndex(at), &leaf, &framed[from..to]).is_break() {
                 return Err(ReplayError::Stopped(LeafIndex(at)));
             }
             state.push(leaf)?;
             at += 1;
+            start = to;
         }
     }
     state.finish(head)

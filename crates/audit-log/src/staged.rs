@@ -50,7 +50,6 @@ impl SigningGuard {
 }
 
 /// A batch and the tree it would make. Dropping it changes nothing.
-#[derive(Debug)]
 pub struct Staged {
     pub(crate) base: u64,
     pub(crate) growth: Growth,
@@ -60,6 +59,13 @@ pub struct Staged {
     pub(crate) files: Vec<LogFile>,
     checkpoint: Checkpoint,
     pub(crate) guard: Arc<Mutex<SigningGuard>>,
+}
+
+impl fmt::Debug for Staged {
+    // Entries are nobody's business in a log line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Staged({} entries from {})", self.leaves().len(), self.base)
+    }
 }
 
 impl Staged {
@@ -133,7 +139,7 @@ pub struct Sealed {
 }
 
 /// What a journal must make durable, in one piece: either all of it survives a crash, or none.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Batch<'a> {
     /// Size of the log before the batch.
     pub base: TreeSize,
@@ -143,6 +149,12 @@ pub struct Batch<'a> {
     pub files: &'a [LogFile],
     /// The signed head after the batch.
     pub head: &'a SignedCheckpoint,
+}
+
+impl fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Batch({} bytes from entry {}, {:?})", self.framed.len(), self.base, self.head)
+    }
 }
 
 /// Where batches become durable.

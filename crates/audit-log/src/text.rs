@@ -9,6 +9,11 @@ pub(crate) fn encode_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
+/// Appends a digest in Base64.
+pub(crate) fn push_digest(text: &mut String, digest: &Digest) {
+    STANDARD.encode_string(digest.0, text);
+}
+
 /// Bytes of a canonical Base64 text: padding required, no stray bits, no white space.
 pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()

@@ -1,6 +1,6 @@
 //! The append side: one writer, and what it holds in memory.
 
-use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use puente_model::limits::{BATCH_ENTRIES_MAX, ENTRY_BYTES_MAX};
@@ -73,7 +73,6 @@ pub enum CommitError {
 /// `stage` computes, [`Staged::sign`] signs, [`crate::Sealed::persist`] makes durable, `commit` takes in:
 /// each step needs the value of the one before, and nothing to be released comes
 /// out before the last.
-#[derive(Debug)]
 pub struct Log {
     origin: String,
     edge: Edge,
@@ -82,6 +81,12 @@ pub struct Log {
     head: Option<SignedCheckpoint>,
     last_first: u64,
     guard: Arc<Mutex<SigningGuard>>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Log({} size {} root {})", self.origin, self.size(), self.root())
+    }
 }
 
 impl Log {
@@ -211,7 +216,7 @@ impl Log {
         for level in 0..8_u8 {
             let hashes = size >> (8 * level);
             let Ok(id) = TileId::new(level, hashes >> 8, (hashes % 256) as u16) else { continue };
-            let nodes: VecDeque<Digest> =
+            let nodes: Vec<Digest> =
                 (hashes >> 8 << 8..hashes).filter_map(|at| self.edge.node(8 * usize::from(level), at)).collect();
             files.push(LogFile { path: id.into(), bytes: encode_tile(&nodes) });
         }

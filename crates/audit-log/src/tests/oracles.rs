@@ -131,10 +131,9 @@ fn notes_of_signed_note_are_accepted_by_us() {
     assert_eq!(key.to_string().parse(), Ok(key));
 }
 
-/// The example of C2SP signed-note and tlog-checkpoint.
 #[test]
 fn a_published_key_has_the_published_id() {
-    // Go's sumdb: https://go.dev/ref/mod#checksum-database (sum.golang.org+033de0ae+…).
+    // The key of Go's checksum database, as the go command carries it.
     let text = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
     let key: VerifierKey = text.parse().unwrap();
     assert_eq!(key.name(), "sum.golang.org");

@@ -42,7 +42,7 @@ pub use compile::{Catalogue, CatalogueError, PROTO_FILES_MAX, PROTO_TEXT_BYTES_M
 pub use keys::{KEYS_PER_DEFINITION_MAX, KeyForm, KeySpec, MatchKey};
 pub use labels::Labels;
 pub use mask::FieldMask;
-pub use parse::{OVERRIDE_SUFFIX, Override};
+pub use parse::{BAD_COLUMNS_PER_ROW_MAX, OVERRIDE_SUFFIX, Override};
 pub use problem::{Finding, Lang, LangError, Problem};
 pub use query::{Params, QueryKindSpec, StepSpec};
 pub use record::{DisplayRow, Leaf, ParsedRow, Record, RecordType, UnknownField};

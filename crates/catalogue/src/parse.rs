@@ -9,6 +9,8 @@ use crate::validate::{Verdict, fold};
 
 /// What follows a column's name in the column that holds its override reason.
 pub const OVERRIDE_SUFFIX: &str = ".override";
+/// Columns of one row that are reported as unknown or doubled before the rest is left unread.
+pub const BAD_COLUMNS_PER_ROW_MAX: usize = 32;
 /// Least and most characters of an override's reason.
 const REASON_CHARS: std::ops::RangeInclusive<usize> = 3..=500;
 
@@ -152,6 +154,9 @@ impl Schema {
         let n = self.fields.len();
         let mut row = Cells { columns: vec![None; n], texts: vec![""; n], reasons: vec![None; n] };
         for (column, text) in cells {
+            if errors.len() >= BAD_COLUMNS_PER_ROW_MAX {
+                break;
+            }
             let (name, is_reason) = match column.strip_suffix(OVERRIDE_SUFFIX) {
                 Some(name) => (name, true),
                 None => (column.as_str(), false),

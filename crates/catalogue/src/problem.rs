@@ -244,3 +244,25 @@ impl fmt::Display for Finding {
 }
 
 impl std::error::Error for Finding {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_has_its_own_code_and_words_in_both_languages() {
+        let codes: std::collections::BTreeSet<&str> = Problem::ALL.iter().map(|p| p.code()).collect();
+        assert_eq!(codes.len(), Problem::ALL.len());
+        for problem in Problem::ALL {
+            assert_ne!(problem.message(Lang::En), problem.message(Lang::Es));
+            assert_ne!(problem.mend(Lang::En), problem.mend(Lang::Es));
+        }
+        assert_eq!(("es".parse(), "fr".parse::<Lang>()), (Ok(Lang::Es), Err(LangError)));
+    }
+
+    #[test]
+    fn a_column_cannot_write_to_the_terminal() {
+        let finding = Finding::new("\u{1b}[2J", Problem::UnknownColumn, "");
+        assert!(!finding.to_string().contains('\u{1b}'));
+    }
+}

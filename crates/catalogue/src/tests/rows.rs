@@ -184,3 +184,10 @@ fn hostile_records_get_their_own_errors() {
     let many = [0x6a, 1, b'a'].repeat(crate::REPEATED_VALUES_MAX + 1);
     assert_eq!(Record::decode(firearm_type, &many).unwrap_err(), DecodeError::NotCanonical(13));
 }
+
+#[test]
+fn a_row_of_nonsense_columns_is_cheap_to_refuse() {
+    let row = (0..10_000).map(|i| (format!("column {i}"), "x".to_owned())).collect();
+    let errors = record_type("Vehicle").parse_row(&row).unwrap_err();
+    assert!(errors.len() <= crate::BAD_COLUMNS_PER_ROW_MAX + record_type("Vehicle").fields().len());
+}

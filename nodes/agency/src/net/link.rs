@@ -1,0 +1,203 @@
+//! The life of one connection, dialled or accepted: proven name, streams, end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use puente_charter::certificate;
+use puente_exchange::api::{ConnectionId, Input, StreamId};
+use puente_model::{Millis, NodeUri};
+use quinn::{Connection, RecvStream, SendStream, Side};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::mpsc;
+
+use super::Shared;
+use super::options::receive_window;
+use super::reader::{self, Held};
+use super::reason::{EndReason, NetCode};
+use super::writer::{self, Command};
+
+/// Connections of one peer that are kept.
+pub(crate) const LINKS_PER_PEER_MAX: usize = 4;
+
+/// A connection as its tasks share it.
+pub(crate) struct LinkShared {
+    pub(crate) node: Arc<Shared>,
+    pub(crate) id: ConnectionId,
+    pub(crate) peer: NodeUri,
+    pub(crate) conn: Connection,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    /// Bytes handed over by the engine and not yet taken by the writer.
+    pub(crate) queued: AtomicUsize,
+    /// Bytes of unfinished frames.
+    pub(crate) partial: AtomicUsize,
+    /// A frame has arrived: the peer accepted this node too.
+    heard: AtomicBool,
+}
+
+impl LinkShared {
+    /// A frame has arrived.
+    pub(crate) fn heard(&self) {
+        if !self.heard.load(Ordering::Relaxed) {
+            self.heard.store(true, Ordering::Relaxed);
+            self.node.dials_ok(&self.peer);
+        }
+    }
+}
+
+/// Every connection that stands.
+#[derive(Default)]
+pub(crate) struct Links {
+    by_id: HashMap<ConnectionId, Arc<LinkShared>>,
+    next: u64,
+    /// No more.
+    closed: bool,
+}
+
+impl Links {
+    /// A connection that stands.
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&Arc<LinkShared>> {
+        self.by_id.get(&id)
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<LinkShared>> {
+        self.by_id.values()
+    }
+
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Takes no more.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+    }
+}
+
+/// Why a connection that stood was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Untaken {
+    /// TLS proved a certificate that names nobody; the verifier lets none through.
+    #[error("the connection has no peer certificate")]
+    Nameless,
+    /// The peer has as many as are kept.
+    #[error("the peer holds {LINKS_PER_PEER_MAX} connections already")]
+    TooMany,
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// Chain that the peer presented, leaf first.
+pub(crate) fn chain(conn: &Connection) -> Vec<CertificateDer<'static>> {
+    let identity = conn.peer_identity().and_then(|any| any.downcast::<Vec<CertificateDer<'static>>>().ok());
+    identity.map(|chain| *chain).unwrap_or_default()
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Takes a connection whose handshake succeeded, and looks after it until it ends.
+pub(crate) fn take(node: &Arc<Shared>, conn: Connection) -> Result<(), Untaken> {
+    let leaf = chain(&conn).into_iter().next().ok_or(Untaken::Nameless)?;
+    let names = certificate::names(&leaf).map_err(|_| Untaken::Nameless)?;
+    let (commands, orders) = mpsc::unbounded_channel();
+    let mut links = node.links();
+    if links.closed {
+        conn.close(NetCode::ShuttingDown.code(), b"shutting-down");
+        return Err(Untaken::ShuttingDown);
+    }
+    if links.all().filter(|l| l.peer == names.uri).count() >= LINKS_PER_PEER_MAX {
+        conn.close(NetCode::TooManyConnections.code(), b"too-many-connections");
+        return Err(Untaken::TooMany);
+    }
+    conn.set_receive_window(receive_window(links.len()));
+    links.next += 1;
+    let link = Arc::new(LinkShared {
+        node: node.clone(),
+        id: ConnectionId(links.next),
+        peer: names.uri,
+        conn,
+        commands,
+        queued: AtomicUsize::new(0),
+        partial: AtomicUsize::new(0),
+        heard: AtomicBool::new(false),
+    });
+    links.by_id.insert(link.id, link.clone());
+    drop(links);
+    tokio::spawn(live(link, orders, names.not_after));
+    Ok(())
+}
+
+async fn live(link: Arc<LinkShared>, orders: mpsc::UnboundedReceiver<Command>, not_after: Millis) {
+    let node = link.node.clone();
+    let dialled = link.conn.side() == Side::Client;
+    let (connection, peer) = (link.id, link.peer.clone());
+    // Fails only when the engine is gone; then the connection is of no use either.
+    let told = node.inbox.send(Input::Connected { connection, peer, dialled }).await;
+    if told.is_err() {
+        link.conn.close(NetCode::ShuttingDown.code(), b"shutting-down");
+    }
+    tracing::info!(peer = %link.peer, connection = link.id.0, dialled, "connected");
+    let (alive, mut dead) = mpsc::channel(1);
+    tokio::spawn(writer::write(link.clone(), orders, alive.clone()));
+    let reason = serve(&link, dialled, not_after, alive).await;
+    // The writer may have gone first.
+    let _ = link.commands.send(Command::Lost);
+    while dead.recv().await.is_some() {}
+    node.links().by_id.remove(&link.id);
+    // Fails only when the engine is gone.
+    let _ = node.inbox.send(Input::Disconnected { connection }).await;
+    if link.heard.load(Ordering::Relaxed) || reason == EndReason::ClosedHere {
+        tracing::info!(peer = %link.peer, connection = link.id.0, class = reason.class(), "disconnected: {reason}");
+    } else {
+        // Before its Ready, the peer has processed nothing: every question may be asked again.
+        tracing::warn!(peer = %link.peer, connection = link.id.0, class = reason.class(), "not processed: {reason}");
+        if dialled {
+            node.dial_failed(&link.peer, reason.class());
+        }
+    }
+}
+
+/// Accepts streams until the connection ends.
+async fn serve(link: &Arc<LinkShared>, dialled: bool, not_after: Millis, alive: mpsc::Sender<()>) -> EndReason {
+    let listen = |stream: StreamId, send: SendStream, recv: RecvStream| {
+        // In this order: the engine may answer as soon as the reader has delivered. Fails only if the writer is gone.
+        let _ = link.commands.send(Command::Accepted { stream, send });
+        let held = Held { permit: None, alive: alive.clone() };
+        tokio::spawn(reader::read(link.clone(), stream, recv, held));
+    };
+    if dialled {
+        match link.conn.open_bi().await {
+            Ok((send, recv)) => listen(StreamId::CONTROL, send, recv),
+            Err(error) => return error.into(),
+        }
+    }
+    // Nobody's certificate outlives itself; one second more, since the last second still counts.
+    let left = Duration::from_millis(not_after.plus(1_000).since(now()));
+    let expiry = tokio::time::sleep(left);
+    tokio::pin!(expiry);
+    let mut next = 1;
+    loop {
+        tokio::select! {
+            accepted = link.conn.accept_bi() => match accepted {
+                Ok((send, recv)) if !dialled && recv.id().index() == 0 => listen(StreamId::CONTROL, send, recv),
+                Ok((send, recv)) => {
+                    listen(StreamId(next), send, recv);
+                    next += 2;
+                }
+                Err(error) => return error.into(),
+            },
+            () = &mut expiry, if !expiry.is_elapsed() => {
+                tracing::warn!(peer = %link.peer, "the peer's certificate has expired: closing");
+                link.conn.close(NetCode::NoLongerTrusted.code(), b"no-longer-trusted");
+            }
+        }
+    }
+}

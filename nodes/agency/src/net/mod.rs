@@ -1,0 +1,312 @@
+//! Peers over QUIC: who they are, and frames to and from the engine.
+//!
+//! Promise: [`Input::Connected`] names the one URI of a certificate whose chain ends in a root of that name's own
+//! nation and whose name the charter lists as active. Frames of a connection come after its `Connected` and before its
+//! `Disconnected`, in order per stream. Nothing that a peer sends or withholds makes another peer wait.
+//!
+//! Thief: whoever takes the node's TLS key speaks as this node until the certificate ends or the annex suspends it,
+//! but signs no log heads.
+
+mod dial;
+mod endpoint;
+mod link;
+mod options;
+mod reader;
+mod reason;
+mod refusal;
+mod tls;
+mod trust;
+mod writer;
+
+#[cfg(test)]
+mod matrix_test;
+#[cfg(test)]
+mod pki;
+#[cfg(test)]
+mod test;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use puente_charter::Charter;
+use puente_exchange::api::{ConnectionId, Input, StreamId};
+use puente_model::NodeUri;
+use puente_wire::fault::FaultCode;
+use quinn::{Endpoint, TransportConfig, VarInt};
+use rustls::pki_types::UnixTime;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+pub use dial::DialError;
+pub use options::NetOptions;
+pub use reason::{EndReason, NetCode};
+pub use refusal::PeerRefusal;
+pub use tls::{ALPN, Identity, IdentityError, TlsError};
+pub use trust::RootError;
+
+use dial::Dials;
+use endpoint::Handshakes;
+use link::Links;
+use refusal::Counters;
+use tls::Verifier;
+use trust::{Presenter, Trust};
+use writer::Command;
+
+/// Bytes that the engine may hand over for one connection before the network has taken them.
+const QUEUED_MAX: usize = 64 << 20;
+
+/// Why the network could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// A root of the charter is unusable.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// TLS is unusable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {at} (UDP): {why}; is another node running?")]
+    Listen {
+        /// Where.
+        at: SocketAddr,
+        /// Why.
+        why: io::Error,
+    },
+}
+
+/// What the tasks of the network share.
+pub(crate) struct Shared {
+    options: NetOptions,
+    own: NodeUri,
+    endpoint: Endpoint,
+    dialling: Arc<TransportConfig>,
+    trust: Arc<ArcSwap<Trust>>,
+    identity: Arc<Identity>,
+    counters: Arc<Counters>,
+    handshakes: Handshakes,
+    inbox: mpsc::Sender<Input>,
+    links: Mutex<Links>,
+    dials: Mutex<Dials>,
+    /// Bytes of unfinished frames of all connections.
+    partial: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dials(&self) -> MutexGuard<'_, Dials> {
+        self.dials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The peer has spoken.
+    fn dials_ok(&self, peer: &NodeUri) {
+        if let Some(dial) = self.dials().get_mut(peer) {
+            dial.succeeded();
+        }
+    }
+
+    /// The peer could not be reached, or would not have this node.
+    fn dial_failed(&self, peer: &NodeUri, class: &'static str) {
+        // Without randomness the pause has no jitter, which is no reason to fail.
+        let jitter = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
+        let pauses = (self.options.backoff_min, self.options.backoff_max);
+        let now = tokio::time::Instant::now();
+        self.dials().entry(peer.clone()).or_default().failed(now, class, pauses, jitter);
+    }
+}
+
+/// One connection, for `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkStatus {
+    /// Who is at the other end.
+    pub peer: NodeUri,
+    /// Round trip.
+    pub rtt: Duration,
+}
+
+/// Handle on the node's network; cheap to clone.
+#[derive(Clone)]
+pub struct Net {
+    shared: Arc<Shared>,
+    runtime: Handle,
+}
+
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Net({})", self.shared.own)
+    }
+}
+
+impl Net {
+    /// Listens, and tells `inbox` whatever arrives. A full `inbox` stops reading from the network: that is the
+    /// back-pressure. Call it inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`NetError`].
+    pub fn start(
+        own: NodeUri,
+        charter: &Charter,
+        identity: Identity,
+        options: NetOptions,
+        inbox: mpsc::Sender<Input>,
+    ) -> Result<Self, NetError> {
+        let trust = Trust::of(charter, own.clone())?;
+        Self::with_trust(own, trust, identity, options, inbox)
+    }
+
+    fn with_trust(
+        own: NodeUri,
+        trust: Trust,
+        identity: Identity,
+        options: NetOptions,
+        inbox: mpsc::Sender<Input>,
+    ) -> Result<Self, NetError> {
+        let trust = Arc::new(ArcSwap::from_pointee(trust));
+        let identity = Arc::new(identity);
+        let counters = Arc::new(Counters::default());
+        let verifier = Arc::new(Verifier::new(trust.clone(), None, counters.clone()));
+        let crypto = tls::server(verifier, identity.clone())?;
+        let endpoint =
+            endpoint::open(&options, crypto).map_err(|why| NetError::Listen { at: options.listen, why })?;
+        let dialling = options.transport(true);
+        let shared = Arc::new(Shared {
+            options,
+            own,
+            endpoint,
+            dialling,
+            trust,
+            identity,
+            counters,
+            handshakes: Handshakes::default(),
+            inbox,
+            links: Mutex::default(),
+            dials: Mutex::default(),
+            partial: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+        });
+        tokio::spawn(endpoint::accept(shared.clone()));
+        Ok(Self { shared, runtime: Handle::current() })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.shared.endpoint.local_addr()
+    }
+
+    /// Sends a whole frame, prefix included, in order per stream; never waits. A connection that takes nothing for
+    /// so long that 64 MiB are queued is closed.
+    pub fn send(&self, connection: ConnectionId, stream: StreamId, bytes: Vec<u8>, finish: bool) {
+        let links = self.shared.links();
+        let Some(link) = links.get(connection) else { return };
+        let queued = link.queued.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        if queued > QUEUED_MAX {
+            let code = NetCode::Fault(FaultCode::Overloaded);
+            link.conn.close(code.code(), code.to_string().as_bytes());
+            return;
+        }
+        // Fails only if the connection is gone: the engine hears of it.
+        let _ = link.commands.send(Command::Send { stream, bytes, finish });
+    }
+
+    /// Dials a peer, unless a dial to it is on its way; [`Input::Connected`] or [`Input::DialFailed`] follows.
+    pub fn connect(&self, peer: NodeUri) {
+        let _inside = self.runtime.enter();
+        dial::begin(&self.shared, peer);
+    }
+
+    /// Closes a connection after what was sent on it.
+    pub fn close(&self, connection: ConnectionId, reason: FaultCode) {
+        if let Some(link) = self.shared.links().get(connection) {
+            // Fails only if the connection is gone already.
+            let _ = link.commands.send(Command::Close(NetCode::Fault(reason)));
+        }
+    }
+
+    /// Adopts another charter: new handshakes are judged by it, and connections that it no longer admits are closed.
+    ///
+    /// # Errors
+    /// A root of the charter is unusable; the old charter stays in force.
+    pub fn adopt(&self, charter: &Charter) -> Result<(), RootError> {
+        self.adopt_trust(Trust::of(charter, self.shared.own.clone())?);
+        Ok(())
+    }
+
+    fn adopt_trust(&self, trust: Trust) {
+        self.shared.trust.store(Arc::new(trust));
+        let trust = self.shared.trust.load();
+        for link in self.shared.links().all() {
+            let chain = link::chain(&link.conn);
+            let presenter = match link.conn.side() {
+                quinn::Side::Client => Presenter::Server,
+                quinn::Side::Server => Presenter::Client,
+            };
+            let checked = match chain.split_first() {
+                Some((leaf, rest)) => trust.verify(leaf, rest, presenter, Some(&link.peer), UnixTime::now()),
+                None => Err(PeerRefusal::NotInCharter(link.peer.clone())),
+            };
+            if let Err(refusal) = checked {
+                tracing::warn!(peer = %link.peer, class = refusal.class(), "closing: {refusal}");
+                link.conn.close(NetCode::NoLongerTrusted.code(), b"no-longer-trusted");
+            }
+        }
+    }
+
+    /// Takes another certificate and key for new handshakes.
+    ///
+    /// # Errors
+    /// Not PEM, not each other's, or not this node's.
+    pub fn replace_identity(&self, chain: &[u8], key: &[u8]) -> Result<(), IdentityError> {
+        self.shared.identity.replace(&self.shared.own, chain, key)
+    }
+
+    /// Every connection that stands.
+    pub fn links(&self) -> Vec<LinkStatus> {
+        let links = self.shared.links();
+        links.all().map(|l| LinkStatus { peer: l.peer.clone(), rtt: l.conn.rtt() }).collect()
+    }
+
+    /// Class of the last failed dial of each peer that has not spoken since.
+    pub fn unreachable(&self) -> Vec<(NodeUri, &'static str)> {
+        let dials = self.shared.dials();
+        dials.iter().filter_map(|(peer, dial)| Some((peer.clone(), dial.last?))).collect()
+    }
+
+    /// What strangers and peers did wrong since the start, by class.
+    pub fn faults(&self) -> BTreeMap<&'static str, u64> {
+        self.shared.counters.all()
+    }
+
+    /// Takes no new connections, closes those that stand after what was sent on them, and waits for it.
+    pub async fn shut_down(&self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        self.shared.endpoint.set_server_config(None);
+        {
+            let mut links = self.shared.links();
+            links.close();
+            for link in links.all() {
+                // Fails only if the connection is gone already.
+                let _ = link.commands.send(Command::Close(NetCode::ShuttingDown));
+            }
+        }
+        for _ in 0..100 {
+            if self.shared.links().len() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.shared.endpoint.close(VarInt::from_u32(0), b"");
+        // Peers that do not answer are not waited for.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.shared.endpoint.wait_idle()).await;
+    }
+}

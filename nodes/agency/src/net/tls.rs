@@ -1,0 +1,300 @@
+//! TLS 1.3 as this federation speaks it: both sides present certificates, nothing is resumed, nothing is sent early.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use puente_model::NodeUri;
+use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConfig, ResolvesClientCert, Resumption};
+use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved, SignatureScheme,
+    version::TLS13,
+};
+
+use super::refusal::{Counters, PeerRefusal};
+use super::trust::{Presenter, Trust};
+
+/// The one protocol that this node speaks over QUIC.
+pub const ALPN: &[u8] = b"puente/1";
+
+/// The name in the handshake; nobody looks at it, and it is not sent.
+pub(crate) const SERVER_NAME: &str = "puente.invalid";
+
+/// Why the node's own key cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// Not PEM, or nothing of the kind in it.
+    #[error("{file} holds no {what} in PEM: {why}")]
+    Pem {
+        /// The file.
+        file: &'static str,
+        /// What was sought.
+        what: &'static str,
+        /// Why it was not found.
+        why: String,
+    },
+    /// A key that TLS cannot use, or that is not the certificate's.
+    #[error("the private key does not fit the certificate: {0}; run 'puente ca issue' again")]
+    Key(Error),
+    /// The certificate does not name a node.
+    #[error("the certificate is no node's: {0}")]
+    Names(#[from] puente_charter::certificate::CertificateError),
+    /// The certificate names another node.
+    #[error("the certificate names {found}, but this node is {expected}; issue one for this node")]
+    OtherNode {
+        /// Whom the configuration names.
+        expected: NodeUri,
+        /// Whom the certificate names.
+        found: NodeUri,
+    },
+}
+
+/// The node's certificate and key, replaceable while it runs.
+pub struct Identity {
+    key: ArcSwap<CertifiedKey>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity(..)")
+    }
+}
+
+impl Identity {
+    /// From a PEM chain (leaf first) and a PEM key, for the node `own`.
+    ///
+    /// # Errors
+    /// Not PEM, not each other's, or not this node's.
+    pub fn from_pem(own: &NodeUri, chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
+        Ok(Self { key: ArcSwap::from_pointee(read(own, chain, key)?) })
+    }
+
+    /// Takes another certificate and key; new handshakes use them, connections stay.
+    ///
+    /// # Errors
+    /// As [`Identity::from_pem`]; the old ones stay in use.
+    pub fn replace(&self, own: &NodeUri, chain: &[u8], key: &[u8]) -> Result<(), IdentityError> {
+        self.key.store(Arc::new(read(own, chain, key)?));
+        Ok(())
+    }
+}
+
+fn read(own: &NodeUri, chain: &[u8], key: &[u8]) -> Result<CertifiedKey, IdentityError> {
+    let certs = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
+    let pem = |file, what, why: String| IdentityError::Pem { file, what, why };
+    let certs = certs.map_err(|e| pem("tls.cert.pem", "certificate", e.to_string()))?;
+    let Some(leaf) = certs.first() else {
+        return Err(pem("tls.cert.pem", "certificate", "it is empty".to_owned()));
+    };
+    let found = puente_charter::certificate::peer_uri(leaf)?;
+    if found != *own {
+        return Err(IdentityError::OtherNode { expected: own.clone(), found });
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| pem("tls.key.pem", "private key", e.to_string()))?;
+    let certified = CertifiedKey::from_der(certs, key, &provider()).map_err(IdentityError::Key)?;
+    certified.keys_match().map_err(IdentityError::Key)?;
+    Ok(certified)
+}
+
+impl ResolvesServerCert for Identity {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.key.load_full())
+    }
+}
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.key.load_full())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// AWS-LC with the hybrid of X25519 and ML-KEM-768 first: what is recorded today must not be read in twenty years.
+pub(crate) fn provider() -> CryptoProvider {
+    CryptoProvider {
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1],
+        ..aws_lc_rs::default_provider()
+    }
+}
+
+/// Checks the other side's certificate against the charter, in either role.
+pub(crate) struct Verifier {
+    trust: Arc<ArcSwap<Trust>>,
+    /// Whom this node dialled; none for whoever dials in.
+    expected: Option<NodeUri>,
+    /// What was refused in this very handshake.
+    pub(crate) refused: OnceLock<PeerRefusal>,
+    counters: Arc<Counters>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("expected", &self.expected).finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
+    pub(crate) fn new(trust: Arc<ArcSwap<Trust>>, expected: Option<NodeUri>, counters: Arc<Counters>) -> Self {
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        Self { trust, expected, refused: OnceLock::new(), counters, algorithms }
+    }
+
+    fn check(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        presenter: Presenter,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        let checked = self.trust.load().verify(leaf, intermediates, presenter, self.expected.as_ref(), now);
+        checked.map(|_| ()).map_err(|refusal| {
+            if self.counters.count(refusal.class()) {
+                tracing::warn!(class = refusal.class(), "certificate refused: {refusal}");
+            }
+            let error = alert(&refusal);
+            // Set at most once: one certificate is presented per handshake.
+            let _ = self.refused.set(refusal);
+            error
+        })
+    }
+}
+
+/// The text reaches the peer as the reason of the closed handshake; the alert is TLS's word for the class.
+fn alert(refusal: &PeerRefusal) -> Error {
+    Error::InvalidCertificate(match refusal {
+        PeerRefusal::Expired => CertificateError::Expired,
+        PeerRefusal::NotYetValid => CertificateError::NotValidYet,
+        PeerRefusal::UnknownIssuer(_) | PeerRefusal::UnknownNation(_) => CertificateError::UnknownIssuer,
+        PeerRefusal::BadSignature => CertificateError::BadSignature,
+        PeerRefusal::WrongUsage => CertificateError::InvalidPurpose,
+        other => CertificateError::Other(OtherError(Arc::new(other.clone()))),
+    })
+}
+
+fn no_tls12() -> Error {
+    Error::PeerMisbehaved(PeerMisbehaved::SelectedTls12UsingTls13VersionExtension)
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.check(leaf, intermediates, Presenter::Server, now).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // Every node has one certificate; hints would only tell strangers who is in the charter.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.check(leaf, intermediates, Presenter::Client, now).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Why TLS could not be set up: a build without what the protocol needs.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// No TLS 1.3.
+    #[error("TLS 1.3 is not available: {0}")]
+    Tls(#[from] Error),
+    /// No cipher for QUIC's first packets.
+    #[error("QUIC's initial cipher is not available: {0}")]
+    Quic(#[from] NoInitialCipherSuite),
+}
+
+/// TLS for whoever dials in.
+pub(crate) fn server(verifier: Arc<Verifier>, identity: Arc<Identity>) -> Result<QuicServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(identity);
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.max_early_data_size = 0;
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(QuicServerConfig::try_from(config)?)
+}
+
+/// TLS for one dial.
+pub(crate) fn client(verifier: Arc<Verifier>, identity: Arc<Identity>) -> Result<QuicClientConfig, TlsError> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_client_cert_resolver(identity);
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    config.enable_sni = false;
+    Ok(QuicClientConfig::try_from(config)?)
+}

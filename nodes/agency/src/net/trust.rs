@@ -1,0 +1,160 @@
+//! Whose certificates count, as the charter says: one set of roots per nation, never pooled.
+
+use std::collections::HashMap;
+
+use puente_charter::{Charter, certificate};
+use puente_model::{Jurisdiction, NodeUri};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
+
+use super::refusal::PeerRefusal;
+
+/// Intermediate certificates that a chain may have.
+pub(crate) const INTERMEDIATES_MAX: usize = 4;
+/// One certificate, in bytes of DER.
+pub(crate) const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
+
+/// Which end of the handshake presents the certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presenter {
+    /// The side that dialled.
+    Client,
+    /// The side that was dialled.
+    Server,
+}
+
+/// A snapshot of the charter, as handshakes need it: roots are parsed once, not per handshake.
+///
+/// Promise: [`Trust::verify`] accepts exactly the certificates whose one URI names an active member other than this
+/// node and whose chain ends in a root of that member's own nation.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    own: NodeUri,
+    nations: Vec<(Jurisdiction, Vec<TrustAnchor<'static>>)>,
+    members: HashMap<NodeUri, Member>,
+}
+
+/// What a dial and a handshake need to know of a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// `host:port`.
+    pub(crate) endpoints: Vec<String>,
+    /// Nobody may exchange with it.
+    pub(crate) suspended: bool,
+}
+
+/// A root of the charter that the TLS stack cannot use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a certificate authority of '{nation}' in the charter cannot be used: {why}")]
+pub struct RootError {
+    /// Whose.
+    pub nation: Jurisdiction,
+    /// Why.
+    pub why: String,
+}
+
+impl Trust {
+    /// What the charter says, for the node `own`.
+    pub(crate) fn of(charter: &Charter, own: NodeUri) -> Result<Self, RootError> {
+        let roots = charter.jurisdictions().map(|code| (code.clone(), charter.ca_roots(code)));
+        let members = charter.members().iter().map(|m| {
+            (m.uri.clone(), Member { endpoints: m.endpoints.clone(), suspended: !m.is_active() })
+        });
+        Self::new(own, roots, members)
+    }
+
+    pub(crate) fn new<'r>(
+        own: NodeUri,
+        roots: impl IntoIterator<Item = (Jurisdiction, &'r [Vec<u8>])>,
+        members: impl IntoIterator<Item = (NodeUri, Member)>,
+    ) -> Result<Self, RootError> {
+        let mut nations = Vec::new();
+        for (nation, ders) in roots {
+            let mut anchors = Vec::with_capacity(ders.len());
+            for der in ders {
+                let der = CertificateDer::from(der.as_slice());
+                let anchor = webpki::anchor_from_trusted_cert(&der)
+                    .map_err(|error| RootError { nation: nation.clone(), why: error.to_string() })?;
+                anchors.push(anchor.to_owned());
+            }
+            nations.push((nation, anchors));
+        }
+        Ok(Self { own, nations, members: members.into_iter().collect() })
+    }
+
+    /// A member with whom this node may exchange.
+    pub(crate) fn active(&self, uri: &NodeUri) -> Result<&Member, PeerRefusal> {
+        match self.members.get(uri) {
+            _ if *uri == self.own => Err(PeerRefusal::OwnName(uri.clone())),
+            None => Err(PeerRefusal::NotInCharter(uri.clone())),
+            Some(member) if member.suspended => Err(PeerRefusal::Suspended(uri.clone())),
+            Some(member) => Ok(member),
+        }
+    }
+
+    /// The node that a chain proves; `expected` is whom this node dialled, if it dialled.
+    pub(crate) fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        presenter: Presenter,
+        expected: Option<&NodeUri>,
+        now: UnixTime,
+    ) -> Result<NodeUri, PeerRefusal> {
+        let too_large = |der: &CertificateDer<'_>| der.len() > CERTIFICATE_BYTES_MAX;
+        if intermediates.len() > INTERMEDIATES_MAX || too_large(leaf) || intermediates.iter().any(too_large) {
+            return Err(PeerRefusal::ChainTooLong { max: INTERMEDIATES_MAX });
+        }
+        let uri = certificate::peer_uri(leaf)?;
+        let nation = uri.jurisdiction();
+        let Some((_, anchors)) = self.nations.iter().find(|(code, _)| *code == nation) else {
+            return Err(PeerRefusal::UnknownNation(nation));
+        };
+        let cert = EndEntityCert::try_from(leaf).map_err(|error| named(error, &nation))?;
+        let chain = |anchors: &[TrustAnchor<'static>]| {
+            let usage = match presenter {
+                Presenter::Client => KeyUsage::client_auth(),
+                Presenter::Server => KeyUsage::server_auth(),
+            };
+            let algorithms = webpki::ALL_VERIFICATION_ALGS;
+            cert.verify_for_usage(algorithms, anchors, intermediates, now, usage, None, None).map(|_| ())
+        };
+        match chain(anchors) {
+            Ok(()) => {}
+            Err(webpki::Error::UnknownIssuer) => {
+                let other = |(code, anchors): &&(Jurisdiction, Vec<_>)| *code != nation && chain(anchors).is_ok();
+                return Err(match self.nations.iter().find(other) {
+                    Some((by, _)) => PeerRefusal::OtherNation { of: nation, by: by.clone() },
+                    None => PeerRefusal::UnknownIssuer(nation),
+                });
+            }
+            Err(error) => return Err(named(error, &nation)),
+        }
+        self.active(&uri)?;
+        match expected {
+            Some(expected) if *expected != uri => {
+                Err(PeerRefusal::WrongPeer { expected: expected.clone(), found: uri })
+            }
+            _ => Ok(uri),
+        }
+    }
+}
+
+fn named(error: webpki::Error, nation: &Jurisdiction) -> PeerRefusal {
+    use webpki::Error as E;
+    match error {
+        E::CertExpired { .. } => PeerRefusal::Expired,
+        E::CertNotValidYet { .. } => PeerRefusal::NotYetValid,
+        E::CaUsedAsEndEntity => PeerRefusal::Names(certificate::CertificateError::Authority),
+        E::UnknownIssuer => PeerRefusal::UnknownIssuer(nation.clone()),
+        E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => PeerRefusal::WrongUsage,
+        E::UnsupportedSignatureAlgorithmContext(_)
+        | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
+        | E::SignatureAlgorithmMismatch => PeerRefusal::Algorithm,
+        E::InvalidSignatureForPublicKey => PeerRefusal::BadSignature,
+        E::BadDer | E::BadDerTime | E::TrailingData(_) => {
+            PeerRefusal::Names(certificate::CertificateError::Malformed)
+        }
+        other => PeerRefusal::BadChain(other.to_string()),
+    }
+}

@@ -3,5 +3,6 @@
 pub mod ca;
 pub mod config;
 pub mod files;
+pub mod import;
 pub mod load;
 pub mod officers;

@@ -2,6 +2,7 @@
 
 pub mod ca;
 pub mod config;
+pub mod disk;
 pub mod files;
 pub mod import;
 pub mod load;

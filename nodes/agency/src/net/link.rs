@@ -139,15 +139,24 @@ async fn live(link: Arc<LinkShared>, orders: mpsc::UnboundedReceiver<Command>, n
     let node = link.node.clone();
     let dialled = link.conn.side() == Side::Client;
     let (connection, peer) = (link.id, link.peer.clone());
+    let (alive, mut dead) = mpsc::channel(1);
+    tokio::spawn(writer::write(link.clone(), orders, alive.clone()));
+    // Before the engine hears of the connection: its first stream must be the control stream.
+    let control = if dialled { Some(link.conn.open_bi().await) } else { None };
     // Fails only when the engine is gone; then the connection is of no use either.
     let told = node.inbox.send(Input::Connected { connection, peer, dialled }).await;
     if told.is_err() {
         link.conn.close(NetCode::ShuttingDown.code(), b"shutting-down");
     }
     tracing::info!(peer = %link.peer, connection = link.id.0, dialled, "connected");
-    let (alive, mut dead) = mpsc::channel(1);
-    tokio::spawn(writer::write(link.clone(), orders, alive.clone()));
-    let reason = serve(&link, dialled, not_after, alive).await;
+    let reason = match control {
+        Some(Err(error)) => {
+            drop(alive);
+            EndReason::from(error)
+        }
+        Some(Ok(control)) => serve(&link, Some(control), not_after, alive).await,
+        None => serve(&link, None, not_after, alive).await,
+    };
     // The writer may have gone first.
     let _ = link.commands.send(Command::Lost);
     while dead.recv().await.is_some() {}
@@ -166,18 +175,21 @@ async fn live(link: Arc<LinkShared>, orders: mpsc::UnboundedReceiver<Command>, n
 }
 
 /// Accepts streams until the connection ends.
-async fn serve(link: &Arc<LinkShared>, dialled: bool, not_after: Millis, alive: mpsc::Sender<()>) -> EndReason {
+async fn serve(
+    link: &Arc<LinkShared>,
+    control: Option<(SendStream, RecvStream)>,
+    not_after: Millis,
+    alive: mpsc::Sender<()>,
+) -> EndReason {
     let listen = |stream: StreamId, send: SendStream, recv: RecvStream| {
         // In this order: the engine may answer as soon as the reader has delivered. Fails only if the writer is gone.
         let _ = link.commands.send(Command::Accepted { stream, send });
         let held = Held { permit: None, alive: alive.clone() };
         tokio::spawn(reader::read(link.clone(), stream, recv, held));
     };
-    if dialled {
-        match link.conn.open_bi().await {
-            Ok((send, recv)) => listen(StreamId::CONTROL, send, recv),
-            Err(error) => return error.into(),
-        }
+    let dialled = control.is_some();
+    if let Some((send, recv)) = control {
+        listen(StreamId::CONTROL, send, recv);
     }
     // Nobody's certificate outlives itself; one second more, since the last second still counts.
     let left = Duration::from_millis(not_after.plus(1_000).since(now()));

@@ -82,10 +82,6 @@ impl World {
         let (der, key) = issue(leaf(name), &issuer.issuer);
         Identity::from_pem(&uri(name), pem(&der).as_bytes(), key.serialize_pem().as_bytes()).unwrap()
     }
-
-    pub(crate) fn own_root(&self, name: &str) -> &Root {
-        if name.starts_with("puente://mx") { &self.mx } else { &self.us }
-    }
 }
 
 pub(crate) fn pem(der: &[u8]) -> String {

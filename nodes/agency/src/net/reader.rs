@@ -8,7 +8,7 @@ use puente_wire::fault::FaultCode;
 use puente_wire::{FrameBuffer, WireError};
 use quinn::{ReadError, RecvStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use super::link::LinkShared;
 use super::reason::NetCode;
@@ -22,6 +22,9 @@ const GROWTH_MIN: usize = 4 * 1024;
 const PARTIAL_PER_LINK_MAX: usize = 16 << 20;
 /// Bytes of unfinished frames that all connections may hold here.
 pub(crate) const PARTIAL_MAX: usize = 96 << 20;
+
+/// How long a peer that finished the control stream has to close the connection.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// What a stream's reader keeps alive.
 pub(crate) struct Held {
@@ -49,7 +52,12 @@ pub(crate) async fn read(link: Arc<LinkShared>, stream: StreamId, mut recv: Recv
     let end = frames(&link, stream, &mut recv).await;
     let code = match end {
         End::Lost => None,
-        End::Finished if stream == StreamId::CONTROL => Some(NetCode::ControlLost),
+        End::Finished if stream == StreamId::CONTROL => {
+            // The peer is closing, and does so itself once everything has arrived. If not, this node does.
+            let _ = timeout(CLOSING, link.conn.closed()).await;
+            link.conn.close(NetCode::ControlLost.code(), b"control-lost");
+            None
+        }
         End::Finished => None,
         End::Reset => Some(NetCode::Cancelled),
         End::Fault(code) => {

@@ -45,7 +45,7 @@ type Permit = Option<Arc<OwnedSemaphorePermit>>;
 enum Out {
     /// Ready for more.
     Open(SendStream, Permit),
-    /// A task of its own is writing; these frames come next.
+    /// A task of its own is writing, or the peer has yet to open it; these frames come next.
     Busy(VecDeque<Frame>),
     /// Not opened yet; to be opened by then.
     Waiting(VecDeque<Frame>, Instant),
@@ -128,9 +128,12 @@ impl Writer {
     /// False when the writer's work is over.
     async fn carry_out(&mut self, command: Command) -> bool {
         match command {
-            Command::Accepted { stream, send } => {
-                self.streams.insert(stream, Out::Open(send, None));
-            }
+            Command::Accepted { stream, send } => match self.streams.remove(&stream) {
+                Some(Out::Busy(frames)) => self.push(stream, send, None, frames).await,
+                _ => {
+                    self.streams.insert(stream, Out::Open(send, None));
+                }
+            },
             Command::Send { stream, bytes, finish } => {
                 self.link.queued.fetch_sub(bytes.len(), Ordering::Relaxed);
                 self.send(stream, (bytes, finish)).await;
@@ -158,8 +161,12 @@ impl Writer {
                 next.push_back(frame);
                 self.streams.insert(stream, Out::Waiting(next, by));
             }
-            None if stream.0 % 2 == 0 && stream != StreamId::CONTROL => self.begin(stream, frame).await,
-            // The peer's stream, or the control stream, is gone: the engine hears of it by StreamReset.
+            // The peer that dialled has not opened it yet.
+            None if stream == StreamId::CONTROL => {
+                self.streams.insert(stream, Out::Busy(VecDeque::from([frame])));
+            }
+            None if stream.0 % 2 == 0 => self.begin(stream, frame).await,
+            // The peer's stream is gone: the engine hears of it by StreamReset.
             None => {}
         }
     }

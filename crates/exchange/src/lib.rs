@@ -1,5 +1,25 @@
 //! The conversation: from question to recorded, sealed, released answer.
 //!
-//! Sans-IO: time, randomness, disk and network arrive as arguments and leave as effects ([`api`]).
+//! Sans-IO: time, randomness, disk and network arrive as inputs and leave as effects ([`api`]). One
+//! [`Engine`] is one node's side of every conversation it has. Inside, an ask moves through
+//! `Recording → AwaitingReply → RecordingReply → AwaitingRelease → RecordingEnd`, a held question through
+//! `LookingUp → Recording → AwaitingReceipt → RecordingRelease → Released`; every step to the right of a
+//! `Recording…` needs the proof that its entry is durable, which only the ledger makes.
+//!
+//! `control` judges which heads count, `asker` and `holder` are the two sides of an exchange, `period`
+//! makes both logs hold the same numbers.
 
 pub mod api;
+mod asker;
+mod control;
+mod engine;
+mod heads;
+mod holder;
+mod ledger;
+mod peer;
+mod period;
+mod persist;
+mod seeds;
+
+pub use engine::{Engine, OpenError, Setup};
+pub use ledger::Tuning;

@@ -1,0 +1,445 @@
+//! Connections, Ready, heads, faults: what frames are judged under.
+
+use prost::Message as _;
+use puente_audit_log::{ClaimedCheckpoint, verify_consistency};
+use puente_model::{EventKind, ExchangeId, Millis, NodeUri, TreeSize};
+use puente_wire::{WireError, decode_frame, encode_frame, fault::FaultCode, join_hashes, proto, split_hashes};
+
+use crate::api::{Alarm, ConnectionId, Effect, LocalEvent, StreamId};
+use crate::engine::{Engine, Route, Then, Timer, aside};
+use crate::heads::HeadProblem;
+use crate::ledger::Intent;
+use crate::peer::{Connection, PARKED_MAX};
+
+/// Why a frame was not processed, and what is to be done with it.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// Say so to the sender.
+    Fault(FaultCode, Option<ExchangeId>),
+    /// Wait for a head, then judge again.
+    Park,
+    /// Drop it: it repeats what is under way.
+    Ignore,
+}
+
+impl From<FaultCode> for Problem {
+    fn from(code: FaultCode) -> Self {
+        Self::Fault(code, None)
+    }
+}
+
+/// A peer's fault class is recorded at once, then at most once in this time.
+const FAULT_EVENT_MILLIS: u64 = 60_000;
+
+impl Engine {
+    pub(crate) fn connected(&mut self, now: Millis, connection: ConnectionId, peer: NodeUri, _dialled: bool) {
+        let active = self.charter.member(&peer).is_some_and(puente_charter::Member::is_active);
+        let failed = self.is_failed();
+        let Some(known) = self.peers.get_mut(&peer).filter(|p| active && !p.forked) else {
+            self.emit(Effect::Close { connection, reason: FaultCode::NotAMember });
+            return;
+        };
+        known.dialling = false;
+        if failed {
+            self.emit(Effect::Close { connection, reason: FaultCode::LogUnavailable });
+            return;
+        }
+        let your_head = known.log.accepted().map(|h| h.note_bytes().to_vec()).unwrap_or_default();
+        self.connections.insert(connection, Connection { peer, ready: false, sent_head: 0, next_stream: 2 });
+        let ready = proto::Ready {
+            version: 1,
+            node: self.node.to_string(),
+            charter: Some(vector_to_proto(&self.vector)),
+            charter_hash: self.charter.hash().0.to_vec(),
+            catalogue: self.catalogue.digest().0.to_vec(),
+            own_head: self.head().map(<[u8]>::to_vec).unwrap_or_default(),
+            your_head,
+            clock_millis: now.0,
+        };
+        self.send_control(connection, proto::frame::Body::Ready(ready));
+    }
+
+    pub(crate) fn disconnected(&mut self, now: Millis, connection: ConnectionId) {
+        let Some(gone) = self.connections.remove(&connection) else { return };
+        let other = self.connections.iter().filter(|(_, c)| c.peer == gone.peer && c.ready).map(|(id, _)| *id).max();
+        if let Some(peer) = self.peers.get_mut(&gone.peer)
+            && peer.ready == Some(connection)
+        {
+            peer.ready = other;
+            peer.parked.retain(|(c, _, _)| *c != connection);
+        }
+        for hold in self.holds.values_mut() {
+            if hold.route.is_some_and(|r| r.connection == connection) {
+                hold.route = None;
+            }
+        }
+        let waiting: Vec<_> = self
+            .asks
+            .iter_mut()
+            .filter(|(_, ask)| ask.route.is_some_and(|r| r.connection == connection))
+            .map(|(id, ask)| {
+                ask.route = None;
+                *id
+            })
+            .collect();
+        for exchange in waiting {
+            self.again(now, exchange);
+        }
+    }
+
+    pub(crate) fn dial_failed(&mut self, now: Millis, peer: &NodeUri) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.dialling = false;
+        }
+        let waiting: Vec<_> =
+            self.asks.iter().filter(|(_, a)| a.peer == *peer && a.wants_line()).map(|(id, _)| *id).collect();
+        for exchange in waiting {
+            self.at(now.plus(crate::engine::AGAIN_MILLIS / 5), Timer::Again(exchange));
+        }
+        self.peer_unreachable(peer);
+    }
+
+    /// A ready connection to the peer; asks for one if there is none.
+    pub(crate) fn line_to(&mut self, peer: &NodeUri) -> Option<ConnectionId> {
+        let known = self.peers.get_mut(peer)?;
+        if known.ready.is_none() && !known.dialling && !known.forked {
+            known.dialling = true;
+            self.emit(Effect::Connect { peer: peer.clone() });
+            return None;
+        }
+        known.ready
+    }
+
+    /// A stream of this side's on a connection.
+    pub(crate) fn open_stream(&mut self, connection: ConnectionId) -> Option<Route> {
+        let line = self.connections.get_mut(&connection)?;
+        let stream = StreamId(line.next_stream);
+        line.next_stream += 2;
+        Some(Route { connection, stream })
+    }
+
+    pub(crate) fn send_control(&mut self, connection: ConnectionId, body: proto::frame::Body) {
+        self.send(Route { connection, stream: StreamId::CONTROL }, body, false);
+    }
+
+    /// Sends a frame that refers to nothing newer than what the peer was shown.
+    pub(crate) fn send(&mut self, route: Route, body: proto::frame::Body, finish: bool) {
+        // A frame of this node's own making over the limit is a bug; it is not sent, and the peer's deadline ends it.
+        if let Ok(bytes) = encode_frame(&proto::Frame { body: Some(body) }) {
+            self.emit(Effect::Send { connection: route.connection, stream: route.stream, bytes, finish });
+        }
+    }
+
+    /// Sends a frame with a receipt under the newest head, after that head.
+    pub(crate) fn send_proven(&mut self, route: Route, body: proto::frame::Body, finish: bool) {
+        self.show_head(route.connection);
+        self.send(route, body, finish);
+    }
+
+    /// Shows the newest head on the control stream, proven from the one shown before.
+    fn show_head(&mut self, connection: ConnectionId) {
+        let size = self.ledger.size();
+        let Some(line) = self.connections.get_mut(&connection).filter(|l| l.sent_head < size) else { return };
+        let base = std::mem::replace(&mut line.sent_head, size);
+        let Ok(proof) = self.ledger.consistency(base, size) else { return };
+        let Some(head) = self.ledger.head() else { return };
+        let head = proto::Head { checkpoint: head.note_bytes().to_vec(), base, proof: join_hashes(&proof) };
+        self.send_control(connection, proto::frame::Body::Head(head));
+    }
+
+    pub(crate) fn frame(&mut self, now: Millis, connection: ConnectionId, stream: StreamId, bytes: &[u8]) {
+        let Some(line) = self.connections.get(&connection) else { return };
+        let (peer, ready) = (line.peer.clone(), line.ready);
+        if self.is_failed() {
+            self.fault(now, &peer, Route { connection, stream }, FaultCode::LogUnavailable, None);
+            return;
+        }
+        let route = Route { connection, stream };
+        let body = match decode_frame(bytes) {
+            Ok(body) => body,
+            Err(error) => {
+                let code = match error {
+                    WireError::TooLarge { .. } => FaultCode::Oversized,
+                    _ => FaultCode::Malformed,
+                };
+                self.fault(now, &peer, route, code, None);
+                return;
+            }
+        };
+        use proto::frame::Body;
+        let result = match body {
+            Body::Fault(fault) => {
+                self.faulted(now, &peer, &fault);
+                Ok(())
+            }
+            Body::Ready(claimed) => self.on_ready(now, &peer, connection, &claimed),
+            _ if !ready => Err(FaultCode::NotReady.into()),
+            Body::Head(head) => self.on_head(now, &peer, &head),
+            Body::NeedHead(need) => self.on_need_head(connection, &need),
+            Body::HeadProof(proof) => self.on_head_proof(now, &peer, &proof),
+            Body::Ask(ask) => self.on_ask(now, &peer, route, ask),
+            Body::Reply(reply) => self.on_reply(now, &peer, route, reply, false),
+            Body::Acknowledge(ack) => self.on_acknowledge(now, &peer, route, &ack),
+            Body::Release(release) => self.on_release(now, &peer, route, release, false),
+            Body::Deliver(deliver) => self.on_deliver(now, &peer, route, deliver),
+            Body::Delivered(delivered) => self.on_delivered(now, &peer, &delivered),
+            Body::Probe(probe) => self.on_probe(&peer, connection, &probe),
+            Body::Have(have) => self.on_have(now, &peer, &have),
+        };
+        match result {
+            Ok(()) | Err(Problem::Ignore) => {}
+            Err(Problem::Fault(code, exchange)) => self.fault(now, &peer, route, code, exchange),
+            Err(Problem::Park) => {
+                if let Some(known) = self.peers.get_mut(&peer) {
+                    if known.parked.len() < PARKED_MAX {
+                        known.parked.push_back((connection, stream, bytes.to_vec()));
+                        self.want_head(now, &peer);
+                    } else {
+                        self.fault(now, &peer, route, FaultCode::Overloaded, None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Judges parked frames again, once more of the peer's heads are known.
+    fn unpark(&mut self, now: Millis, peer: &NodeUri) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        for (connection, stream, bytes) in std::mem::take(&mut known.parked) {
+            self.frame(now, connection, stream, &bytes);
+        }
+    }
+
+    /// Turns a head problem into what is to be done with the frame; a fork ends the exchange with the peer.
+    pub(crate) fn head_problem(&mut self, now: Millis, peer: &NodeUri, problem: HeadProblem) -> Problem {
+        match problem {
+            HeadProblem::Fault(code) => code.into(),
+            HeadProblem::Unproven => Problem::Park,
+            HeadProblem::Fork { accepted, claimed } => {
+                self.record_fork(now, peer, accepted, claimed);
+                FaultCode::InconsistentHead.into()
+            }
+        }
+    }
+
+    fn record_fork(&mut self, now: Millis, peer: &NodeUri, accepted: Vec<u8>, claimed: Vec<u8>) {
+        let Some(known) = self.peers.get_mut(peer).filter(|p| !p.forked) else { return };
+        known.forked = true;
+        let detail = [accepted.as_slice(), b"\n", &claimed].concat();
+        let leaf = puente_model::Digest::of(&detail);
+        let asides = [&accepted, &claimed]
+            .into_iter()
+            .filter(|note| !note.is_empty())
+            .map(|note| aside(&leaf, proto::aside::Body::PeerHead(note.clone())))
+            .collect();
+        self.enqueue(now, Intent { entries: Vec::new(), puts: Vec::new(), asides, then: Then::Nothing });
+        let who = peer.clone();
+        self.record_event(now, plain_event(EventKind::PeerFault, 1, detail), |e| e.peer = Some(who), Then::Nothing);
+        self.emit(Effect::Alarm(Alarm::Fork { peer: peer.clone(), accepted, claimed }));
+        let lines: Vec<_> = self.connections.iter().filter(|(_, c)| c.peer == *peer).map(|(id, _)| *id).collect();
+        for connection in lines {
+            self.emit(Effect::Close { connection, reason: FaultCode::InconsistentHead });
+        }
+    }
+
+    /// Refuses a frame by name, and counts it: the first of a class is recorded at once.
+    fn fault(&mut self, now: Millis, peer: &NodeUri, route: Route, code: FaultCode, exchange: Option<ExchangeId>) {
+        let retry = match code {
+            FaultCode::Overloaded => 200,
+            FaultCode::ReceiptsOwed | FaultCode::LogUnavailable => 1_000,
+            _ => 0,
+        };
+        let fault = proto::Fault {
+            code: code.code(),
+            text: code.mend().to_owned(),
+            retry_after_millis: retry,
+            exchange_id: exchange.map(|x| x.0.to_vec()).unwrap_or_default(),
+        };
+        self.send(route, proto::frame::Body::Fault(fault), route.stream != StreamId::CONTROL);
+        if matches!(code, FaultCode::Version | FaultCode::OldCharter | FaultCode::Catalogue) {
+            self.emit(Effect::Close { connection: route.connection, reason: code });
+        }
+        // Being busy is no misdeed of the peer's.
+        if matches!(code, FaultCode::Overloaded | FaultCode::LogUnavailable) || self.is_failed() {
+            return;
+        }
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        let (count, next) = known.faults.entry(code).or_insert((0, Millis(0)));
+        *count += 1;
+        if *next <= now {
+            self.record_faults(now);
+        }
+    }
+
+    /// Records what was counted and is due.
+    pub(crate) fn record_faults(&mut self, now: Millis) {
+        let mut due = Vec::new();
+        for peer in self.peers.values_mut() {
+            for (code, (count, next)) in &mut peer.faults {
+                if *count > 0 && *next <= now {
+                    due.push((peer.uri.clone(), *code, std::mem::take(count)));
+                    *next = now.plus(FAULT_EVENT_MILLIS);
+                }
+            }
+        }
+        if due.is_empty() {
+            return;
+        }
+        self.at(now.plus(FAULT_EVENT_MILLIS), Timer::Faults);
+        for (peer, code, count) in due {
+            let event = plain_event(EventKind::PeerFault, count, code.as_str().as_bytes().to_vec());
+            self.record_event(now, event, |e| e.peer = Some(peer), Then::Nothing);
+        }
+    }
+
+    fn on_ready(
+        &mut self,
+        now: Millis,
+        peer: &NodeUri,
+        connection: ConnectionId,
+        claimed: &proto::Ready,
+    ) -> Result<(), Problem> {
+        if claimed.version != 1 {
+            return Err(FaultCode::Version.into());
+        }
+        if claimed.node != peer.as_str() {
+            return Err(FaultCode::Misaddressed.into());
+        }
+        if claimed.charter_hash != self.charter.hash().0 {
+            return Err(FaultCode::OldCharter.into());
+        }
+        if claimed.catalogue != self.catalogue.digest().0 {
+            return Err(FaultCode::Catalogue.into());
+        }
+        let sent_head = self.compare_own_head(now, peer, &claimed.your_head)?;
+        if !claimed.own_head.is_empty() {
+            self.compare_peer_head(now, peer, &claimed.own_head)?;
+        }
+        if let Some(line) = self.connections.get_mut(&connection) {
+            line.ready = true;
+            line.sent_head = sent_head;
+        }
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.ready = Some(connection);
+            known.head_asked.clear();
+        }
+        self.show_head(connection);
+        self.line_ready(now, peer);
+        Ok(())
+    }
+
+    /// Compares the head of *this* log that the peer holds with the log. Returns its size.
+    fn compare_own_head(&mut self, now: Millis, peer: &NodeUri, note: &[u8]) -> Result<u64, Problem> {
+        if note.is_empty() {
+            return Ok(0);
+        }
+        let claimed = ClaimedCheckpoint::parse(note).map_err(|_| Problem::from(FaultCode::Malformed))?;
+        // A head that this node's key did not sign says nothing about this node.
+        let held = claimed.verify(&self.own_key).map_err(|_| Problem::from(FaultCode::WrongLog))?;
+        let (size, own) = (held.size().0, self.ledger.size());
+        let agrees = size <= own && {
+            let proof = self.ledger.consistency(size, own);
+            let root = self.ledger.tree().root();
+            proof.is_ok_and(|p| verify_consistency(TreeSize(size), TreeSize(own), &held.root(), &root, &p).is_ok())
+        };
+        if agrees {
+            return Ok(size);
+        }
+        self.emit(Effect::Alarm(Alarm::OwnLogBehind { peer: peer.clone(), head: note.to_vec() }));
+        let who = peer.clone();
+        let event = plain_event(EventKind::PeerFault, 1, note.to_vec());
+        self.record_event(now, event, |e| e.peer = Some(who), Then::Nothing);
+        Err(FaultCode::InconsistentHead.into())
+    }
+
+    /// Compares the peer's newest head with what was accepted: it may not have shrunk.
+    fn compare_peer_head(&mut self, now: Millis, peer: &NodeUri, note: &[u8]) -> Result<(), Problem> {
+        let Some(known) = self.peers.get_mut(peer) else { return Err(FaultCode::NotAMember.into()) };
+        match known.log.shown(note) {
+            Ok(()) => Ok(()),
+            Err(problem) => Err(self.head_problem(now, peer, problem)),
+        }
+    }
+
+    fn on_head(&mut self, now: Millis, peer: &NodeUri, head: &proto::Head) -> Result<(), Problem> {
+        let proof = split_hashes(&head.proof).map_err(|_| Problem::from(FaultCode::Malformed))?;
+        let Some(known) = self.peers.get_mut(peer) else { return Err(FaultCode::NotAMember.into()) };
+        match known.log.extend(&head.checkpoint, head.base, &proof) {
+            Ok(()) => {
+                self.unpark(now, peer);
+                Ok(())
+            }
+            Err(HeadProblem::Unproven) => {
+                self.want_head(now, peer);
+                Ok(())
+            }
+            Err(problem) => Err(self.head_problem(now, peer, problem)),
+        }
+    }
+
+    /// Asks for the proofs that parked frames wait for.
+    pub(crate) fn ask_for_heads(&mut self, now: Millis, peer: &NodeUri) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        let Some(connection) = known.ready else { return };
+        let mut asked = Vec::new();
+        for (from, to) in known.log.wanted() {
+            if known.head_asked.len() < 1_024 && known.head_asked.insert((from, to)) {
+                asked.push((from, to));
+            }
+        }
+        let waiting = !known.parked.is_empty();
+        for (from, to) in asked {
+            self.send_control(connection, proto::frame::Body::NeedHead(proto::NeedHead { from, to }));
+        }
+        if waiting {
+            if let Some(known) = self.peers.get_mut(peer) {
+                known.head_asked.clear();
+            }
+            self.want_head(now.plus(crate::engine::AGAIN_MILLIS), peer);
+        }
+    }
+
+    fn on_need_head(&mut self, connection: ConnectionId, need: &proto::NeedHead) -> Result<(), Problem> {
+        if need.from > need.to || need.to > self.ledger.size() {
+            return Err(FaultCode::NoSuchHead.into());
+        }
+        let proof = self.ledger.consistency(need.from, need.to).map_err(|_| Problem::from(FaultCode::NoSuchHead))?;
+        let answer = proto::HeadProof { from: need.from, to: need.to, proof: join_hashes(&proof) };
+        self.send_control(connection, proto::frame::Body::HeadProof(answer));
+        Ok(())
+    }
+
+    fn on_head_proof(&mut self, now: Millis, peer: &NodeUri, proof: &proto::HeadProof) -> Result<(), Problem> {
+        let hashes = split_hashes(&proof.proof).map_err(|_| Problem::from(FaultCode::Malformed))?;
+        let Some(known) = self.peers.get_mut(peer) else { return Err(FaultCode::NotAMember.into()) };
+        match known.log.prove(proof.from, proof.to, &hashes) {
+            Ok(()) => {
+                self.unpark(now, peer);
+                Ok(())
+            }
+            Err(problem) => Err(self.head_problem(now, peer, problem)),
+        }
+    }
+}
+
+/// A local event with nothing but a kind, a count and a detail.
+pub(crate) fn plain_event(kind: EventKind, count: u64, detail: Vec<u8>) -> LocalEvent {
+    LocalEvent { kind, record_type: String::new(), count, purpose: None, basis: None, role: None, detail }
+}
+
+pub(crate) fn vector_to_proto(vector: &puente_model::CharterVector) -> proto::CharterVector {
+    proto::CharterVector {
+        common: vector.common,
+        annexes: vector
+            .annexes
+            .iter()
+            .map(|(j, n)| proto::AnnexNumber { jurisdiction: j.to_string(), number: *n })
+            .collect(),
+    }
+}
+
+/// The aside that keeps a peer's receipt.
+pub(crate) fn receipt_aside(leaf: &puente_model::Digest, receipt: &[u8]) -> Vec<u8> {
+    proto::Aside { leaf_hash: leaf.0.to_vec(), body: Some(proto::aside::Body::PeerReceipt(receipt.to_vec())) }
+        .encode_to_vec()
+}

@@ -1,0 +1,250 @@
+//! This node's own log: what waits to be recorded, what is being made durable, what is proven.
+
+use std::collections::VecDeque;
+
+use puente_audit_log::{
+    Batch as LogBatch, Journal, Log, ProveError, Receipt, SealError, Sealed, SignedCheckpoint, Signer, StageError,
+    TileReader,
+};
+use puente_model::{Digest, LeafIndex, Millis, TreeSize, limits};
+
+use crate::api::Batch;
+
+/// An entry that is durable in this node's log, under a signed head.
+///
+/// Only [`Ledger::durable`] makes one: whoever sends an entry's consequence needs the `Recorded` of that very
+/// entry, so nothing can be revealed before it is recorded.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    receipt: Receipt,
+}
+
+impl Recorded {
+    pub(crate) fn leaf(&self) -> &Digest {
+        self.receipt.leaf()
+    }
+
+    pub(crate) fn index(&self) -> LeafIndex {
+        self.receipt.index()
+    }
+
+    /// The receipt (C2SP tlog-proof) for a peer.
+    pub(crate) fn receipt(&self) -> Vec<u8> {
+        self.receipt.encode()
+    }
+}
+
+/// Entries and store changes that stand or fall together, and what follows once they are durable.
+#[derive(Debug)]
+pub(crate) struct Intent<T> {
+    pub(crate) entries: Vec<Vec<u8>>,
+    pub(crate) puts: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub(crate) asides: Vec<Vec<u8>>,
+    pub(crate) then: T,
+}
+
+/// Why a batch cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LedgerError {
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+#[derive(Debug)]
+struct InFlight<T> {
+    number: u64,
+    sealed: Option<Sealed>,
+    /// First entry's place in the batch, number of entries, what follows.
+    parts: Vec<(usize, usize, T)>,
+}
+
+/// The driver said that the batch is durable: this journal has nothing left to do.
+struct AlreadyDurable;
+
+impl Journal for AlreadyDurable {
+    type Error = std::convert::Infallible;
+
+    fn persist(&mut self, _: LogBatch<'_>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// How long to wait for company before a batch is cut.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning {
+    /// A batch may wait this long for more entries, in milliseconds, if the one before held several.
+    pub linger_millis: u64,
+    /// A batch is cut at once with this many entries waiting.
+    pub batch_entries: usize,
+    /// A numbering's open period is closed at this many numbers, however young it is.
+    pub period_entries_max: u64,
+    /// Lookups that one peer may have under way before it is told to wait.
+    pub lookups_per_peer_max: usize,
+    /// Questions that one officer may put in one minute.
+    pub queries_per_officer_per_minute: u32,
+    /// Questions that one peer may have recorded here in one minute.
+    pub queries_per_peer_per_minute: u32,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            linger_millis: 0,
+            batch_entries: 256,
+            period_entries_max: 100_000,
+            lookups_per_peer_max: 1_024,
+            queries_per_officer_per_minute: limits::QUERIES_PER_OFFICER_PER_MINUTE_MAX,
+            queries_per_peer_per_minute: limits::QUERIES_PER_PEER_PER_MINUTE_MAX,
+        }
+    }
+}
+
+/// This node's own log, with at most one batch on its way to the disk.
+pub(crate) struct Ledger<T> {
+    tree: Log,
+    tiles: Box<dyn TileReader + Send>,
+    signer: Box<dyn Signer + Send>,
+    queue: VecDeque<Intent<T>>,
+    queued_entries: usize,
+    waiting_since: Option<Millis>,
+    last_batch_entries: usize,
+    in_flight: Option<InFlight<T>>,
+    next_number: u64,
+    tuning: Tuning,
+}
+
+impl<T> Ledger<T> {
+    pub(crate) fn new(
+        tree: Log,
+        tiles: Box<dyn TileReader + Send>,
+        signer: Box<dyn Signer + Send>,
+        tuning: Tuning,
+    ) -> Self {
+        Self {
+            tree,
+            tiles,
+            signer,
+            queue: VecDeque::new(),
+            queued_entries: 0,
+            waiting_since: None,
+            last_batch_entries: 0,
+            in_flight: None,
+            next_number: 1,
+            tuning,
+        }
+    }
+
+    pub(crate) fn tree(&self) -> &Log {
+        &self.tree
+    }
+
+    pub(crate) fn head(&self) -> Option<&SignedCheckpoint> {
+        self.tree.head()
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.tree.size().0
+    }
+
+    /// The index that the next enqueued entry will have.
+    pub(crate) fn next_index(&self) -> u64 {
+        let in_flight = self.in_flight.as_ref().map_or(0, |f| f.parts.iter().map(|(_, n, _)| *n).sum());
+        self.size() + (in_flight + self.queued_entries) as u64
+    }
+
+    /// Nothing waits and nothing is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_none()
+    }
+
+    pub(crate) fn enqueue(&mut self, now: Millis, intent: Intent<T>) {
+        self.queued_entries += intent.entries.len();
+        self.waiting_since.get_or_insert(now);
+        self.queue.push_back(intent);
+    }
+
+    /// When the waiting batch is to be cut, if one waits and none is on its way.
+    pub(crate) fn deadline(&self) -> Option<Millis> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        self.waiting_since.map(|since| since.plus(self.linger()))
+    }
+
+    fn linger(&self) -> u64 {
+        let crowd = self.queued_entries < self.tuning.batch_entries && self.last_batch_entries > 4;
+        if crowd { self.tuning.linger_millis } else { 0 }
+    }
+
+    /// Cuts the next batch if it is time: stages it, checks it a second way, signs its head.
+    pub(crate) fn cut(
+        &mut self,
+        now: Millis,
+        mut puts: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ) -> Result<Option<Batch>, LedgerError> {
+        if self.deadline().is_none_or(|due| due > now) {
+            return Ok(None);
+        }
+        let (mut entries, mut asides, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some(intent) = self.queue.front() {
+            if entries.len() + intent.entries.len() > limits::BATCH_ENTRIES_MAX {
+                break;
+            }
+            let Some(intent) = self.queue.pop_front() else { break };
+            parts.push((entries.len(), intent.entries.len(), intent.then));
+            entries.extend(intent.entries);
+            puts.extend(intent.puts);
+            asides.extend(intent.asides);
+        }
+        self.queued_entries -= entries.len();
+        self.waiting_since = if self.queue.is_empty() { None } else { Some(now) };
+        self.last_batch_entries = entries.len();
+        let number = self.next_number;
+        self.next_number += 1;
+        let first_index = LeafIndex(self.size());
+        let (sealed, checkpoint, files) = if entries.is_empty() && self.tree.head().is_some() {
+            (None, Vec::new(), Vec::new())
+        } else {
+            let sealed = self.tree.stage(&entries)?.sign(&*self.signer)?;
+            let (note, files) = (sealed.batch().head.note_bytes().to_vec(), sealed.batch().files.to_vec());
+            (Some(sealed), note, files)
+        };
+        self.in_flight = Some(InFlight { number, sealed, parts });
+        Ok(Some(Batch { number, first_index, entries, files, checkpoint, puts, asides }))
+    }
+
+    /// The batch is durable: what follows, each with its entries' proofs.
+    pub(crate) fn durable(&mut self, number: u64) -> Vec<(T, Vec<Recorded>)> {
+        let Some(in_flight) = self.in_flight.take_if(|f| f.number == number) else { return Vec::new() };
+        let mut receipts = Vec::new();
+        if let Some(sealed) = in_flight.sealed {
+            // Neither can fail: the journal has nothing to do, and the tree cannot have moved while the one
+            // batch was on its way. If they did, nothing would follow: no proof, no consequence.
+            if let Ok(persisted) = sealed.persist(&mut AlreadyDurable)
+                && self.tree.commit(persisted).is_ok()
+            {
+                receipts = self.tree.last_receipts().unwrap_or_default();
+            }
+        }
+        let mut receipts = receipts.into_iter();
+        in_flight
+            .parts
+            .into_iter()
+            .map(|(_, count, then)| {
+                let recorded = receipts.by_ref().take(count).map(|receipt| Recorded { receipt }).collect();
+                (then, recorded)
+            })
+            .collect()
+    }
+
+    /// A fresh proof of an entry recorded earlier, by this run or one before.
+    pub(crate) fn recorded(&self, index: LeafIndex) -> Result<Recorded, ProveError> {
+        Ok(Recorded { receipt: self.tree.receipt(index, &*self.tiles)? })
+    }
+
+    pub(crate) fn consistency(&self, from: u64, to: u64) -> Result<Vec<Digest>, ProveError> {
+        self.tree.prove_consistency(TreeSize(from), TreeSize(to), &*self.tiles)
+    }
+}

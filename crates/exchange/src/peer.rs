@@ -1,0 +1,229 @@
+//! What this node holds of one peer: its log's heads, both numberings, its connections.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use prost::Message;
+use puente_audit_log::VerifierKey;
+use puente_model::{Digest, ExchangeId, Millis, NodeUri, Origin, Seq};
+use puente_wire::{PairKind, fault::FaultCode, proto};
+
+use crate::api::{ConnectionId, Store, StreamId, Ticket};
+use crate::heads::PeerLog;
+use crate::persist::{self, StoredNumbering, StoredOwn, StoredTheirs};
+
+/// Frames that wait for a head they can be judged under.
+pub(crate) const PARKED_MAX: usize = 4_096;
+
+/// A number of this node's own.
+#[derive(Debug, Clone)]
+pub(crate) struct Own {
+    pub(crate) leaf: Digest,
+    pub(crate) kind: PairKind,
+    pub(crate) exchange: Option<ExchangeId>,
+    pub(crate) index: u64,
+    /// VOID and PERIOD carry themselves.
+    pub(crate) proven: Option<proto::Proven>,
+    /// A QUERY that a VOID of ours names.
+    pub(crate) voided: bool,
+}
+
+/// A PERIOD on its way.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// Own numbers that the peer lacks and that are being delivered again, by leaf hash.
+    pub(crate) redelivering: BTreeSet<Digest>,
+    /// Numbers that the peer lacks for good.
+    pub(crate) holes: BTreeSet<u64>,
+    /// Seq of the PERIOD entry, once recorded.
+    pub(crate) period: Option<(u64, Digest)>,
+    /// Give up and begin anew at this time.
+    pub(crate) until: Millis,
+}
+
+/// One peer of the charter.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) uri: NodeUri,
+    pub(crate) agency_roles: BTreeSet<String>,
+    /// k of its origin `…/log<k>`.
+    pub(crate) log_number: u32,
+    pub(crate) log: PeerLog,
+    /// Next number of this node towards the peer.
+    pub(crate) next_seq: u64,
+    pub(crate) own_closed: u64,
+    pub(crate) theirs_closed: u64,
+    /// Own numbers beyond `own_closed`.
+    pub(crate) own: BTreeMap<u64, Own>,
+    /// The peer's numbers beyond `theirs_closed` that are recorded here (or being recorded).
+    pub(crate) theirs: BTreeMap<u64, Digest>,
+    /// The peer's numbers beyond `theirs_closed` that a VOID closed before they arrived.
+    pub(crate) closed: BTreeSet<u64>,
+    /// The newest ready connection.
+    pub(crate) ready: Option<ConnectionId>,
+    pub(crate) dialling: bool,
+    pub(crate) parked: VecDeque<(ConnectionId, StreamId, Vec<u8>)>,
+    pub(crate) head_asked: BTreeSet<(u64, u64)>,
+    /// Answers of this node without a receipt, by deadline.
+    pub(crate) unreceipted: BTreeSet<(Millis, ExchangeId)>,
+    pub(crate) lookups: usize,
+    /// Queries recorded in the running minute.
+    pub(crate) minute: u64,
+    pub(crate) minute_queries: u32,
+    pub(crate) closing: Option<Closing>,
+    pub(crate) close_tickets: Vec<Ticket>,
+    /// Faults by class: how many since the last event, and when the next may be recorded.
+    pub(crate) faults: BTreeMap<FaultCode, (u64, Millis)>,
+    /// Evidence of a fork stands: nothing more is exchanged.
+    pub(crate) forked: bool,
+}
+
+/// A standing connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) peer: NodeUri,
+    /// Ready was received and compared.
+    pub(crate) ready: bool,
+    /// The largest own head that went out on its control stream.
+    pub(crate) sent_head: u64,
+    pub(crate) next_stream: u64,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        uri: NodeUri,
+        agency_roles: BTreeSet<String>,
+        origin: &Origin,
+        key: VerifierKey,
+        closed_at: Option<u64>,
+    ) -> Self {
+        let log_number = origin.as_str().rsplit("/log").next().and_then(|k| k.parse().ok()).unwrap_or(1);
+        Self {
+            uri,
+            agency_roles,
+            log_number,
+            log: PeerLog::new(key, closed_at),
+            next_seq: Seq::FIRST.0,
+            own_closed: 0,
+            theirs_closed: 0,
+            own: BTreeMap::new(),
+            theirs: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            ready: None,
+            dialling: false,
+            parked: VecDeque::new(),
+            head_asked: BTreeSet::new(),
+            unreceipted: BTreeSet::new(),
+            lookups: 0,
+            minute: 0,
+            minute_queries: 0,
+            closing: None,
+            close_tickets: Vec::new(),
+            faults: BTreeMap::new(),
+            forked: false,
+        }
+    }
+
+    /// Takes up what the store holds.
+    pub(crate) fn restore(&mut self, store: &dyn Store) -> Result<(), String> {
+        if let Some(note) = store.get(&persist::head_key(&self.uri))?
+            && self.log.restore(&note).is_err()
+        {
+            return Err(format!("the stored head of {} does not verify under the charter's key", self.uri));
+        }
+        if let Some(bytes) = store.get(&persist::numbering_key(&self.uri))? {
+            let stored = StoredNumbering::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
+            self.next_seq = stored.next.max(1);
+            self.own_closed = stored.own_closed;
+            self.theirs_closed = stored.theirs_closed;
+        }
+        let own_prefix = persist::own_key(&self.uri, 0);
+        each(store, &own_prefix[..own_prefix.len() - 8], self.own_closed + 1, |seq, bytes| {
+            let stored = StoredOwn::decode(bytes).map_err(|e| e.to_string())?;
+            let leaf = Digest::try_from(stored.leaf.as_slice()).map_err(|e| e.to_string())?;
+            let kind = PairKind::try_from(stored.kind as i32).unwrap_or(PairKind::Unspecified);
+            let exchange = ExchangeId::try_from(stored.exchange.as_slice()).ok();
+            let own =
+                Own { leaf, kind, exchange, index: stored.index, proven: stored.proven, voided: stored.voided == 1 };
+            self.own.insert(seq, own);
+            Ok(())
+        })?;
+        let theirs_prefix = persist::theirs_key(&self.uri, self.log_number, 0);
+        each(store, &theirs_prefix[..theirs_prefix.len() - 8], self.theirs_closed + 1, |seq, bytes| {
+            let stored = StoredTheirs::decode(bytes).map_err(|e| e.to_string())?;
+            if stored.closed {
+                self.closed.insert(seq);
+            } else {
+                let leaf = Digest::try_from(stored.leaf.as_slice()).map_err(|e| e.to_string())?;
+                self.theirs.insert(seq, leaf);
+            }
+            Ok(())
+        })
+    }
+
+    pub(crate) fn numbering_put(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        let stored =
+            StoredNumbering { next: self.next_seq, own_closed: self.own_closed, theirs_closed: self.theirs_closed };
+        (persist::numbering_key(&self.uri), Some(stored.encode_to_vec()))
+    }
+
+    pub(crate) fn own_put(&self, seq: u64, own: &Own) -> (Vec<u8>, Option<Vec<u8>>) {
+        let stored = StoredOwn {
+            leaf: own.leaf.0.to_vec(),
+            kind: own.kind as u32,
+            exchange: own.exchange.map(|x| x.0.to_vec()).unwrap_or_default(),
+            proven: own.proven.clone(),
+            index: own.index,
+            voided: u64::from(own.voided),
+        };
+        (persist::own_key(&self.uri, seq), Some(stored.encode_to_vec()))
+    }
+
+    pub(crate) fn theirs_put(
+        &self,
+        seq: u64,
+        leaf: &Digest,
+        exchange: Option<ExchangeId>,
+        closed: bool,
+    ) -> (Vec<u8>, Option<Vec<u8>>) {
+        let stored = StoredTheirs {
+            leaf: leaf.0.to_vec(),
+            closed,
+            exchange: exchange.map(|x| x.0.to_vec()).unwrap_or_default(),
+        };
+        (persist::theirs_key(&self.uri, self.log_number, seq), Some(stored.encode_to_vec()))
+    }
+
+    /// Too many answers without a receipt past their deadlines.
+    pub(crate) fn owes_receipts(&self, now: Millis) -> bool {
+        let max = puente_model::limits::UNRECEIPTED_ANSWERS_MAX;
+        self.unreceipted.len() >= max && self.unreceipted.iter().nth(max - 1).is_some_and(|(due, _)| *due < now)
+    }
+}
+
+/// Visits the pairs under `prefix` whose last eight bytes are a number from `from` on.
+fn each(
+    store: &dyn Store,
+    prefix: &[u8],
+    from: u64,
+    mut visit: impl FnMut(u64, &[u8]) -> Result<(), String>,
+) -> Result<(), String> {
+    const PAGE: usize = 1_000;
+    let mut start = [prefix, &from.to_be_bytes()].concat();
+    loop {
+        let page = store.scan(prefix, &start, PAGE)?;
+        for (key, value) in &page {
+            if let Some(seq) = key.strip_prefix(prefix).and_then(|rest| <[u8; 8]>::try_from(rest).ok()) {
+                visit(u64::from_be_bytes(seq), value)?;
+            }
+        }
+        match page.last() {
+            Some((key, _)) if page.len() == PAGE => {
+                start.clone_from(key);
+                start.push(0);
+            }
+            _ => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,536 @@
+//! VOID, PERIOD and redelivery: how both logs come to hold the same numbers.
+
+use std::collections::BTreeSet;
+
+use puente_audit_log::{root_of, second_root_of};
+use puente_model::{ExchangeId, LeafIndex, Millis, NodeUri, Seq, limits};
+use puente_wire::{Hole, HoleWhy, Pair, PairBody, PairKind, Period, fault::FaultCode, proto};
+
+use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Ticket};
+use crate::asker::AskStage;
+use crate::control::{Problem, plain_event, receipt_aside};
+use crate::engine::{AGAIN_MILLIS, Engine, Route, Then, Timer, unwrap};
+use crate::ledger::{Intent, Recorded};
+use crate::peer::Closing;
+use puente_model::EventKind;
+
+/// `Delivered.result`: the entry is recorded.
+const RECORDED: u32 = 1;
+/// The voided number was unknown here and is closed.
+const CLOSED: u32 = 2;
+/// The voided number is recorded here and stands.
+const STANDS: u32 = 3;
+/// A PERIOD whose root differs from what is recorded here.
+const MISMATCH: u32 = 4;
+/// How long one attempt to close a period may take.
+const CLOSING_MILLIS: u64 = 15_000;
+
+impl Engine {
+    /// A number of the peer's that was closed before it arrived.
+    pub(crate) fn is_closed(&self, peer: &NodeUri, seq: u64) -> bool {
+        self.peers.get(peer).is_none_or(|known| seq <= known.theirs_closed || known.closed.contains(&seq))
+    }
+
+    /// Gives up on a QUERY: its number is voided, under a number of its own.
+    pub(crate) fn void(&mut self, now: Millis, exchange: ExchangeId) {
+        let Some(ask) = self.asks.get_mut(&exchange) else { return };
+        if ask.stage != AskStage::AwaitingReply {
+            return;
+        }
+        ask.stage = AskStage::Voided;
+        let (peer, voided, quoted) = (ask.peer.clone(), ask.query.seq, ask.query_leaf);
+        let pair = self.pair(&peer, now, PairBody::Void { exchange, voided, quoted });
+        let seq = pair.seq.0;
+        let Ok(wrapped) = self.wrap(now, pair) else { return };
+        let before: Vec<_> = wrapped.before.clone().into_iter().collect();
+        let index = self.next_index() + before.len() as u64;
+        let proven = wrapped.proven(None);
+        let mut puts = self.number(&peer, &wrapped, PairKind::Void, Some(exchange), Some(proven), index);
+        if let Some(known) = self.peers.get_mut(&peer)
+            && let Some(own) = known.own.get_mut(&voided.0)
+        {
+            own.voided = true;
+            let own = own.clone();
+            puts.push(known.own_put(voided.0, &own));
+        }
+        puts.extend(self.ask_put(exchange));
+        puts.push((crate::persist::open_ask_key(exchange), None));
+        let entries = before.into_iter().chain([wrapped.entry]).collect();
+        self.enqueue(now, Intent { entries, puts, asides: wrapped.asides, then: Then::Deliver(peer, seq) });
+        self.asks.remove(&exchange);
+    }
+
+    /// Sends an own VOID or PERIOD (or, for redelivery, any own entry but a QUERY) to the peer it is for.
+    pub(crate) fn deliver(&mut self, peer: &NodeUri, seq: u64, recorded: Option<&Recorded>) {
+        let Some(known) = self.peers.get(peer) else { return };
+        let Some(own) = known.own.get(&seq).cloned() else { return };
+        let Some(connection) = known.ready else { return };
+        let parts = match (own.kind, own.exchange) {
+            (PairKind::Void | PairKind::Period, _) => own.proven.clone().map(|p| (p, own.index, None)),
+            (PairKind::Answer | PairKind::Refusal | PairKind::Release, Some(exchange)) => {
+                self.held_again(exchange, own.kind).map(|(p, i, c)| (p, i, Some(c)))
+            }
+            _ => None,
+        };
+        let Some((mut proven, index, content)) = parts else { return };
+        let fresh = recorded.cloned().or_else(|| self.ledger.recorded(LeafIndex(index)).ok());
+        let Some(fresh) = fresh.filter(|r| *r.leaf() == own.leaf) else { return };
+        proven.receipt = fresh.receipt();
+        let route = Route { connection, stream: crate::api::StreamId::CONTROL };
+        let frame = proto::Deliver { entry: Some(proven), content };
+        self.send_proven(route, proto::frame::Body::Deliver(frame), false);
+    }
+
+    /// VOIDs that the peer may not have received go out again.
+    pub(crate) fn redeliver_voids(&mut self, peer: &NodeUri) {
+        let Some(known) = self.peers.get(peer) else { return };
+        let voids: Vec<u64> =
+            known.own.iter().filter(|(_, own)| own.kind == PairKind::Void).map(|(seq, _)| *seq).take(256).collect();
+        for seq in voids {
+            self.deliver(peer, seq, None);
+        }
+    }
+
+    pub(crate) fn on_deliver(
+        &mut self,
+        now: Millis,
+        peer: &NodeUri,
+        route: Route,
+        deliver: proto::Deliver,
+    ) -> Result<(), Problem> {
+        let proven = deliver.entry.ok_or(Problem::from(FaultCode::Malformed))?;
+        let (pair, leaf) = unwrap(&proven)?;
+        if pair.from != *peer || pair.to != self.node {
+            return Err(FaultCode::Misaddressed.into());
+        }
+        use proto::deliver::Content;
+        match (&pair.body, deliver.content) {
+            (PairBody::Answer { .. } | PairBody::Refusal { .. }, content) => {
+                let content = match content {
+                    Some(Content::Sealed(sealed)) => Some(proto::reply::Content::Sealed(sealed)),
+                    Some(Content::Plain(plain)) => Some(proto::reply::Content::Plain(plain)),
+                    _ => None,
+                };
+                self.on_reply(now, peer, route, proto::Reply { answer: Some(proven), content }, true)
+            }
+            (PairBody::Release { .. }, Some(Content::SealedKey(sealed_key))) => {
+                self.on_release(now, peer, route, proto::Release { release: Some(proven), sealed_key }, true)
+            }
+            (PairBody::Void { .. } | PairBody::Period(_), None) => {
+                self.on_governance(now, peer, route, proven, pair, leaf)
+            }
+            _ => Err(FaultCode::OutOfOrder.into()),
+        }
+    }
+
+    /// A VOID or PERIOD of the peer's.
+    fn on_governance(
+        &mut self,
+        now: Millis,
+        peer: &NodeUri,
+        route: Route,
+        proven: proto::Proven,
+        pair: Pair,
+        leaf: puente_model::Digest,
+    ) -> Result<(), Problem> {
+        let known = self.peers.get(peer).ok_or(Problem::from(FaultCode::NotAMember))?;
+        if pair.log != known.log_number {
+            return Err(FaultCode::WrongLog.into());
+        }
+        if pair.minute.start().0 > now.0 + limits::CLOCK_SKEW_MILLIS_MAX {
+            return Err(FaultCode::FutureDated.into());
+        }
+        let result = match &pair.body {
+            PairBody::Void { voided, quoted, .. } => match known.theirs.get(&voided.0) {
+                Some(recorded) if recorded == quoted => STANDS,
+                Some(_) => return Err(FaultCode::Replayed.into()),
+                None if voided.0 <= known.theirs_closed => STANDS,
+                None => CLOSED,
+            },
+            _ => RECORDED,
+        };
+        let again = known.theirs.get(&pair.seq.0).map(|recorded| *recorded == leaf);
+        match again {
+            Some(true) => {
+                // Recorded already; the receipt is due with the next PERIOD.
+                self.send_delivered(route.connection, leaf, result, Vec::new());
+                return Ok(());
+            }
+            Some(false) => return Err(FaultCode::Replayed.into()),
+            None if pair.seq.0 <= known.theirs_closed => {
+                self.send_delivered(route.connection, leaf, result, Vec::new());
+                return Ok(());
+            }
+            None => {}
+        }
+        let receipt = match self.peers.get_mut(peer) {
+            Some(known) => known.log.receipt(&proven.receipt, &leaf),
+            None => return Err(FaultCode::NotAMember.into()),
+        };
+        if let Err(problem) = receipt {
+            return Err(self.head_problem(now, peer, problem));
+        }
+        let mut puts = Vec::new();
+        match &pair.body {
+            PairBody::Void { exchange, voided, quoted } if result == CLOSED => {
+                if let Some(known) = self.peers.get_mut(peer) {
+                    known.closed.insert(voided.0);
+                    puts.push(known.theirs_put(voided.0, quoted, Some(*exchange), true));
+                }
+            }
+            PairBody::Period(period) => match self.check_period(peer, period) {
+                Ok(more) => puts.extend(more),
+                Err(()) => {
+                    self.emit(Effect::Alarm(Alarm::PeriodMismatch { peer: peer.clone() }));
+                    let who = peer.clone();
+                    let event = plain_event(EventKind::PeerFault, 1, b"period-mismatch".to_vec());
+                    self.record_event(
+                        now,
+                        event,
+                        |e| {
+                            e.peer = Some(who);
+                            e.quoted = Some(leaf);
+                        },
+                        Then::Nothing,
+                    );
+                    self.send_delivered(route.connection, leaf, MISMATCH, Vec::new());
+                    return Ok(());
+                }
+            },
+            _ => {}
+        }
+        let (mut asides, before) = self.seal_received(now, &proven, &leaf);
+        asides.push(receipt_aside(&leaf, &proven.receipt));
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.theirs.insert(pair.seq.0, leaf);
+            puts.push(known.theirs_put(pair.seq.0, &leaf, pair.exchange(), false));
+            puts.push(known.numbering_put());
+        }
+        let skip = before.len();
+        if skip > 0 {
+            self.enqueue(now, Intent { entries: before, puts: Vec::new(), asides: Vec::new(), then: Then::Nothing });
+        }
+        let index = self.next_index();
+        let then = Then::Delivered { connection: route.connection, leaf, result, index };
+        self.enqueue(now, Intent { entries: vec![proven.entry], puts, asides, then });
+        Ok(())
+    }
+
+    /// Compares a peer's PERIOD with what is recorded here; closes its numbers if they agree.
+    #[allow(clippy::type_complexity)]
+    fn check_period(&mut self, peer: &NodeUri, period: &Period) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, ()> {
+        let known = self.peers.get_mut(peer).ok_or(())?;
+        if period.first.0 != known.theirs_closed + 1 {
+            return Err(());
+        }
+        let holes: BTreeSet<u64> = period.holes.iter().map(|h| h.seq.0).collect();
+        let mut leaves = Vec::new();
+        for seq in period.first.0..=period.last.0 {
+            match (known.theirs.get(&seq), holes.contains(&seq)) {
+                (Some(leaf), false) => leaves.push(*leaf),
+                (None, true) => {}
+                _ => return Err(()),
+            }
+            // The peer cannot make this node walk further than what it holds.
+            if leaves.len() > known.theirs.len() {
+                return Err(());
+            }
+        }
+        let root = root_of(leaves.iter().copied());
+        if leaves.len() as u64 != period.count || root != period.root || second_root(&leaves) != root {
+            return Err(());
+        }
+        let mut puts = Vec::new();
+        for hole in &period.holes {
+            known.closed.remove(&hole.seq.0);
+            puts.push(known.theirs_put(hole.seq.0, &hole.leaf, None, true));
+        }
+        known.theirs_closed = period.last.0;
+        known.theirs = known.theirs.split_off(&(period.last.0 + 1));
+        known.closed = known.closed.split_off(&(period.last.0 + 1));
+        Ok(puts)
+    }
+
+    pub(crate) fn send_delivered(
+        &mut self,
+        connection: ConnectionId,
+        leaf: puente_model::Digest,
+        result: u32,
+        receipt: Vec<u8>,
+    ) {
+        if !self.connections.contains_key(&connection) {
+            return;
+        }
+        let route = Route { connection, stream: crate::api::StreamId::CONTROL };
+        let frame = proto::Delivered { leaf_hash: leaf.0.to_vec(), result, receipt };
+        self.send_proven(route, proto::frame::Body::Delivered(frame), false);
+    }
+
+    pub(crate) fn on_delivered(
+        &mut self,
+        now: Millis,
+        peer: &NodeUri,
+        delivered: &proto::Delivered,
+    ) -> Result<(), Problem> {
+        let leaf = puente_model::Digest::try_from(delivered.leaf_hash.as_slice())
+            .map_err(|_| Problem::from(FaultCode::Malformed))?;
+        let Some(known) = self.peers.get(peer) else { return Err(FaultCode::NotAMember.into()) };
+        let Some((seq, own)) = known.own.iter().find(|(_, own)| own.leaf == leaf).map(|(s, o)| (*s, o.clone())) else {
+            return Ok(());
+        };
+        if delivered.result == MISMATCH {
+            self.emit(Effect::Alarm(Alarm::PeriodMismatch { peer: peer.clone() }));
+            self.period_over(now, peer, false);
+            return Ok(());
+        }
+        if !delivered.receipt.is_empty() {
+            match (own.kind, own.exchange) {
+                (PairKind::Answer | PairKind::Refusal, Some(exchange)) => {
+                    self.accept_receipt(now, peer, exchange, &leaf, &delivered.receipt)?;
+                    self.holds.remove(&exchange);
+                }
+                _ => {
+                    let receipt = match self.peers.get_mut(peer) {
+                        Some(known) => known.log.receipt(&delivered.receipt, &leaf),
+                        None => return Err(FaultCode::NotAMember.into()),
+                    };
+                    if let Err(problem) = receipt {
+                        return Err(self.head_problem(now, peer, problem));
+                    }
+                    let asides = vec![receipt_aside(&leaf, &delivered.receipt)];
+                    self.enqueue(now, Intent { entries: Vec::new(), puts: Vec::new(), asides, then: Then::Nothing });
+                }
+            }
+        }
+        let Some(known) = self.peers.get_mut(peer) else { return Ok(()) };
+        let Some(closing) = &mut known.closing else { return Ok(()) };
+        if closing.period.is_some_and(|(period_seq, _)| period_seq == seq) {
+            self.period_over(now, peer, true);
+        } else if closing.redelivering.remove(&leaf) && closing.redelivering.is_empty() {
+            self.record_period(now, peer);
+        }
+        Ok(())
+    }
+
+    /// The period with a peer is due.
+    pub(crate) fn period_due(&mut self, now: Millis, peer: &NodeUri) {
+        let regular = u64::from(self.charter.period_minutes()) * 60_000;
+        self.at(now.plus(regular), Timer::Period(peer.clone()));
+        self.start_period(now, peer);
+    }
+
+    pub(crate) fn close_periods(&mut self, now: Millis, ticket: Ticket) {
+        let peers: Vec<_> =
+            self.peers.values().filter(|p| p.next_seq > p.own_closed + 1 && !p.forked).map(|p| p.uri.clone()).collect();
+        if peers.is_empty() {
+            self.tell(ticket, Conclusion::PeriodsClosed { closed: 0, unreachable: Vec::new() });
+            return;
+        }
+        self.closers.insert(ticket, (peers.iter().cloned().collect(), Vec::new(), 0));
+        for peer in peers {
+            if let Some(known) = self.peers.get_mut(&peer) {
+                known.close_tickets.push(ticket);
+            }
+            if self.line_to(&peer).is_some() {
+                self.start_period(now, &peer);
+            }
+            self.at(now.plus(CLOSING_MILLIS), Timer::Closing(peer));
+        }
+    }
+
+    /// Asks the peer which of the open numbers it has.
+    pub(crate) fn start_period(&mut self, now: Millis, peer: &NodeUri) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        let Some(connection) = known.ready else { return };
+        if known.closing.as_ref().is_some_and(|c| c.until > now) {
+            return;
+        }
+        let first = known.own_closed + 1;
+        // A question that may still be answered is left for the next period, and all after it.
+        let unsettled = self
+            .asks
+            .values()
+            .filter(|a| a.peer == *peer && matches!(a.stage, AskStage::Recording | AskStage::AwaitingReply))
+            .map(|a| a.query.seq.0)
+            .min();
+        let recorded = known.own.iter().filter(|(_, own)| own.index < self.ledger.size()).map(|(s, _)| *s).max();
+        let last = match (recorded, unsettled) {
+            (Some(last), Some(unsettled)) => last.min(unsettled - 1),
+            (Some(last), None) => last,
+            (None, _) => 0,
+        };
+        let last = last.min(first + self.tuning.period_entries_max - 1);
+        if last < first {
+            self.period_over(now, peer, true);
+            return;
+        }
+        known.closing = Some(Closing {
+            first,
+            last,
+            redelivering: BTreeSet::new(),
+            holes: BTreeSet::new(),
+            period: None,
+            until: now.plus(CLOSING_MILLIS),
+        });
+        let probe = proto::Probe { log: self.log_number, first, last };
+        self.send_control(connection, proto::frame::Body::Probe(probe));
+    }
+
+    pub(crate) fn on_probe(
+        &mut self,
+        peer: &NodeUri,
+        connection: ConnectionId,
+        probe: &proto::Probe,
+    ) -> Result<(), Problem> {
+        let known = self.peers.get(peer).ok_or(Problem::from(FaultCode::NotAMember))?;
+        if probe.log != known.log_number || probe.first == 0 || probe.last < probe.first {
+            return Err(FaultCode::Malformed.into());
+        }
+        let missing = (probe.first..=probe.last)
+            .filter(|seq| *seq > known.theirs_closed && !known.theirs.contains_key(seq))
+            .take(limits::HOLES_PER_PERIOD_MAX)
+            .collect();
+        let have = proto::Have { log: probe.log, first: probe.first, last: probe.last, missing };
+        self.send_control(connection, proto::frame::Body::Have(have));
+        Ok(())
+    }
+
+    pub(crate) fn on_have(&mut self, now: Millis, peer: &NodeUri, have: &proto::Have) -> Result<(), Problem> {
+        let own_log = self.log_number;
+        let known = self.peers.get_mut(peer).ok_or(Problem::from(FaultCode::NotAMember))?;
+        let Some(closing) = &mut known.closing else { return Ok(()) };
+        if have.log != own_log || have.first != closing.first || have.last != closing.last || closing.period.is_some() {
+            return Ok(());
+        }
+        if have.missing.len() > limits::HOLES_PER_PERIOD_MAX {
+            return Err(FaultCode::Malformed.into());
+        }
+        let mut again = Vec::new();
+        for seq in &have.missing {
+            let Some(own) = known.own.get(seq).filter(|_| (closing.first..=closing.last).contains(seq)) else {
+                return Err(FaultCode::Malformed.into());
+            };
+            if own.kind == PairKind::Query {
+                closing.holes.insert(*seq);
+            } else {
+                closing.redelivering.insert(own.leaf);
+                again.push(*seq);
+            }
+        }
+        if again.is_empty() {
+            self.record_period(now, peer);
+        }
+        for seq in again {
+            self.deliver(peer, seq, None);
+        }
+        Ok(())
+    }
+
+    /// Both sides have the same numbers: record the PERIOD.
+    fn record_period(&mut self, now: Millis, peer: &NodeUri) {
+        let Some(known) = self.peers.get(peer) else { return };
+        let Some(closing) = &known.closing else { return };
+        let (mut leaves, mut holes) = (Vec::new(), Vec::new());
+        for (seq, own) in known.own.range(closing.first..=closing.last) {
+            if closing.holes.contains(seq) {
+                let why = if own.voided { HoleWhy::Void } else { HoleWhy::Undelivered };
+                holes.push(Hole { seq: Seq(*seq), leaf: own.leaf, why });
+            } else {
+                leaves.push(own.leaf);
+            }
+        }
+        let root = root_of(leaves.iter().copied());
+        if second_root(&leaves) != root {
+            self.emit(Effect::Alarm(Alarm::PeriodMismatch { peer: peer.clone() }));
+            return;
+        }
+        let period = Period {
+            first: Seq(closing.first),
+            last: Seq(closing.last),
+            count: leaves.len() as u64,
+            root,
+            holes,
+            peer_head: known.log.accepted().map(|h| h.note_bytes().to_vec()).unwrap_or_default(),
+        };
+        let pair = self.pair(peer, now, PairBody::Period(period));
+        let seq = pair.seq.0;
+        let Ok(wrapped) = self.wrap(now, pair) else { return };
+        let before: Vec<_> = wrapped.before.clone().into_iter().collect();
+        let index = self.next_index() + before.len() as u64;
+        let proven = wrapped.proven(None);
+        let leaf = wrapped.leaf;
+        let puts = self.number(peer, &wrapped, PairKind::Period, None, Some(proven), index);
+        if let Some(closing) = self.peers.get_mut(peer).and_then(|p| p.closing.as_mut()) {
+            closing.period = Some((seq, leaf));
+            closing.until = now.plus(CLOSING_MILLIS);
+        }
+        let entries = before.into_iter().chain([wrapped.entry]).collect();
+        let then = Then::Deliver(peer.clone(), seq);
+        self.enqueue(now, Intent { entries, puts, asides: wrapped.asides, then });
+    }
+
+    /// A PERIOD was accepted by the peer, or cannot be.
+    fn period_over(&mut self, now: Millis, peer: &NodeUri, closed: bool) {
+        let mut puts = Vec::new();
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        if let Some(closing) = known.closing.take()
+            && closed
+            && closing.period.is_some()
+        {
+            known.own_closed = closing.last;
+            known.own = known.own.split_off(&(closing.last + 1));
+            puts.push(known.numbering_put());
+        }
+        let tickets = std::mem::take(&mut known.close_tickets);
+        if !puts.is_empty() {
+            self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
+        }
+        for ticket in tickets {
+            self.closer_done(ticket, peer, closed);
+        }
+    }
+
+    fn closer_done(&mut self, ticket: Ticket, peer: &NodeUri, closed: bool) {
+        let Some((waiting, unreachable, count)) = self.closers.get_mut(&ticket) else { return };
+        if waiting.remove(peer) {
+            if closed {
+                *count += 1;
+            } else {
+                unreachable.push(peer.clone());
+            }
+        }
+        if waiting.is_empty() {
+            let (closed, unreachable) = (*count, std::mem::take(unreachable));
+            self.closers.remove(&ticket);
+            self.tell(ticket, Conclusion::PeriodsClosed { closed, unreachable });
+        }
+    }
+
+    /// Whoever waits for periods to close learns that the peer cannot be reached.
+    pub(crate) fn peer_unreachable(&mut self, peer: &NodeUri) {
+        let tickets = match self.peers.get_mut(peer) {
+            Some(known) => std::mem::take(&mut known.close_tickets),
+            None => return,
+        };
+        for ticket in tickets {
+            self.closer_done(ticket, peer, false);
+        }
+    }
+
+    /// An attempt to close a period took too long.
+    pub(crate) fn closing_due(&mut self, now: Millis, peer: &NodeUri) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        if known.close_tickets.is_empty() {
+            return;
+        }
+        if known.closing.as_ref().is_some_and(|c| c.until > now) {
+            self.at(now.plus(AGAIN_MILLIS), Timer::Closing(peer.clone()));
+        } else {
+            self.peer_unreachable(peer);
+        }
+    }
+}
+
+fn second_root(leaves: &[puente_model::Digest]) -> puente_model::Digest {
+    second_root_of(leaves).unwrap_or_else(puente_audit_log::empty_root)
+}

@@ -1,0 +1,193 @@
+//! What the evidence store holds, and under which keys. Internal to a node: no peer reads it.
+
+use prost::Message;
+use puente_model::{ExchangeId, NodeUri};
+use puente_wire::proto;
+
+/// An exchange this node asked.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredAsk {
+    #[prost(string, tag = "1")]
+    pub(crate) peer: String,
+    /// The QUERY, without receipt.
+    #[prost(message, optional, tag = "2")]
+    pub(crate) query: Option<proto::Proven>,
+    #[prost(uint64, tag = "3")]
+    pub(crate) query_index: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) payload: Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub(crate) salt: Vec<u8>,
+    /// One-time X25519 private key.
+    #[prost(bytes = "vec", tag = "6")]
+    pub(crate) reply_key: Vec<u8>,
+    #[prost(uint64, tag = "7")]
+    pub(crate) due_at: u64,
+    /// The ANSWER or REFUSAL, without receipt.
+    #[prost(message, optional, tag = "8")]
+    pub(crate) answer: Option<proto::Proven>,
+    #[prost(uint64, tag = "9")]
+    pub(crate) answer_index: u64,
+    #[prost(message, optional, tag = "10")]
+    pub(crate) sealed: Option<proto::Sealed>,
+    #[prost(message, optional, tag = "11")]
+    pub(crate) plain: Option<proto::Plain>,
+    #[prost(message, optional, tag = "12")]
+    pub(crate) release: Option<proto::Proven>,
+    #[prost(bytes = "vec", tag = "13")]
+    pub(crate) content_key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "14")]
+    pub(crate) sealed_key: Vec<u8>,
+    /// See `AskStage`.
+    #[prost(uint32, tag = "15")]
+    pub(crate) stage: u32,
+    #[prost(bytes = "vec", tag = "16")]
+    pub(crate) query_leaf: Vec<u8>,
+    #[prost(bytes = "vec", tag = "17")]
+    pub(crate) answer_leaf: Vec<u8>,
+}
+
+/// An exchange this node was asked.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredHold {
+    #[prost(string, tag = "1")]
+    pub(crate) peer: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) query: Option<proto::Proven>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) payload: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) salt: Vec<u8>,
+    #[prost(uint64, tag = "5")]
+    pub(crate) due_at: u64,
+    #[prost(message, optional, tag = "6")]
+    pub(crate) answer: Option<proto::Proven>,
+    #[prost(uint64, tag = "7")]
+    pub(crate) answer_index: u64,
+    #[prost(message, optional, tag = "8")]
+    pub(crate) sealed: Option<proto::Sealed>,
+    #[prost(message, optional, tag = "9")]
+    pub(crate) plain: Option<proto::Plain>,
+    #[prost(bytes = "vec", tag = "10")]
+    pub(crate) content_key: Vec<u8>,
+    #[prost(message, optional, tag = "11")]
+    pub(crate) release: Option<proto::Proven>,
+    #[prost(uint64, tag = "12")]
+    pub(crate) release_index: u64,
+    #[prost(bytes = "vec", tag = "13")]
+    pub(crate) sealed_key: Vec<u8>,
+    /// See `HoldStage`.
+    #[prost(uint32, tag = "14")]
+    pub(crate) stage: u32,
+    #[prost(bytes = "vec", tag = "15")]
+    pub(crate) query_leaf: Vec<u8>,
+    #[prost(bytes = "vec", tag = "16")]
+    pub(crate) answer_leaf: Vec<u8>,
+}
+
+/// A number of this node's own, towards one peer.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredOwn {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) leaf: Vec<u8>,
+    /// `PairKind`.
+    #[prost(uint32, tag = "2")]
+    pub(crate) kind: u32,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) exchange: Vec<u8>,
+    /// VOID and PERIOD carry themselves; the others are found by their exchange.
+    #[prost(message, optional, tag = "4")]
+    pub(crate) proven: Option<proto::Proven>,
+    #[prost(uint64, tag = "5")]
+    pub(crate) index: u64,
+    /// VOID: which number it voids; a voided QUERY: 1.
+    #[prost(uint64, tag = "6")]
+    pub(crate) voided: u64,
+}
+
+/// A number of a peer's.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredTheirs {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(crate) leaf: Vec<u8>,
+    /// The number was closed before it arrived; `leaf` is what it would have been.
+    #[prost(bool, tag = "2")]
+    pub(crate) closed: bool,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) exchange: Vec<u8>,
+}
+
+/// Where the numberings with one peer stand.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredNumbering {
+    #[prost(uint64, tag = "1")]
+    pub(crate) next: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) own_closed: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) theirs_closed: u64,
+}
+
+fn key(table: &str, parts: &[&[u8]]) -> Vec<u8> {
+    let mut out = table.as_bytes().to_vec();
+    for part in parts {
+        out.push(b'/');
+        out.extend_from_slice(part);
+    }
+    out
+}
+
+/// `a/<exchange>`: [`StoredAsk`].
+pub(crate) fn ask_key(exchange: ExchangeId) -> Vec<u8> {
+    key("a", &[&exchange.0])
+}
+
+/// `oa/<exchange>`: that ask is not ended.
+pub(crate) fn open_ask_key(exchange: ExchangeId) -> Vec<u8> {
+    key("oa", &[&exchange.0])
+}
+
+/// `b/<exchange>`: [`StoredHold`].
+pub(crate) fn hold_key(exchange: ExchangeId) -> Vec<u8> {
+    key("b", &[&exchange.0])
+}
+
+/// `ob/<exchange>`: that hold awaits a receipt.
+pub(crate) fn open_hold_key(exchange: ExchangeId) -> Vec<u8> {
+    key("ob", &[&exchange.0])
+}
+
+/// `o/<peer>/<seq>`: [`StoredOwn`].
+pub(crate) fn own_key(peer: &NodeUri, seq: u64) -> Vec<u8> {
+    key("o", &[peer.as_str().as_bytes(), &seq.to_be_bytes()])
+}
+
+/// `t/<peer>/<log>/<seq>`: [`StoredTheirs`].
+pub(crate) fn theirs_key(peer: &NodeUri, log: u32, seq: u64) -> Vec<u8> {
+    key("t", &[peer.as_str().as_bytes(), &log.to_be_bytes(), &seq.to_be_bytes()])
+}
+
+/// `n/<peer>`: [`StoredNumbering`].
+pub(crate) fn numbering_key(peer: &NodeUri) -> Vec<u8> {
+    key("n", &[peer.as_str().as_bytes()])
+}
+
+/// `h/<peer>`: the largest accepted head, as its note.
+pub(crate) fn head_key(peer: &NodeUri) -> Vec<u8> {
+    key("h", &[peer.as_str().as_bytes()])
+}
+
+/// `d/<leaf>`: salt and detail of a local event (salt first, 32 bytes).
+pub(crate) fn detail_key(leaf: &[u8; 32]) -> Vec<u8> {
+    key("d", &[leaf])
+}
+
+/// `v/<leaf>`: salt (32 bytes) and header of a veiled entry that could not be sealed to an auditor.
+pub(crate) fn header_key(leaf: &[u8; 32]) -> Vec<u8> {
+    key("v", &[leaf])
+}
+
+/// `s/<leaf>`: the exchange whose step-1 ANSWER with this leaf hash was a hit.
+pub(crate) fn hit_key(leaf: &[u8; 32]) -> Vec<u8> {
+    key("s", &[leaf])
+}

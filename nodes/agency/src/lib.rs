@@ -2,7 +2,9 @@
 
 pub mod ca;
 pub mod config;
+pub mod control_api;
 pub mod disk;
+pub mod driver;
 pub mod files;
 pub mod import;
 pub mod load;

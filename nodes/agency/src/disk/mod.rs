@@ -250,6 +250,11 @@ impl NodeDisk {
         }
     }
 
+    /// Duration of the last write and sync of a batch, in microseconds.
+    pub fn sync_micros(&self) -> u64 {
+        self.0.shared.lock().sync_micros
+    }
+
     /// How the disk is doing.
     pub fn status(&self) -> DiskStatus {
         let state = self.0.shared.lock();

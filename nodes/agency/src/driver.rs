@@ -1,0 +1,371 @@
+//! The thread that the engine lives on: moves inputs and effects, keeps time, decides nothing.
+//!
+//! One loop: take what has arrived, let the engine handle it, carry out its effects, wait for the next input or the
+//! engine's deadline. While a batch is being synced the engine goes on with other inputs; a writer thread does
+//! the sync then. When nothing else is waiting and the disk is quick, the engine's thread syncs by itself, which
+//! saves two hops between threads.
+
+mod handle;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use puente_exchange::Engine;
+use puente_exchange::api::{Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, StreamId, Ticket};
+use puente_model::{Millis, NodeUri};
+use puente_wire::fault::FaultCode;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::disk::records::RecordReader;
+use crate::disk::{DiskError, NodeDisk};
+
+pub use handle::{DriverHandle, Gone};
+pub use status::{DriverStatus, PeerStatus};
+
+use status::Shown;
+
+/// Inputs handled before effects are carried out: bounds how long a reply waits behind arrivals.
+const INPUTS_PER_TURN: usize = 256;
+/// Clock steps backwards up to this are waited out rather than shown to the engine, in milliseconds.
+const CLOCK_STEP_MILLIS_MAX: u64 = 2_000;
+
+/// The engine, as the driver sees it.
+pub trait Core: Send + 'static {
+    /// Takes an input.
+    fn handle(&mut self, now: Millis, input: Input);
+    /// What to do next.
+    fn poll_effect(&mut self, now: Millis) -> Option<Effect>;
+    /// When to say [`Input::Tick`] if nothing else arrives.
+    fn poll_deadline(&self) -> Option<Millis>;
+}
+
+impl Core for Engine {
+    fn handle(&mut self, now: Millis, input: Input) {
+        Self::handle(self, now, input);
+    }
+
+    fn poll_effect(&mut self, now: Millis) -> Option<Effect> {
+        Self::poll_effect(self, now)
+    }
+
+    fn poll_deadline(&self) -> Option<Millis> {
+        Self::poll_deadline(self)
+    }
+}
+
+/// Who carries bytes to peers. Nothing here waits: it hands over and returns.
+pub trait Network: Send {
+    /// Sends a whole frame; opens an even stream that is new; with `finish`, ends it.
+    fn send(&self, connection: ConnectionId, stream: StreamId, frame: Vec<u8>, finish: bool);
+    /// Dials a peer once and reports [`Input::Connected`] or [`Input::DialFailed`].
+    fn connect(&self, peer: NodeUri);
+    /// Closes a connection.
+    fn close(&self, connection: ConnectionId, reason: FaultCode);
+}
+
+/// Limits and hooks of the driver.
+pub struct DriverOptions {
+    /// Bytes of inputs that may wait for the engine; whoever brings more waits.
+    pub queue_bytes_max: usize,
+    /// The engine's thread syncs by itself while syncs take no longer than this on average, in microseconds.
+    pub inline_sync_micros: u64,
+    /// Called with every alarm, besides logging it; must not block.
+    pub on_alarm: Option<Box<dyn Fn(&Alarm) + Send>>,
+}
+
+impl Default for DriverOptions {
+    fn default() -> Self {
+        Self { queue_bytes_max: 64 << 20, inline_sync_micros: 300, on_alarm: None }
+    }
+}
+
+/// What comes to the engine's thread.
+enum Message {
+    /// An input; the permit is given back once the engine has handled it.
+    Input(Input, Option<OwnedSemaphorePermit>),
+    Ask(Ticket, Box<Draft>, oneshot::Sender<Conclusion>),
+    Event(Ticket, LocalEvent, oneshot::Sender<Conclusion>),
+    ClosePeriods(Ticket, oneshot::Sender<Conclusion>),
+    Written(u64, Result<(), DiskError>),
+    Shutdown(Option<oneshot::Sender<Result<(), DiskError>>>),
+}
+
+/// A driver that has its queue, but no engine yet: the network needs the one before the other.
+pub struct Driver {
+    options: DriverOptions,
+    sender: Sender<Message>,
+    receiver: Receiver<Message>,
+    shown: Arc<Shown>,
+}
+
+impl Driver {
+    /// A driver and the handle to it.
+    pub fn new(options: DriverOptions) -> (Self, DriverHandle) {
+        let (sender, receiver) = channel();
+        let shown = Arc::new(Shown::default());
+        let room = Arc::new(Semaphore::new(options.queue_bytes_max.div_ceil(handle::PERMIT_BYTES)));
+        let handle = DriverHandle::new(sender.clone(), room, Arc::clone(&shown));
+        (Self { options, sender, receiver, shown }, handle)
+    }
+
+    /// Starts the engine's thread and the writer's.
+    ///
+    /// # Errors
+    /// The operating system gives no thread.
+    pub fn spawn<C: Core>(
+        self,
+        core: C,
+        disk: NodeDisk,
+        records: RecordReader,
+        network: Box<dyn Network>,
+    ) -> std::io::Result<()> {
+        let Self { options, sender, receiver, shown } = self;
+        *shown.disk.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(disk.clone());
+        let (batches, writer) = spawn_writer(disk.clone(), sender)?;
+        let mut turn = Turn {
+            core,
+            disk,
+            records,
+            network,
+            options,
+            shown,
+            receiver,
+            batches: Some(batches),
+            in_flight: false,
+            queue_empty: true,
+            clock: Clock::default(),
+            replies: HashMap::new(),
+            sync_micros: 0,
+            stopping: None,
+        };
+        let run = move || {
+            turn.run();
+            turn.end(writer);
+        };
+        thread::Builder::new().name("engine".to_owned()).spawn(run).map(drop)
+    }
+}
+
+/// The thread that syncs while the engine goes on.
+fn spawn_writer(disk: NodeDisk, done: Sender<Message>) -> std::io::Result<(SyncSender<Batch>, JoinHandle<()>)> {
+    let (batches, receiver) = sync_channel::<Batch>(1);
+    let run = move || {
+        for batch in receiver {
+            let number = batch.number;
+            let result = disk.write(batch);
+            if done.send(Message::Written(number, result)).is_err() {
+                break;
+            }
+        }
+    };
+    Ok((batches, thread::Builder::new().name("writer".to_owned()).spawn(run)?))
+}
+
+/// Wall-clock time that small corrections do not move backwards.
+#[derive(Default)]
+struct Clock {
+    last: Mutex<Duration>,
+}
+
+impl Clock {
+    fn precise(&self) -> Duration {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let back = last.saturating_sub(wall);
+        if back.is_zero() || back > Duration::from_millis(CLOCK_STEP_MILLIS_MAX) {
+            *last = wall;
+        }
+        *last
+    }
+
+    fn now(&self) -> Millis {
+        Millis(u64::try_from(self.precise().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Time left until a deadline, to the microsecond.
+    fn until(&self, deadline: Millis) -> Duration {
+        Duration::from_millis(deadline.0).saturating_sub(self.precise())
+    }
+}
+
+/// Everything on the engine's thread.
+struct Turn<C> {
+    core: C,
+    disk: NodeDisk,
+    records: RecordReader,
+    network: Box<dyn Network>,
+    options: DriverOptions,
+    shown: Arc<Shown>,
+    receiver: Receiver<Message>,
+    batches: Option<SyncSender<Batch>>,
+    in_flight: bool,
+    queue_empty: bool,
+    clock: Clock,
+    replies: HashMap<Ticket, oneshot::Sender<Conclusion>>,
+    sync_micros: u64,
+    stopping: Option<Option<oneshot::Sender<Result<(), DiskError>>>>,
+}
+
+impl<C: Core> Turn<C> {
+    fn run(&mut self) {
+        // The engine may want something at once: dial its peers, for example.
+        self.effects();
+        while self.stopping.is_none() || self.in_flight {
+            let Some(first) = self.wait() else {
+                self.core.handle(self.clock.now(), Input::Tick);
+                self.queue_empty = true;
+                self.effects();
+                continue;
+            };
+            self.take(first);
+            self.queue_empty = false;
+            for _ in 1..INPUTS_PER_TURN {
+                match self.receiver.try_recv() {
+                    Ok(message) => self.take(message),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
+                        self.queue_empty = true;
+                        break;
+                    }
+                }
+            }
+            let now = self.clock.now();
+            if self.core.poll_deadline().is_some_and(|deadline| deadline <= now) {
+                self.core.handle(now, Input::Tick);
+            }
+            self.effects();
+        }
+    }
+
+    /// The next message, or none when the engine's deadline has come.
+    fn wait(&self) -> Option<Message> {
+        match self.core.poll_deadline() {
+            None => self.receiver.recv().ok().or(Some(Message::Shutdown(None))),
+            Some(deadline) => match self.receiver.recv_timeout(self.clock.until(deadline)) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Message::Shutdown(None)),
+            },
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        self.shown.queued.fetch_sub(1, Ordering::Relaxed);
+        let now = self.clock.now();
+        match message {
+            Message::Written(batch, result) => {
+                self.in_flight = false;
+                self.written(batch, result);
+            }
+            Message::Shutdown(reply) => self.stopping = Some(reply),
+            // From here on only what is being written is seen through.
+            _ if self.stopping.is_some() => (),
+            Message::Input(input, permit) => {
+                self.shown.see(now, &input);
+                if let Input::Cancel { ticket } = &input {
+                    self.replies.remove(ticket);
+                }
+                self.core.handle(now, input);
+                drop(permit);
+            }
+            Message::Ask(ticket, draft, reply) => {
+                self.replies.insert(ticket, reply);
+                self.core.handle(now, Input::Question { ticket, draft });
+            }
+            Message::Event(ticket, event, reply) => {
+                self.replies.insert(ticket, reply);
+                self.core.handle(now, Input::Event { ticket, event });
+            }
+            Message::ClosePeriods(ticket, reply) => {
+                self.replies.insert(ticket, reply);
+                self.core.handle(now, Input::ClosePeriods { ticket });
+            }
+        }
+    }
+
+    fn effects(&mut self) {
+        while let Some(effect) = self.core.poll_effect(self.clock.now()) {
+            match effect {
+                Effect::Send { connection, stream, bytes, finish } => {
+                    self.network.send(connection, stream, bytes, finish);
+                }
+                Effect::Connect { peer } => self.network.connect(peer),
+                Effect::Close { connection, reason } => self.network.close(connection, reason),
+                Effect::Write(batch) => self.write(batch),
+                // The disk publishes by itself what it computed again from the journal.
+                Effect::Publish(_) => (),
+                Effect::Lookup { lookup, record_type, keys, limit } => {
+                    let records = self.records.lookup(&record_type, &keys, limit);
+                    self.core.handle(self.clock.now(), Input::Found { lookup, records });
+                }
+                Effect::Conclude { ticket, conclusion } => {
+                    if let Some(reply) = self.replies.remove(&ticket) {
+                        // Whoever asked may have left.
+                        let _ = reply.send(*conclusion);
+                    }
+                }
+                Effect::Alarm(alarm) => {
+                    if let Some(hook) = &self.options.on_alarm {
+                        hook(&alarm);
+                    }
+                    self.shown.alarm(self.clock.now(), &alarm);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, batch: Batch) {
+        let (number, entries) = (batch.number, batch.entries.len());
+        self.shown.batches.fetch_add(1, Ordering::Relaxed);
+        self.shown.entries.fetch_add(entries as u64, Ordering::Relaxed);
+        if self.queue_empty && !self.in_flight && self.sync_micros <= self.options.inline_sync_micros {
+            let result = self.disk.write(batch);
+            self.written(number, result);
+            return;
+        }
+        match self.batches.as_ref().map(|batches| batches.send(batch)) {
+            Some(Ok(())) => self.in_flight = true,
+            _ => self.written(number, Err(DiskError::System("the writer's thread"))),
+        }
+    }
+
+    fn written(&mut self, batch: u64, result: Result<(), DiskError>) {
+        let now = self.clock.now();
+        match result {
+            Ok(()) => {
+                let last = self.disk.sync_micros();
+                self.sync_micros = if self.sync_micros == 0 { last } else { (7 * self.sync_micros + last) / 8 };
+                self.core.handle(now, Input::Durable { batch });
+            }
+            Err(error) => {
+                tracing::error!(%error, batch, "the log cannot be written: nothing is asked or answered any more");
+                self.shown.fail(error.to_string());
+                self.core.handle(now, Input::WriteFailed { batch });
+            }
+        }
+    }
+
+    fn end(&mut self, writer: JoinHandle<()>) {
+        self.shown.stopped.store(true, Ordering::Relaxed);
+        self.replies.clear();
+        self.batches = None;
+        let began = Instant::now();
+        let writer = writer.join().map_err(|_| DiskError::System("the writer's thread"));
+        let closed = writer.and_then(|()| self.disk.close());
+        let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match &closed {
+            Ok(()) => tracing::info!(millis, "everything durable is applied and published"),
+            Err(error) => tracing::error!(%error, "the journal holds every acknowledged batch; the next start applies it"),
+        }
+        if let Some(Some(reply)) = self.stopping.take() {
+            // Whoever asked for it may have left.
+            let _ = reply.send(closed);
+        }
+    }
+}

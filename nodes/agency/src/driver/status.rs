@@ -1,0 +1,148 @@
+//! What the driver shows of itself: numbers and names of nodes, never content.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use puente_exchange::api::{Alarm, ConnectionId, Input};
+use puente_model::{Millis, NodeUri};
+
+use crate::disk::{DiskStatus, NodeDisk};
+
+/// Alarms remembered for status.
+const ALARMS_MAX: usize = 32;
+
+/// How the engine's thread is doing.
+#[derive(Debug, Clone, Default)]
+pub struct DriverStatus {
+    /// Inputs waiting for the engine.
+    pub pending: u64,
+    /// Batches written in this run.
+    pub batches: u64,
+    /// Entries written in this run.
+    pub entries: u64,
+    /// Why the log cannot be written, if so: nothing is asked or answered then.
+    pub log_unavailable: Option<String>,
+    /// The engine's thread has ended.
+    pub stopped: bool,
+    /// The disk.
+    pub disk: DiskStatus,
+    /// Peers seen in this run.
+    pub peers: Vec<PeerStatus>,
+    /// The newest alarms, oldest first: when, and what, in words for an operator.
+    pub alarms: Vec<(Millis, String)>,
+}
+
+/// A peer, as its connections show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Who.
+    pub peer: NodeUri,
+    /// Connections that stand.
+    pub connections: usize,
+    /// When a connection last began, ended or failed to begin.
+    pub since: Millis,
+}
+
+/// What the threads write and [`DriverStatus`] is read from.
+#[derive(Default)]
+pub(super) struct Shown {
+    pub(super) queued: AtomicU64,
+    pub(super) batches: AtomicU64,
+    pub(super) entries: AtomicU64,
+    pub(super) stopped: AtomicBool,
+    pub(super) disk: Mutex<Option<NodeDisk>>,
+    detail: Mutex<Detail>,
+}
+
+#[derive(Default)]
+struct Detail {
+    failed: Option<String>,
+    peers: BTreeMap<NodeUri, PeerStatus>,
+    connections: HashMap<ConnectionId, NodeUri>,
+    alarms: VecDeque<(Millis, String)>,
+}
+
+impl Detail {
+    fn peer(&mut self, peer: &NodeUri, now: Millis, change: impl FnOnce(&mut PeerStatus)) {
+        let entry = self.peers.entry(peer.clone());
+        let status = entry.or_insert_with(|| PeerStatus { peer: peer.clone(), connections: 0, since: now });
+        status.since = now;
+        change(status);
+    }
+}
+
+impl Shown {
+    fn detail(&self) -> MutexGuard<'_, Detail> {
+        self.detail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows who is connected.
+    pub(super) fn see(&self, now: Millis, input: &Input) {
+        match input {
+            Input::Connected { connection, peer, .. } => {
+                let mut detail = self.detail();
+                detail.connections.insert(*connection, peer.clone());
+                detail.peer(peer, now, |status| status.connections += 1);
+            }
+            Input::Disconnected { connection } => {
+                let mut detail = self.detail();
+                if let Some(peer) = detail.connections.remove(connection) {
+                    detail.peer(&peer, now, |status| status.connections = status.connections.saturating_sub(1));
+                }
+            }
+            Input::DialFailed { peer } => self.detail().peer(peer, now, |_| ()),
+            _ => (),
+        }
+    }
+
+    pub(super) fn fail(&self, reason: String) {
+        self.detail().failed.get_or_insert(reason);
+    }
+
+    pub(super) fn alarm(&self, now: Millis, alarm: &Alarm) {
+        let text = describe(alarm);
+        tracing::error!(alarm = %text, "alarm");
+        let mut detail = self.detail();
+        if detail.alarms.len() == ALARMS_MAX {
+            detail.alarms.pop_front();
+        }
+        detail.alarms.push_back((now, text));
+    }
+
+    pub(super) fn status(&self) -> DriverStatus {
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let detail = self.detail();
+        DriverStatus {
+            pending: self.queued.load(Ordering::Relaxed),
+            batches: self.batches.load(Ordering::Relaxed),
+            entries: self.entries.load(Ordering::Relaxed),
+            log_unavailable: detail.failed.clone(),
+            stopped: self.stopped.load(Ordering::Relaxed),
+            disk: disk.map(|disk| disk.status()).unwrap_or_default(),
+            peers: detail.peers.values().cloned().collect(),
+            alarms: detail.alarms.iter().cloned().collect(),
+        }
+    }
+}
+
+/// An alarm in words: what happened, and what to do.
+fn describe(alarm: &Alarm) -> String {
+    match alarm {
+        Alarm::Fork { peer, .. } => format!(
+            "{peer} signed two heads that cannot both be honest; both are kept: stop exchanging with it and tell the \
+             auditors"
+        ),
+        Alarm::OwnLogBehind { peer, .. } => format!(
+            "{peer} holds a signed head of this node's log that the log cannot prove: it lost its tail; stop, close \
+             this origin in the annex and open its successor"
+        ),
+        Alarm::PeriodMismatch { peer } => {
+            format!("{peer} and this node recorded different entries in a period: run an audit of the pair")
+        }
+        Alarm::LogUnavailable => {
+            "the log cannot be written: nothing is asked or answered; mend the disk, then start the node again".to_owned()
+        }
+        Alarm::StoreUnavailable(reason) => format!("the evidence store cannot be read: {reason}"),
+    }
+}

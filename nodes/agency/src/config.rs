@@ -94,6 +94,11 @@ impl NodeDir {
         self.at("records.db")
     }
 
+    /// Imported batches on their way into the records, and the openings of those that arrived.
+    pub fn imports(&self) -> PathBuf {
+        self.at("imports")
+    }
+
     /// The evidence store (SQLite, values encrypted).
     pub fn evidence(&self) -> PathBuf {
         self.at("evidence.db")

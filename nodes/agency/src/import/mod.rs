@@ -7,6 +7,7 @@
 
 mod jsonl;
 mod lines;
+pub mod stage;
 mod table;
 
 use std::collections::BTreeMap;

@@ -2,10 +2,11 @@
 
 pub mod ca;
 pub mod config;
-pub mod control_api;
+pub mod control;
 pub mod disk;
 pub mod driver;
 pub mod files;
 pub mod import;
 pub mod load;
+pub mod net;
 pub mod officers;

@@ -3,6 +3,7 @@
 pub mod ca;
 pub mod config;
 pub mod control;
+pub mod control_api;
 pub mod disk;
 pub mod driver;
 pub mod files;

@@ -1,0 +1,446 @@
+//! What the command line and a running node say to each other over the control socket.
+//!
+//! One JSON object a line. The client sends one [`Command`] and reads one
+//! [`Answer`]; then it may send the next. The socket is the operator's own
+//! (0600): whoever can open it acts as the operator.
+
+use std::collections::BTreeMap;
+
+use puente_exchange::api::{Answered, Conclusion, LocalEvent};
+use puente_model::{
+    Digest, EventKind, Handling, LegalBasisId, NodeUri, OfficerId, Purpose, QueryKind, Role, Step, Urgency,
+};
+use serde::{Deserialize, Serialize};
+
+/// The longest line that either side sends, in bytes.
+pub const LINE_BYTES_MAX: usize = 8 << 20;
+
+/// Serialises codes and names as their text.
+mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// As [`text`], for values that may be absent.
+mod maybe {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => to.collect_str(value),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+        D: Deserializer<'de>,
+    {
+        Option::<String>::deserialize(from)?.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
+}
+
+/// What a node is asked to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "cmd", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// Ask another node; answered by [`Answer::Concluded`] at the deadline at the latest.
+    Query(Box<Question>),
+    /// How the node is; answered by [`Answer::Status`].
+    Status,
+    /// Record a local event; answered by [`Answer::Concluded`] once it is durable.
+    Event(Event),
+    /// Close all open periods now.
+    ClosePeriods,
+    /// Publish the newest head in `log/`; answered by [`Answer::Done`].
+    Publish,
+    /// Publish, then copy the log for an auditor; answered by [`Answer::Exported`].
+    Export {
+        /// Folder of the copy, absolute.
+        to: std::path::PathBuf,
+        /// With everything that own auditors may see.
+        own: bool,
+    },
+    /// Stop, with periods closed and the log published; answered by [`Answer::Done`] before the node ends.
+    Shutdown,
+}
+
+/// A question, its officer named by id: the node looks the officer up among those in force.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// Whom.
+    #[serde(with = "text")]
+    pub to: NodeUri,
+    /// What kind of question.
+    #[serde(with = "text")]
+    pub kind: QueryKind,
+    /// Which step.
+    #[serde(with = "text")]
+    pub step: Step,
+    /// Why.
+    #[serde(with = "text")]
+    pub purpose: Purpose,
+    /// On which legal basis.
+    #[serde(with = "text")]
+    pub basis: LegalBasisId,
+    /// The strictest handling code the asker accepts.
+    #[serde(with = "text")]
+    pub handling: Handling,
+    /// Who.
+    #[serde(with = "text")]
+    pub officer: OfficerId,
+    /// Case file.
+    pub case_ref: String,
+    /// Parameters as typed.
+    pub params: BTreeMap<String, String>,
+    /// Deadline: milliseconds from when the node reads this.
+    pub due_in_millis: u64,
+    /// How urgent.
+    #[serde(with = "text")]
+    pub urgency: Urgency,
+    /// Why urgent.
+    #[serde(default)]
+    pub justification: String,
+    /// Steps 2 and 3: statement of facts.
+    #[serde(default)]
+    pub facts_statement: String,
+    /// The offence.
+    #[serde(default)]
+    pub offence: String,
+    /// Steps 2 and 3: leaf hash of the step-1 answer that a human confirmed.
+    #[serde(default, with = "maybe")]
+    pub confirms: Option<Digest>,
+}
+
+impl std::fmt::Debug for Question {
+    // Who is sought, by whom and why is nobody's business but the log's.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Question({} step {} to {})", self.kind, self.step, self.to)
+    }
+}
+
+/// A local event, as [`LocalEvent`].
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// What.
+    #[serde(with = "text")]
+    pub kind: EventKind,
+    /// Record type, where records are concerned.
+    #[serde(default)]
+    pub record_type: String,
+    /// How many.
+    #[serde(default)]
+    pub count: u64,
+    /// Why.
+    #[serde(default, with = "maybe")]
+    pub purpose: Option<Purpose>,
+    /// On which legal basis.
+    #[serde(default, with = "maybe")]
+    pub basis: Option<LegalBasisId>,
+    /// Role of the officer.
+    #[serde(default, with = "maybe")]
+    pub role: Option<Role>,
+    /// Details, hexadecimal.
+    #[serde(default)]
+    pub detail: String,
+}
+
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Event({} ×{})", self.kind, self.count)
+    }
+}
+
+impl From<LocalEvent> for Event {
+    fn from(event: LocalEvent) -> Self {
+        let LocalEvent { kind, record_type, count, purpose, basis, role, detail } = event;
+        Self { kind, record_type, count, purpose, basis, role, detail: hex::encode(detail) }
+    }
+}
+
+impl TryFrom<Event> for LocalEvent {
+    type Error = hex::FromHexError;
+
+    fn try_from(event: Event) -> Result<Self, Self::Error> {
+        let Event { kind, record_type, count, purpose, basis, role, detail } = event;
+        Ok(Self { kind, record_type, count, purpose, basis, role, detail: hex::decode(detail)? })
+    }
+}
+
+/// What a node answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Answer {
+    /// What came of a question, an event or closing periods.
+    Concluded(Box<Concluded>),
+    /// How the node is: an object for people and programs.
+    Status {
+        /// The node's own words.
+        status: serde_json::Value,
+    },
+    /// The log was copied.
+    Exported {
+        /// Entries under the copied head.
+        size: u64,
+        /// Files copied.
+        files: u64,
+        /// Records of the sidecar.
+        asides: u64,
+    },
+    /// Done; nothing more to say.
+    Done,
+    /// Not done.
+    Error {
+        /// Stable name of the cause.
+        code: String,
+        /// What failed; holds no identifier of a person.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+/// One disclosed field.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisclosedField {
+    /// `000/Vehicle/vin`.
+    pub path: String,
+    /// The value, canonical text.
+    pub value: String,
+}
+
+impl std::fmt::Debug for DisclosedField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DisclosedField({})", self.path)
+    }
+}
+
+/// Why a question was refused or nothing was disclosed, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Explained {
+    /// The deciding rule; empty when no rule permits it.
+    pub rule: String,
+    /// English.
+    pub text_en: String,
+    /// Spanish.
+    pub text_es: String,
+    /// Fields that the holder needs.
+    pub fields: Vec<String>,
+}
+
+/// One thing that is wrong with a question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invalid {
+    /// Parameter.
+    pub column: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub mend: String,
+}
+
+/// [`Conclusion`] as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "conclusion", rename_all = "kebab-case")]
+pub enum Concluded {
+    /// The holder answered.
+    Answered {
+        /// The exchange.
+        exchange: String,
+        /// What it says.
+        outcome: String,
+        /// The holder's handling code.
+        handling: String,
+        /// Disclosed fields, in order.
+        fields: Vec<DisclosedField>,
+        /// Obligations that come with it.
+        obligations: Vec<String>,
+        /// Why nothing was disclosed.
+        explanation: Option<Explained>,
+        /// Leaf hash of the ANSWER: what a step-2 question confirms.
+        answer_leaf: String,
+        /// Leaf hash of the QUERY.
+        query_leaf: String,
+    },
+    /// Refused.
+    Refused {
+        /// The exchange; none if the own policy refused.
+        exchange: Option<String>,
+        /// Why, by class.
+        reason: String,
+        /// Why, in words.
+        explanation: Explained,
+    },
+    /// Malformed; nothing was recorded or sent.
+    Invalid {
+        /// What is wrong.
+        errors: Vec<Invalid>,
+    },
+    /// No answer by the deadline.
+    TimedOut {
+        /// The exchange.
+        exchange: String,
+    },
+    /// The content key did not come.
+    Unreleased {
+        /// The exchange.
+        exchange: String,
+    },
+    /// Released content does not match its commitment.
+    Disputed {
+        /// The exchange.
+        exchange: String,
+    },
+    /// The holder's node would not process it.
+    Faulted {
+        /// The exchange.
+        exchange: Option<String>,
+        /// Why.
+        code: String,
+        /// What to do.
+        mend: String,
+    },
+    /// The event is in the log.
+    Recorded {
+        /// Where.
+        index: u64,
+    },
+    /// Periods are closed.
+    PeriodsClosed {
+        /// How many numberings.
+        closed: usize,
+        /// Peers that could not be reached.
+        unreachable: Vec<String>,
+    },
+    /// The log cannot be written.
+    LogUnavailable,
+}
+
+impl From<&puente_wire::Explanation> for Explained {
+    fn from(e: &puente_wire::Explanation) -> Self {
+        let (text_en, text_es) = (e.text_en.clone(), e.text_es.clone());
+        Self { rule: e.rule.clone(), text_en, text_es, fields: e.fields.clone() }
+    }
+}
+
+impl From<&Conclusion> for Concluded {
+    fn from(conclusion: &Conclusion) -> Self {
+        match conclusion {
+            Conclusion::Answered(answered) => Self::from(answered.as_ref()),
+            Conclusion::Refused { exchange, reason, explanation } => Self::Refused {
+                exchange: exchange.map(|x| x.to_string()),
+                reason: reason.to_string(),
+                explanation: explanation.into(),
+            },
+            Conclusion::Invalid { errors } => {
+                let error = |(column, message, mend): &(String, String, String)| Invalid {
+                    column: column.clone(),
+                    message: message.clone(),
+                    mend: mend.clone(),
+                };
+                Self::Invalid { errors: errors.iter().map(error).collect() }
+            }
+            Conclusion::TimedOut { exchange } => Self::TimedOut { exchange: exchange.to_string() },
+            Conclusion::Unreleased { exchange } => Self::Unreleased { exchange: exchange.to_string() },
+            Conclusion::Disputed { exchange } => Self::Disputed { exchange: exchange.to_string() },
+            Conclusion::Faulted { exchange, code } => Self::Faulted {
+                exchange: exchange.map(|x| x.to_string()),
+                code: code.to_string(),
+                mend: code.mend().to_owned(),
+            },
+            Conclusion::Recorded { index } => Self::Recorded { index: index.0 },
+            Conclusion::PeriodsClosed { closed, unreachable } => Self::PeriodsClosed {
+                closed: *closed,
+                unreachable: unreachable.iter().map(NodeUri::to_string).collect(),
+            },
+            Conclusion::LogUnavailable => Self::LogUnavailable,
+        }
+    }
+}
+
+impl From<&Answered> for Concluded {
+    fn from(answered: &Answered) -> Self {
+        let field = |(path, value): &(String, Vec<u8>)| DisclosedField {
+            path: path.clone(),
+            value: String::from_utf8_lossy(value).into_owned(),
+        };
+        Self::Answered {
+            exchange: answered.exchange.to_string(),
+            outcome: answered.outcome.to_string(),
+            handling: answered.handling.to_string(),
+            fields: answered.fields.iter().map(field).collect(),
+            obligations: answered.obligations.clone(),
+            explanation: answered.explanation.as_ref().map(Explained::from),
+            answer_leaf: answered.answer_leaf.to_string(),
+            query_leaf: answered.query_leaf.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_and_answers_round_trip() {
+        let event = LocalEvent {
+            kind: EventKind::Collect,
+            record_type: "Vehicle".to_owned(),
+            count: 7,
+            purpose: None,
+            basis: None,
+            role: Some(Role::Analyst),
+            detail: vec![1, 2],
+        };
+        let line = serde_json::to_string(&Command::Event(event.into())).unwrap();
+        assert!(line.starts_with(r#"{"cmd":"event","kind":"COLLECT""#), "{line}");
+        let Ok(Command::Event(event)) = serde_json::from_str(&line) else { panic!("{line}") };
+        assert_eq!(LocalEvent::try_from(event).unwrap().detail, [1, 2]);
+        assert!(matches!(serde_json::from_str(r#"{"cmd":"status"}"#), Ok(Command::Status)));
+        assert!(serde_json::from_str::<Command>(r#"{"cmd":"stop"}"#).is_err());
+
+        let answer = Answer::Concluded(Box::new(Concluded::Recorded { index: 3 }));
+        let line = serde_json::to_string(&answer).unwrap();
+        assert_eq!(line, r#"{"answer":"concluded","conclusion":"recorded","index":3}"#);
+        assert!(
+            matches!(serde_json::from_str(&line), Ok(Answer::Concluded(c)) if *c == Concluded::Recorded { index: 3 })
+        );
+    }
+
+    #[test]
+    fn a_question_hides_its_subject_from_debug() {
+        let line = r#"{"cmd":"query","to":"puente://us/tx-dps/n1","kind":"vehicle.status","step":"1",
+            "purpose":"vehicle-recovery","basis":"mx-us-mlat-1987","handling":"H2","officer":"o-1042",
+            "case_ref":"NUC-77","params":{"vin":"1M8GDM9AXKP042788"},"due_in_millis":1000,"urgency":"routine"}"#;
+        let command: Command = serde_json::from_str(line).unwrap();
+        let text = format!("{command:?}");
+        assert!(!text.contains("1M8") && !text.contains("1042") && !text.contains("NUC"), "{text}");
+        let bad = line.replace("vehicle-recovery", "curiosity");
+        let error = serde_json::from_str::<Command>(&bad).unwrap_err().to_string();
+        assert!(error.contains("use one of"), "{error}");
+    }
+}

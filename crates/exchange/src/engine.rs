@@ -62,6 +62,9 @@ pub enum OpenError {
     /// A key in the charter is unusable.
     #[error("the charter's log key of {0} is unusable: {1}")]
     Key(NodeUri, String),
+    /// The charter wants heads cosigned, which this version cannot gather: it would release nothing.
+    #[error("the charter names a witness quorum, and this version gathers no cosignatures: run a version that does")]
+    Witnesses,
     /// The evidence store cannot be read.
     #[error("the evidence store cannot be read: {0}")]
     Store(String),
@@ -163,6 +166,9 @@ impl Engine {
         let Setup { node, log, charter, catalogue, policy, signer, tree, tiles, store, seed, tuning } = setup;
         let member =
             charter.member(&node).filter(|m| m.is_active()).ok_or_else(|| OpenError::NotAMember(node.clone()))?;
+        if !charter.witness_policy().is_none() {
+            return Err(OpenError::Witnesses);
+        }
         let origin = node.origin(log).map_err(|e| OpenError::OtherLog(e.to_string()))?;
         let entry =
             member.logs.iter().find(|l| l.origin == origin).ok_or_else(|| OpenError::OtherLog(origin.to_string()))?;

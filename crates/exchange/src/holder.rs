@@ -432,6 +432,15 @@ impl Engine {
             };
             return Say::Nothing(Outcome::HitUnconfirmed, explanation, records.len(), grant.handling);
         }
+        if self.charter.is_sensitive(&terms.kind) {
+            // Such kinds wait for cosignatures before Release; without witnesses none can come.
+            let text = words(
+                now,
+                "the charter marks this kind sensitive: it is disclosed only under cosigned heads, and there are no witnesses",
+                "la carta marca este tipo como sensible: sólo se revela bajo cabezas cofirmadas, y no hay testigos",
+            );
+            return Say::Refuse(RefusalReason::Scope, text);
+        }
         let Some(kind) = self.catalogue.query_kind(terms.kind.as_str()) else { return failed() };
         let Some(record_type) = self.catalogue.record_type(kind.record_type()) else { return failed() };
         let Some(mask) = FieldMask::from_numbers(grant.field_numbers.iter().copied()) else { return failed() };

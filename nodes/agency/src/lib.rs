@@ -10,4 +10,5 @@ pub mod files;
 pub mod import;
 pub mod load;
 pub mod net;
+pub mod node;
 pub mod officers;

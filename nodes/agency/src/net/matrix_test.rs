@@ -48,7 +48,11 @@ fn patched(der: &CertificateDer<'_>, from: &[u8], to: &[u8]) -> CertificateDer<'
 }
 
 /// An intermediate authority, and its issuer for leaves.
-fn intermediate(name: &str, under: &Issuer<'static, KeyPair>, limit: BasicConstraints) -> (CertificateDer<'static>, Issuer<'static, KeyPair>) {
+fn intermediate(
+    name: &str,
+    under: &Issuer<'static, KeyPair>,
+    limit: BasicConstraints,
+) -> (CertificateDer<'static>, Issuer<'static, KeyPair>) {
     let (params, key) = authority(name, limit);
     let der = params.signed_by(&key, under).unwrap().der().clone();
     (der, Issuer::new(params, key))
@@ -71,14 +75,17 @@ fn rows(world: &World) -> Vec<Row> {
     let ecdsa_sha256 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
     let ecdsa_sha224 = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x01];
     let large = with(|p| {
-        p.subject_alt_names.extend((0..300).map(|n| {
-            SanType::DnsName(format!("{n}.{}.example", "x".repeat(60)).try_into().unwrap())
-        }));
+        p.subject_alt_names
+            .extend((0..300).map(|n| SanType::DnsName(format!("{n}.{}.example", "x".repeat(60)).try_into().unwrap())));
     });
     assert!(us(world, large.clone())[0].len() > CERTIFICATE_BYTES_MAX);
     let mut rows = vec![
         row("expired", us(world, with(|p| p.not_after = date_time_ymd(2021, 1, 1))), "certificate-expired"),
-        row("not valid yet", us(world, with(|p| p.not_before = date_time_ymd(2090, 1, 1))), "certificate-not-yet-valid"),
+        row(
+            "not valid yet",
+            us(world, with(|p| p.not_before = date_time_ymd(2090, 1, 1))),
+            "certificate-not-yet-valid",
+        ),
         row("self-signed", vec![self_signed], "unknown-issuer"),
         row("root that nobody knows", vec![under(&stranger.issuer)], "unknown-issuer"),
         row("another root with the name of ours", vec![under(&impostor.issuer)], "bad-signature"),
@@ -89,36 +96,93 @@ fn rows(world: &World) -> Vec<Row> {
         row("a node's key issues", vec![under(&not_an_issuer), no_authority.0], "bad-chain"),
         row("two URI names", us(world, with(|p| p.subject_alt_names.push(san(A)))), "many-uri-names"),
         row("the same URI twice", us(world, with(|p| p.subject_alt_names.push(san(B)))), "many-uri-names"),
-        row("DNS name only", us(world, with(|p| {
-            p.subject_alt_names = vec![SanType::DnsName("node.example".try_into().unwrap())];
-        })), "no-uri-name"),
+        row(
+            "DNS name only",
+            us(
+                world,
+                with(|p| {
+                    p.subject_alt_names = vec![SanType::DnsName("node.example".try_into().unwrap())];
+                }),
+            ),
+            "no-uri-name",
+        ),
         row("no names", us(world, with(|p| p.subject_alt_names.clear())), "no-uri-name"),
-        row("a URI that is no node's", us(world, with(|p| p.subject_alt_names = vec![san("https://us/x")])), "not-a-node-name"),
-        row("capitals in the URI", us(world, with(|p| p.subject_alt_names = vec![san("puente://US/sdsheriff/n1")])), "not-a-node-name"),
-        row("authority as a leaf", us(world, with(|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))), "authority-certificate"),
+        row(
+            "a URI that is no node's",
+            us(world, with(|p| p.subject_alt_names = vec![san("https://us/x")])),
+            "not-a-node-name",
+        ),
+        row(
+            "capitals in the URI",
+            us(world, with(|p| p.subject_alt_names = vec![san("puente://US/sdsheriff/n1")])),
+            "not-a-node-name",
+        ),
+        row(
+            "authority as a leaf",
+            us(world, with(|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))),
+            "authority-certificate",
+        ),
         row("the root itself", vec![world.us.der.clone()], "authority-certificate"),
-        row("code-signing certificate", us(world, with(|p| {
-            p.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
-        })), "wrong-usage"),
-        row("server-only certificate dials", us(world, with(|p| {
-            p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        })), "wrong-usage"),
-        row("nation that is not in the charter", us(world, with(|p| p.subject_alt_names = vec![san("puente://gt/mp/n1")])), "unknown-nation"),
-        row("name that is not in the charter", us(world, with(|p| p.subject_alt_names = vec![san("puente://us/nobody/n1")])), "not-in-charter"),
+        row(
+            "code-signing certificate",
+            us(
+                world,
+                with(|p| {
+                    p.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+                }),
+            ),
+            "wrong-usage",
+        ),
+        row(
+            "server-only certificate dials",
+            us(
+                world,
+                with(|p| {
+                    p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+                }),
+            ),
+            "wrong-usage",
+        ),
+        row(
+            "nation that is not in the charter",
+            us(world, with(|p| p.subject_alt_names = vec![san("puente://gt/mp/n1")])),
+            "unknown-nation",
+        ),
+        row(
+            "name that is not in the charter",
+            us(world, with(|p| p.subject_alt_names = vec![san("puente://us/nobody/n1")])),
+            "not-in-charter",
+        ),
         row("suspended member", us(world, with(|p| p.subject_alt_names = vec![san(C)])), "suspended"),
         row("our own name", vec![issue(leaf(A), &world.mx.issuer).0], "own-name"),
-        row("an algorithm that is not accepted", vec![patched(&good[0], &ecdsa_sha256, &ecdsa_sha224)], "unsupported-algorithm"),
+        row(
+            "an algorithm that is not accepted",
+            vec![patched(&good[0], &ecdsa_sha256, &ecdsa_sha224)],
+            "unsupported-algorithm",
+        ),
         row("signature flipped", vec![CertificateDer::from(flipped)], "bad-signature"),
         row("garbage", vec![CertificateDer::from(vec![0x30, 0x82, 1, 2, 3])], "malformed-certificate"),
         row("empty certificate", vec![CertificateDer::from(vec![])], "malformed-certificate"),
         row("trailing bytes", vec![CertificateDer::from([&good[0][..], &[0]].concat())], "malformed-certificate"),
-        row("half a certificate", vec![CertificateDer::from(good[0][..good[0].len() / 2].to_vec())], "malformed-certificate"),
+        row(
+            "half a certificate",
+            vec![CertificateDer::from(good[0][..good[0].len() / 2].to_vec())],
+            "malformed-certificate",
+        ),
         row("too many intermediates", [vec![good[0].clone()], vec![of_us.clone(); 5]].concat(), "chain-too-long"),
         row("certificate too large", us(world, large), "chain-too-long"),
     ];
-    rows.push(Row { presenter: Presenter::Server, expected: Some("puente://us/other/n1"), ..row("another member than dialled", good, "wrong-peer") });
+    rows.push(Row {
+        presenter: Presenter::Server,
+        expected: Some("puente://us/other/n1"),
+        ..row("another member than dialled", good, "wrong-peer")
+    });
     let client_only = us(world, with(|p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]));
-    rows.push(Row { presenter: Presenter::Server, expected: Some(B), ..row("client-only certificate answers", client_only, "wrong-usage") });
+    rows.push(Row {
+        presenter: Presenter::Server,
+        expected: Some(B),
+        ..row("client-only certificate answers", client_only, "wrong-usage")
+    });
     rows
 }
 

@@ -1,6 +1,6 @@
 //! Peers over QUIC: who they are, and frames to and from the engine.
 //!
-//! Promise: [`Input::Connected`] names the one URI of a certificate whose chain ends in a root of that name's own
+//! Promise: `Connected` names the one URI of a certificate whose chain ends in a root of that name's own
 //! nation and whose name the charter lists as active. Frames of a connection come after its `Connected` and before its
 //! `Disconnected`, in order per stream. Nothing that a peer sends or withholds makes another peer wait.
 //!
@@ -9,6 +9,7 @@
 
 mod dial;
 mod endpoint;
+mod inbox;
 mod link;
 mod options;
 mod reader;
@@ -34,13 +35,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use puente_charter::Charter;
-use puente_exchange::api::{ConnectionId, Input, StreamId};
-use puente_model::NodeUri;
+use puente_exchange::api::{ConnectionId, StreamId};
+use puente_model::{Millis, NodeUri};
 use puente_wire::fault::FaultCode;
 use quinn::{Endpoint, TransportConfig, VarInt};
 use rustls::pki_types::UnixTime;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+
+use crate::driver::{DriverHandle, Network};
 
 pub use dial::DialError;
 pub use options::NetOptions;
@@ -51,6 +53,7 @@ pub use trust::RootError;
 
 use dial::Dials;
 use endpoint::Handshakes;
+use inbox::Inbox;
 use link::Links;
 use refusal::Counters;
 use tls::Verifier;
@@ -89,7 +92,7 @@ pub(crate) struct Shared {
     identity: Arc<Identity>,
     counters: Arc<Counters>,
     handshakes: Handshakes,
-    inbox: mpsc::Sender<Input>,
+    inbox: Inbox,
     links: Mutex<Links>,
     dials: Mutex<Dials>,
     /// Bytes of unfinished frames of all connections.
@@ -145,9 +148,39 @@ impl std::fmt::Debug for Net {
     }
 }
 
+impl Network for Net {
+    /// In order per stream. A connection that takes nothing for so long that 64 MiB are queued is closed.
+    fn send(&self, connection: ConnectionId, stream: StreamId, bytes: Vec<u8>, finish: bool) {
+        let links = self.shared.links();
+        let Some(link) = links.get(connection) else { return };
+        let queued = link.queued.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
+        if queued > QUEUED_MAX {
+            let code = NetCode::Fault(FaultCode::Overloaded);
+            link.conn.close(code.code(), code.to_string().as_bytes());
+            return;
+        }
+        // Fails only if the connection is gone: the engine hears of it.
+        let _ = link.commands.send(Command::Send { stream, bytes, finish });
+    }
+
+    /// Does nothing while a dial to this peer is on its way.
+    fn connect(&self, peer: NodeUri) {
+        let _inside = self.runtime.enter();
+        dial::begin(&self.shared, peer);
+    }
+
+    /// Closes after what was sent before.
+    fn close(&self, connection: ConnectionId, reason: FaultCode) {
+        if let Some(link) = self.shared.links().get(connection) {
+            // Fails only if the connection is gone already.
+            let _ = link.commands.send(Command::Close(NetCode::Fault(reason)));
+        }
+    }
+}
+
 impl Net {
-    /// Listens, and tells `inbox` whatever arrives. A full `inbox` stops reading from the network: that is the
-    /// back-pressure. Call it inside a Tokio runtime.
+    /// Listens, and tells the driver whatever arrives. When too much waits there, nothing more is read from the
+    /// network: that is the back-pressure. Call it inside a Tokio runtime.
     ///
     /// # Errors
     /// [`NetError`].
@@ -156,10 +189,10 @@ impl Net {
         charter: &Charter,
         identity: Identity,
         options: NetOptions,
-        inbox: mpsc::Sender<Input>,
+        driver: DriverHandle,
     ) -> Result<Self, NetError> {
         let trust = Trust::of(charter, own.clone())?;
-        Self::with_trust(own, trust, identity, options, inbox)
+        Self::with_trust(own, trust, identity, options, Inbox::Driver(driver))
     }
 
     fn with_trust(
@@ -167,15 +200,14 @@ impl Net {
         trust: Trust,
         identity: Identity,
         options: NetOptions,
-        inbox: mpsc::Sender<Input>,
+        inbox: Inbox,
     ) -> Result<Self, NetError> {
         let trust = Arc::new(ArcSwap::from_pointee(trust));
         let identity = Arc::new(identity);
         let counters = Arc::new(Counters::default());
         let verifier = Arc::new(Verifier::new(trust.clone(), None, counters.clone()));
         let crypto = tls::server(verifier, identity.clone())?;
-        let endpoint =
-            endpoint::open(&options, crypto).map_err(|why| NetError::Listen { at: options.listen, why })?;
+        let endpoint = endpoint::open(&options, crypto).map_err(|why| NetError::Listen { at: options.listen, why })?;
         let dialling = options.transport(true);
         let shared = Arc::new(Shared {
             options,
@@ -202,35 +234,6 @@ impl Net {
     /// The socket is gone.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.shared.endpoint.local_addr()
-    }
-
-    /// Sends a whole frame, prefix included, in order per stream; never waits. A connection that takes nothing for
-    /// so long that 64 MiB are queued is closed.
-    pub fn send(&self, connection: ConnectionId, stream: StreamId, bytes: Vec<u8>, finish: bool) {
-        let links = self.shared.links();
-        let Some(link) = links.get(connection) else { return };
-        let queued = link.queued.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len();
-        if queued > QUEUED_MAX {
-            let code = NetCode::Fault(FaultCode::Overloaded);
-            link.conn.close(code.code(), code.to_string().as_bytes());
-            return;
-        }
-        // Fails only if the connection is gone: the engine hears of it.
-        let _ = link.commands.send(Command::Send { stream, bytes, finish });
-    }
-
-    /// Dials a peer, unless a dial to it is on its way; [`Input::Connected`] or [`Input::DialFailed`] follows.
-    pub fn connect(&self, peer: NodeUri) {
-        let _inside = self.runtime.enter();
-        dial::begin(&self.shared, peer);
-    }
-
-    /// Closes a connection after what was sent on it.
-    pub fn close(&self, connection: ConnectionId, reason: FaultCode) {
-        if let Some(link) = self.shared.links().get(connection) {
-            // Fails only if the connection is gone already.
-            let _ = link.commands.send(Command::Close(NetCode::Fault(reason)));
-        }
     }
 
     /// Adopts another charter: new handshakes are judged by it, and connections that it no longer admits are closed.
@@ -268,6 +271,11 @@ impl Net {
     /// Not PEM, not each other's, or not this node's.
     pub fn replace_identity(&self, chain: &[u8], key: &[u8]) -> Result<(), IdentityError> {
         self.shared.identity.replace(&self.shared.own, chain, key)
+    }
+
+    /// Last second in which this node's certificate is valid.
+    pub fn certificate_end(&self) -> Option<Millis> {
+        self.shared.identity.end()
     }
 
     /// Every connection that stands.

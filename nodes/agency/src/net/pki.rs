@@ -50,7 +50,10 @@ pub(crate) fn leaf(name: &str) -> CertificateParams {
 }
 
 /// Issues it with a fresh P-256 key: chain and key in PEM.
-pub(crate) fn issue(params: CertificateParams, issuer: &Issuer<'static, KeyPair>) -> (CertificateDer<'static>, KeyPair) {
+pub(crate) fn issue(
+    params: CertificateParams,
+    issuer: &Issuer<'static, KeyPair>,
+) -> (CertificateDer<'static>, KeyPair) {
     let key = KeyPair::generate().unwrap();
     (params.signed_by(&key, issuer).unwrap().der().clone(), key)
 }

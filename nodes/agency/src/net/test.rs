@@ -34,7 +34,7 @@ fn quick(listen: SocketAddr) -> NetOptions {
 fn node(world: &World, name: &str, root: &super::pki::Root, options: NetOptions, peers: &[(&str, String)]) -> Node {
     let (tell, inbox) = mpsc::channel(64);
     let identity = world.identity(name, root);
-    let net = Net::with_trust(uri(name), world.trust(name, peers), identity, options, tell).unwrap();
+    let net = Net::with_trust(uri(name), world.trust(name, peers), identity, options, Inbox::Channel(tell)).unwrap();
     Node { net, inbox }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use puente_model::NodeUri;
+use puente_model::{Millis, NodeUri};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ResolvesClientCert, Resumption};
@@ -85,6 +85,15 @@ impl Identity {
     pub fn replace(&self, own: &NodeUri, chain: &[u8], key: &[u8]) -> Result<(), IdentityError> {
         self.key.store(Arc::new(read(own, chain, key)?));
         Ok(())
+    }
+}
+
+impl Identity {
+    /// Last second in which the certificate is valid.
+    pub(crate) fn end(&self) -> Option<Millis> {
+        let key = self.key.load();
+        let names = puente_charter::certificate::names(key.cert.first()?).ok()?;
+        Some(names.not_after)
     }
 }
 

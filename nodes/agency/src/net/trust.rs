@@ -57,9 +57,10 @@ impl Trust {
     /// What the charter says, for the node `own`.
     pub(crate) fn of(charter: &Charter, own: NodeUri) -> Result<Self, RootError> {
         let roots = charter.jurisdictions().map(|code| (code.clone(), charter.ca_roots(code)));
-        let members = charter.members().iter().map(|m| {
-            (m.uri.clone(), Member { endpoints: m.endpoints.clone(), suspended: !m.is_active() })
-        });
+        let members = charter
+            .members()
+            .iter()
+            .map(|m| (m.uri.clone(), Member { endpoints: m.endpoints.clone(), suspended: !m.is_active() }));
         Self::new(own, roots, members)
     }
 
@@ -152,9 +153,7 @@ fn named(error: webpki::Error, nation: &Jurisdiction) -> PeerRefusal {
         | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
         | E::SignatureAlgorithmMismatch => PeerRefusal::Algorithm,
         E::InvalidSignatureForPublicKey => PeerRefusal::BadSignature,
-        E::BadDer | E::BadDerTime | E::TrailingData(_) => {
-            PeerRefusal::Names(certificate::CertificateError::Malformed)
-        }
+        E::BadDer | E::BadDerTime | E::TrailingData(_) => PeerRefusal::Names(certificate::CertificateError::Malformed),
         other => PeerRefusal::BadChain(other.to_string()),
     }
 }

@@ -70,7 +70,11 @@ struct Writer {
 }
 
 /// Carries out commands until the connection is gone.
-pub(crate) async fn write(link: Arc<LinkShared>, mut commands: mpsc::UnboundedReceiver<Command>, alive: mpsc::Sender<()>) {
+pub(crate) async fn write(
+    link: Arc<LinkShared>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    alive: mpsc::Sender<()>,
+) {
     let (written, mut back) = mpsc::unbounded_channel();
     let permits = Arc::new(Semaphore::new(link.node.options.streams));
     let mut writer = Writer {
@@ -165,7 +169,7 @@ impl Writer {
             None if stream == StreamId::CONTROL => {
                 self.streams.insert(stream, Out::Busy(VecDeque::from([frame])));
             }
-            None if stream.0 % 2 == 0 => self.begin(stream, frame).await,
+            None if stream.0.is_multiple_of(2) => self.begin(stream, frame).await,
             // The peer's stream is gone: the engine hears of it by StreamReset.
             None => {}
         }

@@ -1,0 +1,406 @@
+//! A node from start to stop: what it lives by, its parts, and what the control socket asks of it.
+
+mod officers;
+mod status;
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use puente_audit_log::{Ed25519Signer, KeyError, KeyKind, Signer as _};
+use puente_exchange::api::Conclusion;
+use puente_exchange::{Engine, OpenError, Setup, Tuning};
+use puente_model::Millis;
+use puente_wire::proto::{self, Message as _};
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::NodeDir;
+use crate::control::{self, Backend, ServeError, failure};
+use crate::control_api::{Answer, Command, Concluded, Question};
+use crate::disk::records::RecordStore;
+use crate::disk::{DiskError, ExportAsides, NodeDisk};
+use crate::driver::{Driver, DriverHandle, DriverOptions, Gone};
+use crate::files;
+use crate::load::{Bearings, LoadError};
+use crate::net::{Identity, IdentityError, Net, NetError, NetOptions};
+use crate::officers::OfficerBookError;
+
+use officers::Roll;
+
+/// How long closing the periods may take when the node stops.
+const CLOSING: Duration = Duration::from_secs(5);
+/// How long clients have to read their last answers.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Configuration, charter, catalogue or policies.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A key or the certificate cannot be read.
+    #[error("{path}: {error}")]
+    Key {
+        /// Which file.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// The log's key is unusable.
+    #[error("the log's key is unusable: {0}")]
+    LogKey(#[from] KeyError),
+    /// The TLS key or certificate is unusable.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The officers cannot be read.
+    #[error(transparent)]
+    Officers(#[from] OfficerBookError),
+    /// Journal, log or stores.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Charter, log and store do not fit together.
+    #[error(transparent)]
+    Engine(#[from] OpenError),
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] ServeError),
+    /// The operating system gives no threads, signals or randomness.
+    #[error("the operating system refuses {what}: {error}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl RunError {
+    /// Stable name of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Load(error) => error.code(),
+            Self::Key { .. } | Self::LogKey(_) => "key",
+            Self::Identity(_) => "certificate",
+            Self::Officers(_) => "officers",
+            Self::Disk(_) => "disk",
+            Self::Engine(_) => "engine",
+            Self::Net(_) => "network",
+            Self::Control(ServeError::Running(_)) => "already-running",
+            Self::Control(_) => "control-socket",
+            Self::System { .. } => "system",
+        }
+    }
+
+    /// What to do about it.
+    pub fn mend(&self) -> String {
+        match self {
+            Self::Load(error) => error.mend(),
+            Self::Key { .. } | Self::LogKey(_) => "make a node with 'puente node init', or restore its keys".to_owned(),
+            Self::Identity(_) => "issue a certificate for this node with 'puente ca issue'".to_owned(),
+            Self::Officers(_) => "mend officers.toml".to_owned(),
+            Self::Disk(_) => "do not delete anything; read the message, then mend or restore the disk".to_owned(),
+            Self::Engine(_) => "charter, keys and log must belong to this node".to_owned(),
+            Self::Net(_) => "check 'listen' in node.toml and who else uses the port".to_owned(),
+            Self::Control(_) => "one node runs in one folder".to_owned(),
+            Self::System { .. } => "check the limits of the user that runs the node".to_owned(),
+        }
+    }
+}
+
+/// How to run a node.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Log lines as JSON.
+    pub json_logs: bool,
+    /// Leave the periods open when the node stops.
+    pub leave_periods_open: bool,
+    /// Let the kernel not cut packets (GSO off).
+    pub no_segmentation_offload: bool,
+}
+
+/// The wall clock.
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A running node.
+pub struct Node {
+    dir: NodeDir,
+    bearings: Bearings,
+    policy_hash: puente_model::Digest,
+    driver: DriverHandle,
+    disk: NodeDisk,
+    net: Net,
+    roll: Roll,
+    started: Instant,
+    /// Somebody wants it to stop.
+    stop: watch::Sender<bool>,
+    /// It has stopped.
+    stopped: watch::Sender<bool>,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Node({})", self.bearings.config.node)
+    }
+}
+
+fn read_key(path: &Path) -> Result<Vec<u8>, RunError> {
+    files::read(path).map_err(|error| RunError::Key { path: path.display().to_string(), error })
+}
+
+impl Node {
+    /// Starts every part of the node in the folder `dir`; `tune` may change how it meets the network. Call it inside
+    /// a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`RunError`]; nothing keeps running then.
+    pub async fn start(dir: NodeDir, tune: impl FnOnce(&mut NetOptions)) -> Result<Self, RunError> {
+        let bearings = Bearings::load(&dir)?;
+        let config = &bearings.config;
+        let policy = bearings.policies(&dir)?;
+        let policy_hash = policy.hash();
+        let secret = |path: std::path::PathBuf| {
+            files::read_secret(&path).map_err(|error| RunError::Key { path: path.display().to_string(), error })
+        };
+        let origin = config.origin().map_err(|error| RunError::Key {
+            path: dir.config().display().to_string(),
+            error: io::Error::other(error),
+        })?;
+        let signer = Ed25519Signer::new(origin.as_str(), KeyKind::Ed25519, &secret(dir.log_key())?)?;
+        let identity = Identity::from_pem(&config.node, &read_key(&dir.tls_cert())?, &read_key(&dir.tls_key())?)?;
+        let mut options = NetOptions::new(config.listen);
+        tune(&mut options);
+
+        let (disk, recovered) = NodeDisk::open(dir.path(), &secret(dir.store_key())?, signer.verifier())?;
+        tracing::info!(
+            size = recovered.tree.size().0,
+            replayed = recovered.replayed,
+            torn_bytes = recovered.torn_bytes,
+            "log opened"
+        );
+        let records = RecordStore::open(&dir.records())?.reader()?;
+        let seed = files::fresh_secret().map_err(|error| RunError::System { what: "randomness", error })?;
+        let setup = Setup {
+            node: config.node.clone(),
+            log: config.log,
+            charter: bearings.charter.clone(),
+            catalogue: bearings.catalogue.clone(),
+            policy: Arc::new(policy),
+            signer: Box::new(signer),
+            tree: recovered.tree,
+            tiles: Box::new(disk.tiles()),
+            store: Box::new(disk.store()?),
+            seed: *seed.expose(),
+            tuning: Tuning::default(),
+        };
+        let engine = Engine::new(setup, now())?;
+        let (parts, driver) = Driver::new(DriverOptions::default());
+        let net = Net::start(config.node.clone(), &bearings.charter, identity, options, driver.clone())?;
+        parts
+            .spawn(engine, disk.clone(), records, Box::new(net.clone()))
+            .map_err(|error| RunError::System { what: "a thread", error })?;
+        let roll = Roll::open(&dir)?;
+        let (stop, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
+        let started = Instant::now();
+        let node = Self { dir, bearings, policy_hash, driver, disk, net, roll, started, stop, stopped };
+        node.roll.record(&node.driver).await?;
+        Ok(node)
+    }
+
+    /// The one line that says that the node runs, for programs that wait for it.
+    pub fn ready(&self) -> serde_json::Value {
+        let listen = self.net.local_addr().map(|at| at.to_string()).unwrap_or_default();
+        json!({
+            "ready": true,
+            "node": self.bearings.config.node.as_str(),
+            "listen": listen,
+            "control": self.dir.control().display().to_string(),
+            "pid": std::process::id(),
+        })
+    }
+
+    /// Makes the node's parts stop: periods closed unless told otherwise, everything sent, everything published.
+    ///
+    /// # Errors
+    /// What is derived from the journal could not be written; nothing acknowledged is lost.
+    pub async fn shut_down(&self, leave_periods_open: bool) -> Result<(), DiskError> {
+        if !leave_periods_open {
+            match tokio::time::timeout(CLOSING, self.driver.close_periods()).await {
+                Ok(Ok(Conclusion::PeriodsClosed { closed, unreachable })) => {
+                    tracing::info!(closed, unreachable = unreachable.len(), "periods closed");
+                }
+                Ok(_) => {}
+                Err(_) => tracing::warn!("not every peer closed its periods in time; the next start goes on with them"),
+            }
+        }
+        self.net.shut_down().await;
+        self.driver.shutdown().await
+    }
+
+    async fn query(&self, question: Question) -> Answer {
+        let officer = match self.roll.officer(&question.officer, now()) {
+            Ok(officer) => officer,
+            Err(error) => {
+                let hint = "list the officers with 'puente officer list'";
+                return failure("officer", error, hint);
+            }
+        };
+        let draft = puente_exchange::api::Draft {
+            to: question.to,
+            kind: question.kind,
+            step: question.step,
+            purpose: question.purpose,
+            basis: question.basis,
+            handling: question.handling,
+            officer,
+            case_ref: question.case_ref,
+            params: question.params.into_iter().collect(),
+            due_at: now().plus(question.due_in_millis),
+            urgency: question.urgency,
+            justification: question.justification,
+            facts_statement: question.facts_statement,
+            offence: question.offence,
+            confirms: question.confirms,
+        };
+        concluded(self.driver.ask(draft).await)
+    }
+
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&NodeDisk) -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, Answer> {
+        let disk = self.disk.clone();
+        let done = tokio::task::spawn_blocking(move || work(&disk)).await;
+        let hint = "check the disk; 'puente node status' says more";
+        match done {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(failure("disk", error, hint)),
+            Err(error) => Err(failure("internal", error, "report this")),
+        }
+    }
+
+    async fn export(&self, to: std::path::PathBuf, own: bool) -> Answer {
+        if !to.is_absolute() {
+            return failure("path", "the folder of the copy must be absolute", "name it from the root on");
+        }
+        let exported = self.on_disk(move |disk| {
+            if own {
+                return disk.export(&to, &ExportAsides::All);
+            }
+            disk.export(&to, &ExportAsides::Only(&for_other_nations))
+        });
+        match exported.await {
+            Ok(done) => Answer::Exported { size: done.size, files: done.files, asides: done.asides },
+            Err(answer) => answer,
+        }
+    }
+}
+
+/// Headers of veiled entries are for the own nation's auditors; everything else is for every auditor.
+fn for_other_nations(aside: &[u8]) -> bool {
+    let decoded = proto::Aside::decode(aside);
+    decoded.is_ok_and(|aside| !matches!(aside.body, None | Some(proto::aside::Body::SealedHeader(_))))
+}
+
+fn concluded(conclusion: Result<Conclusion, Gone>) -> Answer {
+    match conclusion {
+        Ok(conclusion) => Answer::Concluded(Box::new(Concluded::from(&conclusion))),
+        Err(gone) => failure("stopping", gone, "start the node, then try again"),
+    }
+}
+
+impl Backend for Node {
+    async fn carry_out(&self, command: Command) -> Answer {
+        match command {
+            Command::Query(question) => self.query(*question).await,
+            Command::Status => Answer::Status { status: self.status() },
+            Command::Event(event) => match event.try_into() {
+                Ok(event) => concluded(self.driver.event(event).await),
+                Err(_) => failure("malformed", "'detail' is not hexadecimal", "encode the details"),
+            },
+            Command::ClosePeriods => concluded(self.driver.close_periods().await),
+            Command::Publish => match self.on_disk(NodeDisk::publish).await {
+                Ok(_) => Answer::Done,
+                Err(answer) => answer,
+            },
+            Command::Export { to, own } => self.export(to, own).await,
+            Command::Shutdown => {
+                let mut stopped = self.stopped.subscribe();
+                self.stop.send_replace(true);
+                // Fails only if the node is gone, and then it has stopped.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+                Answer::Done
+            }
+        }
+    }
+}
+
+/// Runs the node in the folder `dir` until SIGTERM, SIGINT or [`Command::Shutdown`]. Prints one line of JSON on
+/// stdout when it is ready; log lines go to stderr and name nobody but nodes.
+///
+/// # Errors
+/// Why it did not start, or what could not be written when it stopped.
+pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
+    log_lines(dir, options);
+    let system = |what| move |error| RunError::System { what, error };
+    let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name("net")
+        .enable_all()
+        .build()
+        .map_err(system("threads"))?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
+        let listener = control::bind(&dir.control())?;
+        let offload = !options.no_segmentation_offload;
+        let node = Arc::new(Node::start(dir.clone(), |net| net.segmentation_offload = offload).await?);
+        let serving = tokio::spawn(control::serve(listener, node.clone()));
+        say_ready(&node);
+        let mut stop = node.stop.subscribe();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        tracing::info!("stopping");
+        let result = tokio::select! {
+            result = node.shut_down(options.leave_periods_open) => result,
+            // Whoever asks twice does not want to wait: the journal holds everything acknowledged.
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        };
+        node.stopped.send_replace(true);
+        tokio::time::sleep(FAREWELL).await;
+        serving.abort();
+        // Another node's socket is never here: it would not have started.
+        let _ = std::fs::remove_file(dir.control());
+        Ok(result?)
+    })
+}
+
+fn say_ready(node: &Node) {
+    let mut stdout = io::stdout().lock();
+    // Nobody may be listening any more.
+    let _ = writeln!(stdout, "{}", node.ready()).and_then(|()| stdout.flush());
+    tracing::info!(node = %node.bearings.config.node, "ready");
+}
+
+/// Log lines on stderr; a program that has its own keeps them.
+fn log_lines(dir: &NodeDir, options: &RunOptions) {
+    let level = crate::config::NodeConfig::load(dir).map(|config| config.log_level).unwrap_or_default();
+    let filter =
+        tracing_subscriber::EnvFilter::new(format!("{},quinn=warn,quinn_proto=warn,rustls=warn", level.as_str()));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    // Fails only if somebody else has taken charge of log lines.
+    let _ = if options.json_logs { lines.json().try_init() } else { lines.try_init() };
+}

@@ -44,3 +44,7 @@ pub const IMPORT_LINE_BYTES_MAX: usize = 1 << 20;
 pub const FIELD_BYTES_MAX: usize = 4_096;
 /// Proof of past numbers: holes that one PERIOD may name.
 pub const HOLES_PER_PERIOD_MAX: usize = 1_000;
+/// Parameters of one query; fields that one explanation names as missing.
+pub const PARAMS_PER_QUERY_MAX: usize = 64;
+/// Nations of one federation: as many as there are two-letter codes.
+pub const NATIONS_MAX: usize = 26 * 26;

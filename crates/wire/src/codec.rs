@@ -4,6 +4,15 @@ use puente_model::{CharterVector, Digest, ExchangeId};
 
 use crate::WireError;
 use crate::proto;
+use crate::scan::{Repeated, excess};
+
+/// Refuses a message with too many list elements before anything is allocated for them.
+pub(crate) fn bounded(message: &[u8], fields: &[Repeated]) -> Result<(), WireError> {
+    match excess(message, fields) {
+        Some((what, found, max)) => Err(WireError::TooMany { what, found, max }),
+        None => Ok(()),
+    }
+}
 
 pub(crate) fn digest(bytes: &[u8], field: &'static str) -> Result<Digest, WireError> {
     Digest::try_from(bytes).map_err(|_| WireError::Field(field))

@@ -3,7 +3,8 @@
 use prost::Message;
 use puente_model::{Digest, Jurisdiction, Minute, Stage, limits};
 
-use crate::codec::{code, digest};
+use crate::codec::{bounded, code, digest};
+use crate::scan::Repeated;
 use crate::{Pair, WireError, proto};
 
 /// What a log entry says.
@@ -65,6 +66,16 @@ pub struct SealedSeed {
     pub ciphertext: Vec<u8>,
 }
 
+/// Auditors that header seeds may be sealed to.
+const SEEDS_MAX: usize = 64;
+
+/// The repeated fields of entries.
+pub(crate) const REPEATED: &[Repeated] = &[
+    Repeated { path: &[2, 14, 2], packed: false, max: limits::NATIONS_MAX, name: "charter annexes" },
+    Repeated { path: &[2, 29, 5], packed: false, max: limits::HOLES_PER_PERIOD_MAX, name: "period holes" },
+    Repeated { path: &[4, 3], packed: false, max: SEEDS_MAX, name: "seeds" },
+];
+
 impl Entry {
     /// The canonical bytes, as they stand in the log.
     pub fn encode(&self) -> Vec<u8> {
@@ -85,6 +96,7 @@ impl Entry {
         if bytes.len() > limits::ENTRY_BYTES_MAX {
             return Err(WireError::TooLarge { what: "entry", bytes: bytes.len(), max: limits::ENTRY_BYTES_MAX });
         }
+        bounded(bytes, REPEATED)?;
         let raw = proto::Entry::decode(bytes).map_err(|_| WireError::Undecodable("Entry"))?;
         if raw.v != 1 {
             return Err(WireError::Version(raw.v));
@@ -141,7 +153,7 @@ impl Seeds {
         };
         let count_ok = match purpose {
             SeedUse::Escrow => raw.seeds.len() == 2,
-            SeedUse::Headers => (1..=64).contains(&raw.seeds.len()),
+            SeedUse::Headers => (1..=SEEDS_MAX).contains(&raw.seeds.len()),
         };
         if !count_ok {
             return Err(WireError::Field("seeds"));

@@ -23,6 +23,16 @@ pub enum WireError {
         /// The limit in bytes.
         max: usize,
     },
+    /// More elements of a list than it may have.
+    #[error("{found} {what}; at most {max} are allowed")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many were found.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
     /// An entry grammar or protocol version this node does not speak.
     #[error("version {0} is not spoken here; this node speaks version 1")]
     Version(u32),

@@ -3,6 +3,8 @@
 use prost::Message;
 use puente_model::{Digest, limits};
 
+use crate::codec::bounded;
+use crate::scan::Repeated;
 use crate::{WireError, proto};
 
 /// A frame with its length prefix, as it goes on the stream.
@@ -20,14 +22,22 @@ pub fn encode_frame(frame: &proto::Frame) -> Result<Vec<u8>, WireError> {
     Ok(out)
 }
 
+/// The repeated fields of frames: Ready's charter vector, Have's missing numbers. With these bounded, and all else
+/// byte strings that are copied once, a decoded frame holds at most four times its bytes and 64 KiB.
+pub(crate) const REPEATED: &[Repeated] = &[
+    Repeated { path: &[1, 3, 2], packed: false, max: limits::NATIONS_MAX, name: "charter annexes" },
+    Repeated { path: &[10, 4], packed: true, max: limits::HOLES_PER_PERIOD_MAX, name: "missing numbers" },
+];
+
 /// Decodes one frame without its length prefix.
 ///
 /// # Errors
-/// Over 1 MiB, not a `Frame`, or a frame without a body.
+/// Over 1 MiB, not a `Frame`, a frame without a body, or with more list elements than any honest one.
 pub fn decode_frame(bytes: &[u8]) -> Result<proto::frame::Body, WireError> {
     if bytes.len() > limits::FRAME_BYTES_MAX {
         return Err(WireError::TooLarge { what: "frame", bytes: bytes.len(), max: limits::FRAME_BYTES_MAX });
     }
+    bounded(bytes, REPEATED)?;
     let frame = proto::Frame::decode(bytes).map_err(|_| WireError::Undecodable("Frame"))?;
     frame.body.ok_or(WireError::Field("body"))
 }

@@ -8,7 +8,8 @@ use puente_model::{
     Secret32, digest as labelled, limits,
 };
 
-use crate::codec::{code, exchange, optional_digest, vector, vector_to_proto};
+use crate::codec::{bounded, code, exchange, optional_digest, vector, vector_to_proto};
+use crate::scan::Repeated;
 use crate::{Pair, WireError, label, proto};
 
 /// What a veiled entry commits to.
@@ -81,6 +82,13 @@ impl fmt::Debug for Event {
     }
 }
 
+/// The repeated fields of headers.
+pub(crate) const REPEATED: &[Repeated] = &[
+    Repeated { path: &[1, 14, 2], packed: false, max: limits::NATIONS_MAX, name: "charter annexes" },
+    Repeated { path: &[1, 29, 5], packed: false, max: limits::HOLES_PER_PERIOD_MAX, name: "period holes" },
+    Repeated { path: &[2, 13, 2], packed: false, max: limits::NATIONS_MAX, name: "charter annexes" },
+];
+
 impl Header {
     /// The canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -96,6 +104,7 @@ impl Header {
         if bytes.len() > limits::ENTRY_BYTES_MAX {
             return Err(WireError::TooLarge { what: "header", bytes: bytes.len(), max: limits::ENTRY_BYTES_MAX });
         }
+        bounded(bytes, REPEATED)?;
         let raw = proto::Header::decode(bytes).map_err(|_| WireError::Undecodable("Header"))?;
         let header = match raw.body {
             Some(proto::header::Body::Pair(pair)) => Self::Pair(Pair::from_proto(pair)?),

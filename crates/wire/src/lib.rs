@@ -13,6 +13,7 @@ mod header;
 pub mod label;
 mod pair;
 mod payload;
+mod scan;
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 #[rustfmt::skip]
 mod r#gen;
@@ -32,3 +33,5 @@ pub use payload::{Explanation, Officer, QueryPayload, explanation_from_bytes};
 
 #[cfg(test)]
 mod gen_test;
+#[cfg(test)]
+mod tests;

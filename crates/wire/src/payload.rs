@@ -5,8 +5,16 @@ use std::fmt;
 use prost::Message;
 use puente_model::{Digest, Millis, OfficerId, Role, Secret32, Urgency, digest as labelled, limits};
 
-use crate::codec::{code, optional_digest};
+use crate::codec::{bounded, code, optional_digest};
+use crate::scan::Repeated;
 use crate::{WireError, label, proto};
+
+/// The repeated fields of payloads.
+pub(crate) const PAYLOAD_REPEATED: &[Repeated] =
+    &[Repeated { path: &[5], packed: false, max: limits::PARAMS_PER_QUERY_MAX, name: "params" }];
+/// The repeated fields of explanations: no more fields can be missing than a query may have.
+pub(crate) const EXPLANATION_REPEATED: &[Repeated] =
+    &[Repeated { path: &[5], packed: false, max: limits::PARAMS_PER_QUERY_MAX, name: "fields" }];
 
 /// The person who asks: named in every query, committed, never in the clear.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,10 +85,11 @@ impl QueryPayload {
                 max: limits::QUERY_BYTES_MAX,
             });
         }
+        bounded(bytes, PAYLOAD_REPEATED)?;
         let raw = proto::QueryPayload::decode(bytes).map_err(|_| WireError::Undecodable("QueryPayload"))?;
         let officer = raw.officer.ok_or(WireError::Field("officer"))?;
         let params: Vec<_> = raw.params.into_iter().map(|p| (p.name, p.value)).collect();
-        if params.len() > 64 || !params.windows(2).all(|w| w[0].0 < w[1].0) {
+        if !params.windows(2).all(|w| w[0].0 < w[1].0) {
             return Err(WireError::Field("params"));
         }
         let payload = Self {
@@ -173,6 +182,7 @@ pub fn explanation_from_bytes(bytes: &[u8]) -> Result<Explanation, WireError> {
     if bytes.len() > limits::QUERY_BYTES_MAX {
         return Err(WireError::TooLarge { what: "explanation", bytes: bytes.len(), max: limits::QUERY_BYTES_MAX });
     }
+    bounded(bytes, EXPLANATION_REPEATED)?;
     let raw = proto::Explanation::decode(bytes).map_err(|_| WireError::Undecodable("Explanation"))?;
     let explanation = Explanation {
         at: Millis(raw.at_millis),

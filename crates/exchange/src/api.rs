@@ -358,7 +358,7 @@ pub struct Answered {
     pub outcome: Outcome,
     /// The holder's handling code.
     pub handling: Handling,
-    /// Path (`000/Vehicle/vin`) and value of each disclosed field, in order.
+    /// Path (`000/vehicle/vin`) and value of each disclosed field, in order.
     pub fields: Vec<(String, Vec<u8>)>,
     /// Obligations that come with it.
     pub obligations: Vec<String>,

@@ -1,0 +1,734 @@
+//! Many nodes, one thread, one seed, over the real engine.
+
+pub mod check;
+pub mod disk;
+pub mod net;
+pub mod world;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use puente_audit_log::{ClaimedReceipt, leaf_hash};
+use puente_exchange::api::{
+    Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, StreamId, Ticket,
+};
+use puente_exchange::{Engine, Setup, Tuning};
+use puente_model::{Digest, Handling, Millis, NodeUri, Outcome, Purpose, RefusalReason, Role, Step, Urgency};
+use puente_wire::fault::FaultCode;
+use puente_wire::{decode_frame, proto};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use disk::{Disk, Shared};
+use net::{Conn, End, StreamKey};
+use world::{START, World, uri};
+
+/// What the network and the disks do.
+#[derive(Debug, Clone)]
+pub struct Weather {
+    /// Milliseconds, from and to.
+    pub delay: (u64, u64),
+    pub dial: (u64, u64),
+    pub write: (u64, u64),
+    pub lookup: (u64, u64),
+    /// Frames that arrive twice, in percent.
+    pub duplicates: u32,
+}
+
+impl Weather {
+    pub const CALM: Self = Self { delay: (5, 20), dial: (5, 20), write: (1, 3), lookup: (1, 3), duplicates: 0 };
+}
+
+enum Event {
+    Arrive { conn: usize, to: usize, key: StreamKey, bytes: Vec<u8> },
+    Lost { conn: usize, side: usize },
+    Dialled { from: usize, run: u32, to: NodeUri },
+    Written { node: usize, run: u32 },
+    Found { node: usize, run: u32, lookup: u64, records: Vec<Vec<u8>> },
+    Wake { node: usize, run: u32 },
+}
+
+/// How a question ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    Answered { outcome: Outcome, fields: Vec<(String, Vec<u8>)>, answer_leaf: Digest, query_leaf: Digest },
+    Refused { recorded: bool, reason: RefusalReason },
+    Invalid,
+    TimedOut,
+    Unreleased,
+    Disputed,
+    Faulted(FaultCode),
+    Recorded,
+    PeriodsClosed { closed: usize, unreachable: usize },
+    LogUnavailable,
+}
+
+pub struct Node {
+    pub engine: Option<Engine>,
+    pub run: u32,
+    pub disk: Arc<Mutex<Disk>>,
+    pub records: Vec<world::Stored>,
+    pub skew: i64,
+    pub drift_ppm: i64,
+    pub paused_until: u64,
+    /// The disk accepts nothing more.
+    pub disk_broken: bool,
+    in_flight: Option<Batch>,
+    conns: BTreeMap<ConnectionId, (usize, usize)>,
+    next_conn: u64,
+    wake: u64,
+    pub endings: BTreeMap<Ticket, Ending>,
+    pub alarms: Vec<Alarm>,
+    pub dials: bool,
+}
+
+/// A frame that a node sent.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub from: usize,
+    pub to: usize,
+    pub bytes: Vec<u8>,
+}
+
+pub struct Sim {
+    pub world: Arc<World>,
+    pub rng: ChaCha20Rng,
+    /// Milliseconds since [`START`].
+    pub now: u64,
+    pub nodes: Vec<Node>,
+    pub conns: Vec<Conn>,
+    pub weather: Weather,
+    pub tuning: Tuning,
+    /// Directions that carry nothing: from, to.
+    pub cut: BTreeSet<(usize, usize)>,
+    /// Frames, if they are to be kept.
+    pub sent: Option<Vec<Sent>>,
+    /// Frames that reached a node, if they are to be kept.
+    pub received: Option<Vec<Sent>>,
+    queue: BTreeMap<(u64, u64), Event>,
+    order: u64,
+    pub steps: u64,
+    pub trace: VecDeque<String>,
+    next_ticket: u64,
+    seed: u64,
+    /// An honest run: an alarm is a failure.
+    pub alarms_fail: bool,
+    /// Crash a node when it has made this many durable steps: node, step, is the step durable.
+    pub crash_at: Option<(usize, u64, bool)>,
+    pub durable_steps: HashMap<usize, u64>,
+}
+
+impl Sim {
+    pub fn new(seed: u64, nodes: usize) -> Self {
+        Self::of(World::ordinary(), seed, nodes)
+    }
+
+    pub fn of(world: Arc<World>, seed: u64, nodes: usize) -> Self {
+        let mut sim = Self {
+            world,
+            rng: ChaCha20Rng::seed_from_u64(seed),
+            now: 0,
+            nodes: Vec::new(),
+            conns: Vec::new(),
+            weather: Weather::CALM,
+            tuning: Tuning::default(),
+            cut: BTreeSet::new(),
+            sent: None,
+            received: None,
+            queue: BTreeMap::new(),
+            order: 0,
+            steps: 0,
+            trace: VecDeque::new(),
+            next_ticket: 1,
+            seed,
+            alarms_fail: true,
+            crash_at: None,
+            durable_steps: HashMap::new(),
+        };
+        for index in 0..nodes {
+            sim.nodes.push(Node {
+                engine: None,
+                run: 0,
+                disk: Arc::new(Mutex::new(Disk::new(index))),
+                records: world::records(),
+                skew: 0,
+                drift_ppm: 0,
+                paused_until: 0,
+                disk_broken: false,
+                in_flight: None,
+                conns: BTreeMap::new(),
+                next_conn: 1,
+                wake: u64::MAX,
+                endings: BTreeMap::new(),
+                alarms: Vec::new(),
+                dials: true,
+            });
+        }
+        for index in 0..nodes {
+            let suspended = sim.world.charter.member(&uri(index)).is_none_or(|m| !m.is_active());
+            if !suspended {
+                sim.start(index);
+            }
+        }
+        sim
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.rng.next_u64() % n.max(1)
+    }
+
+    fn within(&mut self, (from, to): (u64, u64)) -> u64 {
+        from + self.below(to - from + 1)
+    }
+
+    pub fn chance(&mut self, percent: u32) -> bool {
+        self.below(100) < u64::from(percent)
+    }
+
+    /// The node's own clock.
+    pub fn clock(&self, node: usize) -> Millis {
+        let node = &self.nodes[node];
+        let drift = (self.now as i64) * node.drift_ppm / 1_000_000;
+        Millis((START.0 as i64 + self.now as i64 + drift + node.skew) as u64)
+    }
+
+    fn push(&mut self, at: u64, event: Event) {
+        self.order += 1;
+        self.queue.insert((at, self.order), event);
+    }
+
+    pub fn note(&mut self, text: impl FnOnce() -> String) {
+        if self.trace.len() >= 400 {
+            self.trace.pop_front();
+        }
+        let line = format!("{:>10} {}", self.now, text());
+        self.trace.push_back(line);
+    }
+
+    // ---- nodes
+
+    pub fn start(&mut self, node: usize) {
+        let now = self.clock(node);
+        let mut seed = [0; 32];
+        // Each run of each node has its own randomness, whatever the others do.
+        let run = self.nodes[node].run + 1;
+        seed[..8].copy_from_slice(&self.seed.to_be_bytes());
+        seed[8] = node as u8;
+        seed[9..13].copy_from_slice(&run.to_be_bytes());
+        let shared = Shared(Arc::clone(&self.nodes[node].disk));
+        let tree = shared.0.lock().unwrap().open();
+        let engine = Engine::new(
+            Setup {
+                node: uri(node),
+                log: 1,
+                charter: Arc::clone(&self.world.charter),
+                catalogue: Arc::clone(world::catalogue()),
+                policy: Arc::clone(&self.world.policies[node]),
+                signer: Box::new(world::log_signer(node)),
+                tree,
+                tiles: Box::new(shared.clone()),
+                store: Box::new(shared),
+                seed,
+                tuning: self.tuning,
+            },
+            now,
+        )
+        .unwrap();
+        let it = &mut self.nodes[node];
+        it.engine = Some(engine);
+        it.run = run;
+        it.in_flight = None;
+        it.wake = u64::MAX;
+        self.note(|| format!("start {node} run {run}"));
+        self.pump(node);
+    }
+
+    /// Power loss. A batch on its way is lost (or torn: the same), or durable without anyone knowing.
+    pub fn crash(&mut self, node: usize, in_flight_survives: bool) {
+        self.note(|| format!("crash {node} survives={in_flight_survives}"));
+        let it = &mut self.nodes[node];
+        it.engine = None;
+        if let Some(batch) = it.in_flight.take()
+            && in_flight_survives
+        {
+            it.disk.lock().unwrap().apply(batch);
+        }
+        let conns: Vec<_> = std::mem::take(&mut it.conns).into_values().collect();
+        for (conn, _) in conns {
+            self.drop_conn(conn);
+        }
+    }
+
+    /// The connection is gone with everything on it; each side learns of it in its own time.
+    pub fn drop_conn(&mut self, conn: usize) {
+        if !std::mem::replace(&mut self.conns[conn].up, false) {
+            return;
+        }
+        for side in 0..2 {
+            let at = self.now + self.within((0, 3_000));
+            self.push(at, Event::Lost { conn, side });
+        }
+    }
+
+    pub fn input(&mut self, node: usize, input: Input) {
+        let now = self.clock(node);
+        if let Some(engine) = &mut self.nodes[node].engine {
+            engine.handle(now, input);
+            self.pump(node);
+        }
+    }
+
+    fn pump(&mut self, node: usize) {
+        let mut rounds = 0;
+        loop {
+            let now = self.clock(node);
+            let Some(engine) = &mut self.nodes[node].engine else { return };
+            let Some(effect) = engine.poll_effect(now) else { break };
+            rounds += 1;
+            assert!(rounds < 100_000, "node {node} never comes to rest");
+            self.effect(node, effect);
+        }
+        let now = self.clock(node);
+        let Some(engine) = &self.nodes[node].engine else { return };
+        if let Some(due) = engine.poll_deadline() {
+            let at = self.now + due.since(now).max(1);
+            let it = &mut self.nodes[node];
+            if it.wake <= self.now || at < it.wake {
+                it.wake = at;
+                let run = it.run;
+                self.push(at, Event::Wake { node, run });
+            }
+        }
+    }
+
+    fn effect(&mut self, node: usize, effect: Effect) {
+        let run = self.nodes[node].run;
+        match effect {
+            Effect::Send { connection, stream, bytes, finish: _ } => self.send(node, connection, stream, bytes),
+            Effect::Write(batch) => {
+                assert!(self.nodes[node].in_flight.is_none(), "one batch at a time");
+                self.nodes[node].in_flight = Some(batch);
+                let at = self.now + self.within(self.weather.write);
+                self.push(at, Event::Written { node, run });
+            }
+            Effect::Publish(_) => {}
+            Effect::Lookup { lookup, record_type, keys, limit } => {
+                let records = self.nodes[node]
+                    .records
+                    .iter()
+                    .filter(|r| r.record_type == record_type && r.keys.iter().any(|k| keys.contains(k)))
+                    .take(limit)
+                    .map(|r| r.bytes.clone())
+                    .collect();
+                let at = self.now + self.within(self.weather.lookup);
+                self.push(at, Event::Found { node, run, lookup, records });
+            }
+            Effect::Conclude { ticket, conclusion } => {
+                let ending = ending(*conclusion);
+                self.note(|| format!("node {node} {ticket:?} {ending:?}"));
+                self.check_ending(node, &ending);
+                let earlier = self.nodes[node].endings.insert(ticket, ending);
+                assert!(earlier.is_none(), "{ticket:?} of node {node} was concluded twice");
+            }
+            Effect::Connect { peer } => {
+                let at = self.now + self.within(self.weather.dial);
+                self.push(at, Event::Dialled { from: node, run, to: peer });
+            }
+            Effect::Close { connection, reason } => {
+                self.note(|| format!("node {node} closes {connection:?}: {reason}"));
+                if let Some((conn, side)) = self.nodes[node].conns.get(&connection).copied() {
+                    // Frames sent before go out first.
+                    let drained = self.conns[conn].drained().max(self.now) + 1;
+                    self.push(drained, Event::Lost { conn, side: 1 - side });
+                    self.push(drained, Event::Lost { conn, side });
+                }
+            }
+            Effect::Alarm(alarm) => {
+                self.note(|| format!("node {node} ALARM {alarm:?}"));
+                let expected = matches!(alarm, Alarm::LogUnavailable) && self.nodes[node].disk_broken;
+                assert!(!self.alarms_fail || expected, "node {node} raised an alarm in an honest run: {alarm:?}");
+                self.nodes[node].alarms.push(alarm);
+            }
+        }
+    }
+
+    fn send(&mut self, node: usize, connection: ConnectionId, stream: StreamId, bytes: Vec<u8>) {
+        let Some((conn, side)) = self.nodes[node].conns.get(&connection).copied() else { return };
+        let to = self.conns[conn].ends[1 - side].node;
+        let frame = bytes[4..].to_vec();
+        self.check_sent(node, to, &frame);
+        if let Some(sent) = &mut self.sent {
+            sent.push(Sent { from: node, to, bytes: frame.clone() });
+        }
+        if !self.conns[conn].up {
+            return;
+        }
+        let key = self.conns[conn].key(side, stream);
+        let wish = self.now + self.within(self.weather.delay);
+        let twice = self.chance(self.weather.duplicates);
+        let at = self.conns[conn].arrival(key, side, wish);
+        if twice {
+            self.push(at, Event::Arrive { conn, to: 1 - side, key, bytes: frame.clone() });
+        }
+        self.push(at, Event::Arrive { conn, to: 1 - side, key, bytes: frame });
+    }
+
+    // ---- events
+
+    /// Carries out the next event, if there is one until `until`.
+    fn step(&mut self, until: u64) -> bool {
+        let Some((&(at, _), _)) = self.queue.first_key_value() else { return false };
+        if at > until {
+            return false;
+        }
+        let Some(((at, _), event)) = self.queue.pop_first() else { return false };
+        self.now = self.now.max(at);
+        self.steps += 1;
+        let target = match &event {
+            Event::Arrive { conn, to, .. } => self.conns[*conn].ends[*to].node,
+            Event::Lost { conn, side } => self.conns[*conn].ends[*side].node,
+            Event::Dialled { from, .. } => *from,
+            Event::Written { node, .. } | Event::Found { node, .. } | Event::Wake { node, .. } => *node,
+        };
+        let paused = self.nodes[target].paused_until;
+        if paused > self.now {
+            self.push(paused, event);
+            return true;
+        }
+        match event {
+            Event::Arrive { conn, to, key, bytes } => self.arrive(conn, to, key, bytes),
+            Event::Lost { conn, side } => {
+                self.conns[conn].up = false;
+                let end = self.conns[conn].ends[side];
+                if self.nodes[end.node].run == end.run && self.nodes[end.node].conns.remove(&end.id).is_some() {
+                    self.note(|| format!("node {} lost {:?}", end.node, end.id));
+                    self.input(end.node, Input::Disconnected { connection: end.id });
+                }
+            }
+            Event::Dialled { from, run, to } => {
+                if self.nodes[from].run == run && self.nodes[from].engine.is_some() {
+                    self.dialled(from, to);
+                }
+            }
+            Event::Written { node, run } => {
+                if self.nodes[node].run == run && self.nodes[node].engine.is_some() {
+                    self.written(node);
+                }
+            }
+            Event::Found { node, run, lookup, records } => {
+                if self.nodes[node].run == run {
+                    self.input(node, Input::Found { lookup, records: Ok(records) });
+                }
+            }
+            Event::Wake { node, run } => {
+                if self.nodes[node].run == run {
+                    self.input(node, Input::Tick);
+                }
+            }
+        }
+        true
+    }
+
+    fn written(&mut self, node: usize) {
+        let Some(batch) = self.nodes[node].in_flight.take() else { return };
+        let number = batch.number;
+        if self.nodes[node].disk_broken {
+            self.input(node, Input::WriteFailed { batch: number });
+            return;
+        }
+        let step = self.durable_steps.entry(node).or_insert(0);
+        *step += 1;
+        let step = *step;
+        if let Some((victim, at, survives)) = self.crash_at
+            && victim == node
+            && at == step
+        {
+            self.nodes[node].in_flight = Some(batch);
+            self.crash(node, survives);
+            self.start(node);
+            return;
+        }
+        let size = batch.entries.len();
+        self.nodes[node].disk.lock().unwrap().apply(batch);
+        self.note(|| format!("node {node} batch {number} durable, {size} entries"));
+        self.input(node, Input::Durable { batch: number });
+    }
+
+    fn arrive(&mut self, conn: usize, to: usize, key: StreamKey, bytes: Vec<u8>) {
+        let (from, end) = (self.conns[conn].ends[1 - to], self.conns[conn].ends[to]);
+        if !self.conns[conn].up || self.nodes[end.node].run != end.run || !self.nodes[end.node].conns.contains_key(&end.id) {
+            return;
+        }
+        if self.cut.contains(&(from.node, end.node)) {
+            // QUIC sends again until the connection dies of it.
+            let at = self.now + 500;
+            let at = self.conns[conn].arrival(key, 1 - to, at);
+            self.push(at, Event::Arrive { conn, to, key, bytes });
+            if self.chance(2) {
+                self.drop_conn(conn);
+            }
+            return;
+        }
+        let stream = self.conns[conn].name(to, key);
+        self.note(|| {
+            let what = decode_frame(&bytes).map_or_else(|e| e.to_string(), |b| describe(&b));
+            format!("{} -> {} {:?} {what}", from.node, end.node, stream)
+        });
+        if let Some(received) = &mut self.received {
+            received.push(Sent { from: from.node, to: end.node, bytes: bytes.clone() });
+        }
+        self.input(end.node, Input::Frame { connection: end.id, stream, bytes });
+    }
+
+    fn dialled(&mut self, from: usize, to: NodeUri) {
+        let target = (0..self.nodes.len()).find(|n| uri(*n) == to);
+        let reachable = target.filter(|t| {
+            self.nodes[*t].engine.is_some()
+                && self.nodes[from].dials
+                && !self.cut.contains(&(from, *t))
+                && !self.cut.contains(&(*t, from))
+        });
+        match reachable {
+            Some(target) => self.connect(from, target),
+            None => self.input(from, Input::DialFailed { peer: to }),
+        }
+    }
+
+    /// Makes a connection that stands at once.
+    pub fn connect(&mut self, from: usize, to: usize) {
+        let conn = self.conns.len();
+        let mut ends = Vec::new();
+        for (side, node) in [from, to].into_iter().enumerate() {
+            let it = &mut self.nodes[node];
+            let id = ConnectionId(it.next_conn);
+            it.next_conn += 1;
+            it.conns.insert(id, (conn, side));
+            ends.push(End { node, id, run: it.run });
+        }
+        self.conns.push(Conn::new([ends[0], ends[1]]));
+        self.note(|| format!("{from} and {to} connected"));
+        self.input(from, Input::Connected { connection: ends[0].id, peer: uri(to), dialled: true });
+        self.input(to, Input::Connected { connection: ends[1].id, peer: uri(from), dialled: false });
+    }
+
+    /// Runs until nothing happens any more, or until `millis` have passed.
+    pub fn run(&mut self, millis: u64) {
+        let until = self.now + millis;
+        while self.step(until) {}
+        self.now = until;
+    }
+
+    /// Runs until `done`, at most for `millis`.
+    pub fn run_until(&mut self, millis: u64, done: impl Fn(&Self) -> bool) -> bool {
+        let until = self.now + millis;
+        while !done(self) {
+            if !self.step(until) {
+                self.now = until;
+                return done(self);
+            }
+        }
+        true
+    }
+
+    // ---- what people do
+
+    pub fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    pub fn ask(&mut self, from: usize, draft: Draft) -> Ticket {
+        let ticket = self.ticket();
+        self.note(|| format!("node {from} asks {ticket:?} {draft:?}"));
+        self.input(from, Input::Question { ticket, draft: Box::new(draft) });
+        ticket
+    }
+
+    pub fn event(&mut self, node: usize, event: LocalEvent) -> Ticket {
+        let ticket = self.ticket();
+        self.input(node, Input::Event { ticket, event });
+        ticket
+    }
+
+    pub fn close_periods(&mut self, node: usize) -> Ticket {
+        let ticket = self.ticket();
+        self.note(|| format!("node {node} closes periods"));
+        self.input(node, Input::ClosePeriods { ticket });
+        ticket
+    }
+
+    pub fn ending(&self, node: usize, ticket: Ticket) -> Option<&Ending> {
+        self.nodes[node].endings.get(&ticket)
+    }
+
+    /// Asks and waits for the ending.
+    pub fn ask_and_wait(&mut self, from: usize, draft: Draft) -> Ending {
+        let ticket = self.ask(from, draft);
+        self.run_until(3_600_000, |s| s.ending(from, ticket).is_some());
+        self.ending(from, ticket).cloned().unwrap_or_else(|| panic!("{ticket:?} has no ending\n{}", self.story()))
+    }
+
+    pub fn story(&self) -> String {
+        self.trace.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    // ---- promises that hold at every moment
+
+    /// Every frame that leaves refers to durable entries only, under durable heads; a key leaves only after the
+    /// asker's log durably holds the ANSWER.
+    fn check_sent(&mut self, from: usize, to: usize, bytes: &[u8]) {
+        use proto::frame::Body;
+        let body = decode_frame(bytes).unwrap();
+        let proven = match &body {
+            Body::Ask(ask) => ask.query.as_ref(),
+            Body::Reply(reply) => reply.answer.as_ref(),
+            Body::Release(release) => release.release.as_ref(),
+            Body::Deliver(deliver) => deliver.entry.as_ref(),
+            _ => None,
+        };
+        let disk = self.nodes[from].disk.lock().unwrap();
+        let durable_head = |note: &[u8]| note.is_empty() || disk.heads.values().any(|h| h == note);
+        if let Some(proven) = proven {
+            assert!(disk.leaves.contains_key(&leaf_hash(&proven.entry)), "record before reveal: {}", describe(&body));
+            let receipt = ClaimedReceipt::parse(&proven.receipt).unwrap();
+            assert!(durable_head(receipt.checkpoint().note_bytes()), "a receipt under a head that is not durable");
+        }
+        match &body {
+            Body::Head(head) => assert!(durable_head(&head.checkpoint), "a head that is not durable"),
+            Body::Ready(ready) => assert!(durable_head(&ready.own_head), "a head that is not durable"),
+            Body::Acknowledge(ack) => {
+                let receipt = ClaimedReceipt::parse(&ack.receipt).unwrap();
+                assert!(durable_head(receipt.checkpoint().note_bytes()), "a receipt under a head that is not durable");
+            }
+            Body::Release(release) => {
+                let entry = &release.release.as_ref().unwrap().entry;
+                if let Some(pair) = check::pair_in_the_clear(entry) {
+                    let quoted = pair.quoted().unwrap();
+                    let asker = self.nodes[to].disk.lock().unwrap();
+                    assert!(asker.leaves.contains_key(&quoted), "a key left before the asker logged the answer");
+                }
+            }
+            _ => {}
+        }
+        let broken = self.nodes[from].disk_broken;
+        drop(disk);
+        if broken {
+            let code = match &body {
+                Body::Fault(fault) => FaultCode::from_code(fault.code),
+                _ => None,
+            };
+            let failed = self.nodes[from].alarms.iter().any(|a| matches!(a, Alarm::LogUnavailable));
+            assert!(!failed || code == Some(FaultCode::LogUnavailable), "sent after the log failed: {}", describe(&body));
+        }
+    }
+
+    /// What an officer is told stands in the log.
+    fn check_ending(&self, node: usize, ending: &Ending) {
+        if let Ending::Answered { answer_leaf, query_leaf, .. } = ending {
+            let disk = self.nodes[node].disk.lock().unwrap();
+            assert!(disk.leaves.contains_key(answer_leaf) && disk.leaves.contains_key(query_leaf), "told before recorded");
+        }
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- PUENTE_SEED={} at {} ms, the last events:\n{}", self.seed, self.now, self.story());
+        }
+    }
+}
+
+fn ending(conclusion: Conclusion) -> Ending {
+    match conclusion {
+        Conclusion::Answered(a) => Ending::Answered {
+            outcome: a.outcome,
+            fields: a.fields.clone(),
+            answer_leaf: a.answer_leaf,
+            query_leaf: a.query_leaf,
+        },
+        Conclusion::Refused { exchange, reason, .. } => Ending::Refused { recorded: exchange.is_some(), reason },
+        Conclusion::Invalid { .. } => Ending::Invalid,
+        Conclusion::TimedOut { .. } => Ending::TimedOut,
+        Conclusion::Unreleased { .. } => Ending::Unreleased,
+        Conclusion::Disputed { .. } => Ending::Disputed,
+        Conclusion::Faulted { code, .. } => Ending::Faulted(code),
+        Conclusion::Recorded { .. } => Ending::Recorded,
+        Conclusion::PeriodsClosed { closed, unreachable } => {
+            Ending::PeriodsClosed { closed, unreachable: unreachable.len() }
+        }
+        Conclusion::LogUnavailable => Ending::LogUnavailable,
+    }
+}
+
+pub fn describe(body: &proto::frame::Body) -> String {
+    use proto::frame::Body;
+    match body {
+        Body::Fault(f) => format!("Fault({})", FaultCode::from_code(f.code).map_or("?", FaultCode::as_str)),
+        Body::Head(h) => format!("Head(base {})", h.base),
+        Body::Deliver(d) => {
+            let pair = d.entry.as_ref().and_then(|e| check::pair_in_the_clear(&e.entry));
+            format!("Deliver({:?})", pair.map(|p| (p.kind(), p.seq.0)))
+        }
+        Body::Delivered(d) => format!("Delivered({})", d.result),
+        Body::Probe(p) => format!("Probe({}..={})", p.first, p.last),
+        Body::Have(h) => format!("Have({}..={} missing {:?})", h.first, h.last, h.missing),
+        Body::NeedHead(n) => format!("NeedHead({}..{})", n.from, n.to),
+        Body::HeadProof(n) => format!("HeadProof({}..{})", n.from, n.to),
+        Body::Ask(a) => {
+            let pair = a.query.as_ref().and_then(|e| check::pair_in_the_clear(&e.entry));
+            format!("Ask({:?})", pair.map(|p| p.seq.0))
+        }
+        Body::Reply(_) => "Reply".to_owned(),
+        Body::Acknowledge(_) => "Acknowledge".to_owned(),
+        Body::Release(_) => "Release".to_owned(),
+        Body::Ready(_) => "Ready".to_owned(),
+    }
+}
+
+/// A step-1 question by VIN.
+pub fn hit_question(sim: &Sim, from: usize, to: usize, vin: &str) -> Draft {
+    let domestic = world::nation_of(from) == world::nation_of(to);
+    let basis = match (domestic, world::nation_of(from).as_str()) {
+        (false, _) => "mx-us-stolen-vehicles-1981",
+        (true, "mx") => "mx-lgsnsp-2009",
+        _ => "us-28cfr20",
+    };
+    Draft {
+        to: uri(to),
+        kind: "vehicle.status".parse().unwrap(),
+        step: Step::HitNoHit,
+        purpose: Purpose::VehicleRecovery,
+        basis: basis.parse().unwrap(),
+        handling: Handling::H3,
+        officer: world::officer(Role::Investigator),
+        case_ref: "C-1/2026".to_owned(),
+        params: vec![("vin".to_owned(), vin.to_owned())],
+        due_at: sim.clock(from).plus(60_000),
+        urgency: Urgency::Routine,
+        justification: String::new(),
+        facts_statement: String::new(),
+        offence: String::new(),
+        confirms: None,
+    }
+}
+
+/// The step-2 question that follows a confirmed hit.
+pub fn core_question(sim: &Sim, from: usize, to: usize, vin: &str, confirms: Digest) -> Draft {
+    Draft {
+        step: Step::CoreData,
+        facts_statement: "seen at the crossing with these plates".to_owned(),
+        offence: "vehicle theft".to_owned(),
+        confirms: Some(confirms),
+        ..hit_question(sim, from, to, vin)
+    }
+}
+
+/// A question by plate to California from abroad: barred by statute.
+pub fn barred_question(sim: &Sim, from: usize, to: usize) -> Draft {
+    Draft {
+        kind: "plate.status".parse().unwrap(),
+        params: vec![("plate".to_owned(), "ABC0001".to_owned())],
+        ..hit_question(sim, from, to, "")
+    }
+}

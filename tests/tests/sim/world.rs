@@ -1,0 +1,324 @@
+//! A federation of two nations: real charter, real catalogue, the example policies, a few records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use ed25519_dalek::SigningKey;
+use puente_audit_log::{Ed25519Signer, KeyKind, Signer as _};
+use puente_catalogue::Catalogue;
+use puente_charter::{
+    AnnexPart, AnnexPin, Auditor, Charter, ClaimedPart, CommonPart, GovernanceKey, JurisdictionEntry, LegalBasis,
+    LogEntry, Member, Part, SealKey, sign,
+};
+use puente_evidence::HpkeKeyPair;
+use puente_model::{Digest, Jurisdiction, Millis, NodeUri, Purpose, Role, Secret32};
+use puente_policy::{BasisInfo, FieldInfo, KindInfo, PolicySet, Vocabulary};
+use puente_wire::Officer;
+
+/// 2026-12-01T12:00:00Z.
+pub const START: Millis = Millis(1_796_126_400_000);
+
+/// The nodes, in the order of their indices: two of each nation.
+pub const NODES: [&str; 4] =
+    ["puente://mx/fge-bc/n1", "puente://us/tx-dps/n1", "puente://mx/fgr/n1", "puente://us/ca-doj/n1"];
+pub const FGE: usize = 0;
+pub const DPS: usize = 1;
+pub const FGR: usize = 2;
+pub const DOJ: usize = 3;
+
+pub fn uri(node: usize) -> NodeUri {
+    NODES[node].parse().unwrap()
+}
+
+fn seed_of(name: &str) -> Secret32 {
+    Secret32::new(Digest::of(name.as_bytes()).0)
+}
+
+fn governance(name: &str) -> SigningKey {
+    SigningKey::from_bytes(seed_of(name).expose())
+}
+
+/// Signs heads of the node's log.
+pub fn log_signer(node: usize) -> Ed25519Signer {
+    let origin = uri(node).origin(1).unwrap();
+    Ed25519Signer::new(origin.as_str(), KeyKind::Ed25519, &seed_of(&format!("log {}", NODES[node]))).unwrap()
+}
+
+/// The key to which seeds are sealed for an auditor in a quarter.
+pub fn auditor_key(auditor: &str, quarter: &str) -> HpkeKeyPair {
+    HpkeKeyPair::from_private(seed_of(&format!("seal {auditor} {quarter}"))).unwrap()
+}
+
+const QUARTERS: [&str; 3] = ["2026Q3", "2026Q4", "2027Q1"];
+
+fn auditor(nation: &str, which: &str) -> Auditor {
+    let name = format!("{nation}-auditor-{which}");
+    let origin = format!("{nation}/{name}/n1/log1");
+    let signer = Ed25519Signer::new(&origin, KeyKind::Ed25519, &seed_of(&name)).unwrap();
+    let seal_keys = QUARTERS
+        .map(|quarter| SealKey { quarter: quarter.parse().unwrap(), key: *auditor_key(&name, quarter).public() })
+        .to_vec();
+    Auditor {
+        jurisdiction: nation.parse().unwrap(),
+        vkey: signer.verifier().to_string(),
+        origin: origin.parse().unwrap(),
+        name,
+        seal_keys,
+    }
+}
+
+fn member(node: usize, suspended: bool) -> Member {
+    let uri = uri(node);
+    let role = ["state-prosecutor", "state-police", "federal-prosecutor", "state-prosecutor"][node];
+    Member {
+        name_en: format!("Agency {}", uri.agency()),
+        name_es: format!("Agencia {}", uri.agency()),
+        roles: vec![role.to_owned()],
+        endpoints: vec![format!("127.0.0.1:{}", 7400 + node)],
+        suspended,
+        suspended_reason: suspended.then(|| "under investigation".to_owned()),
+        logs: vec![LogEntry {
+            origin: uri.origin(1).unwrap(),
+            vkey: log_signer(node).verifier().to_string(),
+            closed_at: None,
+            first_head: None,
+        }],
+        uri,
+    }
+}
+
+fn annex(nation: &str, suspended: Option<usize>) -> AnnexPart {
+    let nodes = (0..NODES.len()).filter(|n| uri(*n).jurisdiction().as_str() == nation);
+    AnnexPart {
+        federation: "frontera".to_owned(),
+        jurisdiction: nation.parse().unwrap(),
+        number: 1,
+        previous: None,
+        common: 1,
+        members: nodes.map(|n| member(n, suspended == Some(n))).collect(),
+    }
+}
+
+fn nation(code: &str, root: &[u8], annex: &AnnexPart) -> JurisdictionEntry {
+    let key = |i: u8| {
+        let name = format!("{code}-gov-{i}");
+        GovernanceKey { key: governance(&name).verifying_key().to_bytes(), name }
+    };
+    JurisdictionEntry {
+        code: code.parse().unwrap(),
+        name_en: format!("Nation {code}"),
+        name_es: format!("Nación {code}"),
+        threshold: 2,
+        ca_roots: vec![root.to_vec()],
+        annex: AnnexPin { number: 1, hash: annex.hash() },
+        governance_keys: vec![key(1), key(2), key(3)],
+    }
+}
+
+fn bases() -> Vec<LegalBasis> {
+    let basis = |id: &str, purposes: &[Purpose], nations: &[&str], expires: u64| LegalBasis {
+        id: id.parse().unwrap(),
+        title_en: id.to_owned(),
+        title_es: id.to_owned(),
+        purposes: purposes.to_vec(),
+        jurisdictions: nations.iter().map(|n| n.parse().unwrap()).collect(),
+        expires: START.plus(expires * 86_400_000),
+    };
+    use Purpose::{ArmsTrafficking, CrimePrevention, CriminalInvestigation, Prosecution, VehicleRecovery};
+    vec![
+        basis("mx-us-mlat-1987", &[CriminalInvestigation, Prosecution, ArmsTrafficking], &["mx", "us"], 300),
+        basis("mx-us-stolen-vehicles-1981", &[VehicleRecovery, CriminalInvestigation], &["mx", "us"], 300),
+        basis("bicentennial-framework-2021", &[ArmsTrafficking, CrimePrevention], &["mx", "us"], 300),
+        basis("mx-lgsnsp-2009", &[CriminalInvestigation, VehicleRecovery, CrimePrevention], &["mx"], 300),
+        basis("us-28cfr20", &[CriminalInvestigation, VehicleRecovery, CrimePrevention], &["us"], 300),
+    ]
+}
+
+/// The charter in force; with a suspended member if asked for.
+pub fn charter(suspended: Option<usize>) -> Charter {
+    let (mx, us) = (annex("mx", suspended), annex("us", suspended));
+    let common = CommonPart {
+        federation: "frontera".to_owned(),
+        number: 1,
+        previous: None,
+        valid_from: Millis(START.0 - 90 * 86_400_000),
+        expires: START.plus(180 * 86_400_000),
+        grace_days: 14,
+        cosign_bound_hours: 72,
+        audit_hold_days: 365,
+        period_minutes: 60,
+        catalogue: catalogue().digest(),
+        sensitive_kinds: Vec::new(),
+        quorum: "none".to_owned(),
+        jurisdictions: vec![
+            nation("mx", include_bytes!("../data/root-mx.der"), &mx),
+            nation("us", include_bytes!("../data/root-us.der"), &us),
+        ],
+        legal_bases: bases(),
+        auditors: vec![auditor("mx", "a"), auditor("mx", "b"), auditor("us", "a"), auditor("us", "b")],
+        witnesses: Vec::new(),
+        witness_groups: Vec::new(),
+        corridors: Vec::new(),
+    };
+    let claim = |file: &str, hash: Digest, part: Part, keys: &[&str]| {
+        let signatures = keys.iter().map(|name| sign(&hash, &governance(name), name)).collect();
+        ClaimedPart::new(file, part, signatures).unwrap()
+    };
+    let pin = common.hash();
+    let parts = [
+        claim("common-1.toml", pin, Part::Common(common), &["mx-gov-1", "mx-gov-2", "us-gov-1", "us-gov-2"]),
+        claim("annex-mx-1.toml", mx.hash(), Part::Annex(mx), &["mx-gov-1", "mx-gov-2"]),
+        claim("annex-us-1.toml", us.hash(), Part::Annex(us), &["us-gov-2", "us-gov-3"]),
+    ];
+    Charter::verify(parts, pin).unwrap()
+}
+
+pub fn catalogue() -> &'static Arc<Catalogue> {
+    static MADE: OnceLock<Arc<Catalogue>> = OnceLock::new();
+    MADE.get_or_init(|| Arc::new(Catalogue::builtin().unwrap()))
+}
+
+fn vocabulary(charter: &Charter) -> Vocabulary {
+    let catalogue = catalogue();
+    let roles: BTreeSet<&String> = charter.members().iter().flat_map(|m| &m.roles).collect();
+    let kinds = catalogue.query_kinds().iter().map(|kind| KindInfo {
+        kind: kind.kind().clone(),
+        record_type: kind.record_type().to_owned(),
+        steps: kind.steps().iter().map(|s| s.step).collect(),
+        fields: catalogue
+            .record_type(kind.record_type())
+            .unwrap()
+            .fields()
+            .iter()
+            .map(|f| FieldInfo {
+                name: f.name.clone(),
+                number: f.number,
+                identifying: f.marks.identifying,
+                sensitive: f.marks.sensitive,
+                source_revealing: f.marks.source_revealing,
+            })
+            .collect(),
+    });
+    let basis = |b: &LegalBasis| BasisInfo { id: b.id.clone(), purposes: b.purposes.clone(), expires: b.expires };
+    Vocabulary {
+        kinds: kinds.collect(),
+        legal_bases: charter.legal_bases().iter().map(basis).collect(),
+        jurisdictions: charter.jurisdictions().cloned().collect(),
+        agency_roles: roles.into_iter().cloned().collect(),
+    }
+}
+
+macro_rules! policy_texts {
+    ($agency:literal) => {
+        [
+            include_str!(concat!("../../../nodes/agency/policies/", $agency, "/inbound.cedar")),
+            include_str!(concat!("../../../nodes/agency/policies/", $agency, "/outbound.cedar")),
+        ]
+    };
+}
+
+/// What all nodes of a federation have in common, and each one's policies.
+#[derive(Debug)]
+pub struct World {
+    pub charter: Arc<Charter>,
+    pub policies: Vec<Arc<PolicySet>>,
+}
+
+impl World {
+    fn new(charter: Charter) -> Self {
+        let words = vocabulary(&charter);
+        let texts = [
+            policy_texts!("mx-fge-bc"),
+            policy_texts!("us-tx-dps"),
+            policy_texts!("mx-fgr"),
+            policy_texts!("us-ca-doj"),
+        ];
+        let policies = texts
+            .iter()
+            .map(|[inbound, outbound]| {
+                let files = [("inbound.cedar", *inbound), ("outbound.cedar", *outbound)];
+                let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+                Arc::new(PolicySet::load(&files, &words).unwrap())
+            })
+            .collect();
+        Self { charter: Arc::new(charter), policies }
+    }
+
+    /// The ordinary federation.
+    pub fn ordinary() -> Arc<Self> {
+        static MADE: OnceLock<Arc<World>> = OnceLock::new();
+        Arc::clone(MADE.get_or_init(|| Arc::new(Self::new(charter(None)))))
+    }
+
+    /// The federation with one member suspended.
+    pub fn suspending(node: usize) -> Arc<Self> {
+        Arc::new(Self::new(charter(Some(node))))
+    }
+}
+
+/// A record as a node's store holds it.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub record_type: String,
+    pub bytes: Vec<u8>,
+    pub keys: Vec<(String, String)>,
+}
+
+/// A vehicle's row of cells.
+pub fn vehicle(vin: &str, more: &[(&str, &str)]) -> Stored {
+    let mut row: BTreeMap<String, String> =
+        [("vin", vin), ("status", "active"), ("entering_agency", "mx/fge-bc"), ("make", "FORD"), ("model", "RANGER")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into();
+    row.extend(more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
+    let kind = catalogue().record_type("Vehicle").unwrap();
+    let parsed = kind.parse_row(&row).unwrap_or_else(|e| panic!("{e:?}"));
+    let keys = kind.match_keys_of(&parsed.record).unwrap();
+    Stored {
+        record_type: "Vehicle".to_owned(),
+        keys: keys.into_iter().map(|k| (k.name.to_string(), k.value)).collect(),
+        bytes: parsed.record.into_bytes(),
+    }
+}
+
+/// A VIN with a right check digit.
+pub fn vin(serial: u32) -> String {
+    let mut text = format!("1FTFW1E5_KF{serial:06}").into_bytes();
+    let value = |c: u8| match c {
+        b'0'..=b'9' => u32::from(c - b'0'),
+        b'A'..=b'H' => u32::from(c - b'A') + 1,
+        b'J'..=b'R' => u32::from(c - b'J') + 1,
+        b'S'..=b'Z' => u32::from(c - b'S') + 2,
+        _ => 0,
+    };
+    let weights = [8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2];
+    let sum: u32 = text.iter().zip(weights).map(|(c, w)| value(*c) * w).sum();
+    text[8] = if sum % 11 == 10 { b'X' } else { b'0' + (sum % 11) as u8 };
+    String::from_utf8(text).unwrap()
+}
+
+/// How many vehicles each node holds: VINs 0..HELD are hits, everything above is not.
+pub const HELD: u32 = 5;
+
+/// The records of a node.
+pub fn records() -> Vec<Stored> {
+    (0..HELD)
+        .map(|n| {
+            let plate = format!("ABC{n:04}");
+            vehicle(&vin(n), &[("plate", plate.as_str()), ("plate_jurisdiction", "US-TX"), ("owner_name", "ANA LOPEZ")])
+        })
+        .collect()
+}
+
+pub fn officer(role: Role) -> Officer {
+    Officer {
+        id: "o-117".parse().unwrap(),
+        name: "Inés Robles".to_owned(),
+        role,
+        expires: START.plus(100 * 86_400_000),
+    }
+}
+
+pub fn nation_of(node: usize) -> Jurisdiction {
+    uri(node).jurisdiction()
+}

@@ -1,1 +1,53 @@
 //! The eyes: verify, reconcile, classify and prove, from copied files alone.
+//!
+//! An auditor holds a charter (pinned by its hash) and copies of logs. Nothing
+//! here talks to a node: no network, no async runtime, no group keys. A failed
+//! check is a [`Finding`] with a stable [`Class`] and the node it is attributed
+//! to; a missing file is never guilt but [`Conclusion::CouldNotTell`].
+//!
+//! ```no_run
+//! use puente_audit::{Auditor, load_charter};
+//! # fn main() -> Result<(), puente_audit::AuditError> {
+//! # let (pin, now) = (puente_model::Digest::default(), puente_model::Millis(0));
+//! let charter = load_charter("charter".as_ref(), pin)?;
+//! let mut auditor = Auditor::new(charter, now).with_evidence("evidence");
+//! let verdict = auditor.reconcile(&["copies/mx-fge".as_ref(), "copies/us-sdpd".as_ref()])?;
+//! for finding in verdict.faults() {
+//!     eprintln!("{}: {}", finding.class, finding.en);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod aside;
+mod auditor;
+mod check;
+mod class;
+mod compare;
+mod dir;
+mod error;
+mod evidence;
+mod exchange;
+mod finding;
+mod heads;
+mod law;
+mod numbering;
+mod prove;
+mod reconcile;
+mod roster;
+mod rules;
+mod show;
+mod state;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use auditor::{Auditor, verify_rules};
+pub use check::{Checked, Checker, check_bytes};
+pub use class::{Class, Lang, Severity};
+pub use error::AuditError;
+pub use evidence::{EvidenceEntry, EvidenceFile, EvidencePrefix};
+pub use finding::{Blame, Conclusion, Counts, FINDINGS_PER_CLASS_MAX, Finding, LogReport, Verdict};
+pub use prove::prove;
+pub use show::{Shown, show};
+pub use state::{State, load_charter};

@@ -1,0 +1,192 @@
+//! The auditor: a charter, keys, memory, and the verdicts that follow.
+
+use std::path::{Path, PathBuf};
+
+use puente_audit_log::SignedCheckpoint;
+use puente_charter::Charter;
+use puente_evidence::HpkeKeyPair;
+use puente_model::{Digest, Millis};
+
+use crate::error::AuditError;
+use crate::evidence::EvidenceFile;
+use crate::finding::{Conclusion, Findings, LogReport, Verdict};
+use crate::reconcile::reconcile;
+use crate::roster::Roster;
+use crate::rules::Setting;
+use crate::state::{State, replace};
+use crate::verify::{Audited, verify};
+
+/// Minutes past its deadline after which a question without end is a finding.
+const GRACE_MINUTES: u64 = 10;
+/// Evidence files written for one verdict.
+const EVIDENCE_FILES_MAX: usize = 500;
+
+/// Verifies and reconciles copied logs.
+pub struct Auditor {
+    charter: Charter,
+    now: Millis,
+    keys: Vec<HpkeKeyPair>,
+    state: Option<State>,
+    evidence: Option<PathBuf>,
+    grace_minutes: u64,
+    without_headers: bool,
+    progress: Box<dyn Fn(&str, u64, u64)>,
+}
+
+impl std::fmt::Debug for Auditor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Auditor({}, {} keys)", self.charter.federation(), self.keys.len())
+    }
+}
+
+impl Auditor {
+    /// An auditor without keys or memory. `now` is the auditor's clock.
+    pub fn new(charter: Charter, now: Millis) -> Self {
+        Self {
+            charter,
+            now,
+            keys: Vec::new(),
+            state: None,
+            evidence: None,
+            grace_minutes: GRACE_MINUTES,
+            without_headers: false,
+            progress: Box::new(|_, _, _| {}),
+        }
+    }
+
+    /// The auditor of a folder made by [`State::init`]: it remembers heads and writes evidence to `evidence/` in it.
+    ///
+    /// # Errors
+    /// See [`State::open`].
+    pub fn open(state: &Path, now: Millis) -> Result<Self, AuditError> {
+        let (state, charter) = State::open(state)?;
+        let evidence = state.dir().join("evidence");
+        let mut auditor = Self::new(charter, now).with_evidence(evidence);
+        auditor.state = Some(state);
+        Ok(auditor)
+    }
+
+    /// Remembers heads in this folder.
+    #[must_use]
+    pub fn with_state(mut self, state: State) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Opens sealed headers with these keys (an own auditor's, one of each quarter).
+    #[must_use]
+    pub fn with_keys(mut self, keys: Vec<HpkeKeyPair>) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// Writes an evidence file for each fault into this folder.
+    #[must_use]
+    pub fn with_evidence(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.evidence = Some(dir.into());
+        self
+    }
+
+    /// Minutes past its deadline after which a question without end is a finding (default 10).
+    #[must_use]
+    pub const fn with_grace(mut self, minutes: u64) -> Self {
+        self.grace_minutes = minutes;
+        self
+    }
+
+    /// Passes over sealed headers that no key opens: the verdict is then about everything but them.
+    #[must_use]
+    pub const fn without_headers(mut self) -> Self {
+        self.without_headers = true;
+        self
+    }
+
+    /// Tells of long work: the log's origin, entries done, entries in all.
+    #[must_use]
+    pub fn with_progress(mut self, progress: impl Fn(&str, u64, u64) + 'static) -> Self {
+        self.progress = Box::new(progress);
+        self
+    }
+
+    /// The charter in force.
+    pub const fn charter(&self) -> &Charter {
+        &self.charter
+    }
+
+    /// Audits one copied log by itself.
+    ///
+    /// # Errors
+    /// Memory or evidence cannot be written. Anything wrong with the copy is a finding, not an error.
+    pub fn verify(&mut self, dir: &Path) -> Result<Verdict, AuditError> {
+        self.audit(&[dir], false)
+    }
+
+    /// Audits each copied log, then each pair of them.
+    ///
+    /// # Errors
+    /// As of [`Auditor::verify`].
+    pub fn reconcile(&mut self, dirs: &[&Path]) -> Result<Verdict, AuditError> {
+        self.audit(dirs, true)
+    }
+
+    fn audit(&mut self, dirs: &[&Path], pairs: bool) -> Result<Verdict, AuditError> {
+        let roster = Roster::new(&self.charter);
+        let set = self.setting(&roster);
+        let remembered = |origin: &str| self.state.as_ref().and_then(|state| state.remembered(origin));
+        let mut audited: Vec<Audited> =
+            dirs.iter().map(|dir| verify(&set, dir, &remembered, &*self.progress)).collect();
+        let mut compared = 0;
+        let mut findings = Findings::default();
+        if pairs {
+            compared = reconcile(&set, &mut audited, &remembered, &mut findings);
+        }
+        let mut reports: Vec<LogReport> = Vec::new();
+        let mut heads: Vec<SignedCheckpoint> = Vec::new();
+        for one in audited {
+            findings.extend(one.findings.list);
+            reports.push(one.report);
+            heads.extend(one.checked.map(|checked| checked.head));
+        }
+        let mut verdict = Verdict::new(reports, compared, findings);
+        write_evidence(self.evidence.as_deref(), &roster, &mut verdict)?;
+        if verdict.verdict == Conclusion::Sound
+            && let Some(state) = &mut self.state
+        {
+            state.remember(&heads)?;
+        }
+        Ok(verdict)
+    }
+
+    fn setting<'a>(&'a self, roster: &'a Roster<'a>) -> Setting<'a> {
+        Setting {
+            roster,
+            keys: &self.keys,
+            now: self.now,
+            grace_minutes: self.grace_minutes,
+            without_headers: self.without_headers,
+        }
+    }
+}
+
+fn write_evidence(dir: Option<&Path>, roster: &Roster<'_>, verdict: &mut Verdict) -> Result<(), AuditError> {
+    let Some(dir) = dir else { return Ok(()) };
+    let faults = verdict.findings.iter_mut().filter(|f| f.severity == crate::Severity::Unsound);
+    for finding in faults.take(EVIDENCE_FILES_MAX) {
+        let file = EvidenceFile::of(finding, roster);
+        let bytes = serde_json::to_vec_pretty(&file).map_err(|e| AuditError::Unreadable(e.to_string()))?;
+        let name = format!("{}-{}.json", finding.class, hex::encode(&Digest::of(&bytes).0[..6]));
+        let path = dir.join(name);
+        replace(&path, &bytes)?;
+        finding.evidence = Some(path.display().to_string());
+    }
+    Ok(())
+}
+
+/// Replays one copied log with parsing and every rule, and nothing else: no memory, no evidence. For measurements.
+pub fn verify_rules(charter: &Charter, dir: &Path, now: Millis) -> Verdict {
+    let roster = Roster::new(charter);
+    let set =
+        Setting { roster: &roster, keys: &[], now, grace_minutes: GRACE_MINUTES, without_headers: true };
+    let audited = verify(&set, dir, &|_| None, &|_, _, _| {});
+    Verdict::new(vec![audited.report], 0, audited.findings)
+}

@@ -1,0 +1,314 @@
+//! `check`: one proof, one piece of evidence or one disclosure, offline, in plain words.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use puente_audit_log::{
+    ClaimedCheckpoint, ClaimedReceipt, Receipt, SignedCheckpoint, VerifierKey, leaf_hash, verify_consistency,
+};
+use puente_charter::Charter;
+use puente_evidence::disclosure;
+use puente_model::{Digest, TreeSize};
+use puente_wire::proto::{Disclosure, Message as _};
+use puente_wire::{Entry, Pair};
+use serde::Serialize;
+
+use crate::class::Class;
+use crate::error::AuditError;
+use crate::evidence::EvidenceFile;
+use crate::finding::Conclusion;
+use crate::roster::Roster;
+use crate::show::shown;
+
+/// The largest file that is checked, in bytes.
+pub(crate) const CHECK_BYTES_MAX: u64 = 16 << 20;
+
+/// Whose keys count.
+pub enum Checker<'c> {
+    /// Those of a charter.
+    Charter(&'c Charter),
+    /// One log key, given by hand.
+    Key(VerifierKey),
+    /// None: whatever depends on a signature cannot be told.
+    Nobody,
+}
+
+/// What a check came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Checked {
+    /// Sound: the file proves what it says. Unsound: it does not. Could not tell: a key or part is missing.
+    pub verdict: Conclusion,
+    /// `proof`, `evidence` or `disclosure`.
+    pub what: &'static str,
+    /// What was established, and what was not, sentence by sentence.
+    pub words: Vec<String>,
+}
+
+impl Checker<'_> {
+    fn key(&self, origin: &str) -> Option<VerifierKey> {
+        match self {
+            Self::Charter(charter) => Roster::new(charter).key(origin).cloned(),
+            Self::Key(key) => (key.name() == origin).then(|| key.clone()),
+            Self::Nobody => None,
+        }
+    }
+}
+
+/// Checks a file: a tlog-proof (with the entry's bytes), an evidence file, or a disclosure.
+///
+/// # Errors
+/// [`AuditError::Unreadable`] if it is none of these.
+pub fn check_bytes(bytes: &[u8], entry: Option<&[u8]>, checker: &Checker<'_>) -> Result<Checked, AuditError> {
+    if bytes.starts_with(b"c2sp.org/tlog-proof@") {
+        return Ok(check_proof(bytes, entry, checker));
+    }
+    if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') {
+        let file: EvidenceFile = serde_json::from_slice(bytes)
+            .map_err(|error| AuditError::Unreadable(format!("the file is no evidence file: {error}")))?;
+        return Ok(check_evidence(&file, checker));
+    }
+    match Disclosure::decode(bytes) {
+        Ok(raw) if raw.v != 0 => Ok(check_disclosure(&raw, checker)),
+        _ => Err(AuditError::Unreadable(
+            "the file is no tlog-proof, no evidence file and no disclosure: give one of these".to_owned(),
+        )),
+    }
+}
+
+/// Gathers sentences; the first failure or gap decides.
+struct Words {
+    what: &'static str,
+    words: Vec<String>,
+    verdict: Conclusion,
+}
+
+impl Words {
+    const fn new(what: &'static str) -> Self {
+        Self { what, words: Vec::new(), verdict: Conclusion::Sound }
+    }
+
+    fn say(&mut self, text: impl Into<String>) {
+        self.words.push(text.into());
+    }
+
+    fn fail(&mut self, text: impl Into<String>) {
+        self.words.push(text.into());
+        self.verdict = Conclusion::Unsound;
+    }
+
+    fn gap(&mut self, text: impl Into<String>) {
+        self.words.push(text.into());
+        if self.verdict == Conclusion::Sound {
+            self.verdict = Conclusion::CouldNotTell;
+        }
+    }
+
+    fn done(self) -> Checked {
+        Checked { verdict: self.verdict, what: self.what, words: self.words }
+    }
+}
+
+/// Verifies a receipt for a leaf and says so.
+fn receipt(words: &mut Words, text: &[u8], leaf: &Digest, checker: &Checker<'_>) -> Option<Receipt> {
+    let claimed = match ClaimedReceipt::parse(text) {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            words.fail(format!("The receipt cannot be read: {error}."));
+            return None;
+        }
+    };
+    let origin = claimed.checkpoint().claimed().origin().to_owned();
+    let Some(key) = checker.key(&origin) else {
+        words.gap(format!("The receipt is of log {origin}, whose key is not known: give --charter and --pin, or --vkey."));
+        return None;
+    };
+    match claimed.verify(leaf, &key) {
+        Ok(receipt) => {
+            let (index, size) = (receipt.index(), receipt.head().size());
+            words.say(format!("Log {origin} signed a head of {size} entries, and the entry is number {index} under it."));
+            Some(receipt)
+        }
+        Err(error) => {
+            words.fail(format!("The receipt of log {origin} does not verify: {error}."));
+            None
+        }
+    }
+}
+
+fn describe(words: &mut Words, index: u64, entry: &[u8]) {
+    let shown = shown(index, entry);
+    let who = match (&shown.from, &shown.to) {
+        (Some(from), Some(to)) => format!(" from {from} to {to}"),
+        _ => String::new(),
+    };
+    let when = shown.minute.map(|m| format!(" at {m}")).unwrap_or_default();
+    words.say(format!("The entry is a {}{who}{when}: {}.", shown.kind, shown.says));
+}
+
+fn check_proof(text: &[u8], entry: Option<&[u8]>, checker: &Checker<'_>) -> Checked {
+    let mut words = Words::new("proof");
+    let Some(entry) = entry else {
+        words.gap("A proof says nothing without its entry: give the entry's bytes with --entry.");
+        return words.done();
+    };
+    if let Some(receipt) = receipt(&mut words, text, &leaf_hash(entry), checker) {
+        describe(&mut words, receipt.index().0, entry);
+    }
+    words.done()
+}
+
+fn check_disclosure(raw: &Disclosure, checker: &Checker<'_>) -> Checked {
+    let mut words = Words::new("disclosure");
+    match disclosure::verify(raw) {
+        Ok(verified) => {
+            words.say(format!("{} fields belong to the answer that the entry commits to:", verified.fields.len()));
+            for (path, value) in &verified.fields {
+                words.say(format!("  {path} = {}", String::from_utf8_lossy(value)));
+            }
+            let rest = u64::from(verified.leaf_count).saturating_sub(verified.fields.len() as u64);
+            words.say(format!("{rest} further places of the answer, some of them empty, were not shown."));
+            if let Some(receipt) = receipt(&mut words, &verified.receipt, &verified.leaf, checker) {
+                describe(&mut words, receipt.index().0, &raw.entry);
+            }
+        }
+        Err(error) => words.fail(format!("The disclosure is not what it says: {error}.")),
+    }
+    words.done()
+}
+
+/// The parts of an evidence file, verified one by one.
+struct Exhibits {
+    heads: Vec<SignedCheckpoint>,
+    entries: Vec<(Vec<u8>, Receipt)>,
+}
+
+fn check_evidence(file: &EvidenceFile, checker: &Checker<'_>) -> Checked {
+    let mut words = Words::new("evidence");
+    words.say(file.en.clone());
+    let Ok(class) = file.class.parse::<Class>() else {
+        words.fail("The class of the finding is not known.");
+        return words.done();
+    };
+    if file.puente_evidence != 1 {
+        words.fail(format!("Evidence version {} is not known here.", file.puente_evidence));
+        return words.done();
+    }
+    if let Checker::Charter(charter) = checker
+        && charter.pin().to_string() != file.charter_pin
+    {
+        words.fail("The evidence was made under another charter than the one given.");
+    }
+    let exhibits = exhibits(&mut words, file, checker);
+    if words.verdict == Conclusion::Sound {
+        conclude(&mut words, class, file, &exhibits);
+    }
+    words.done()
+}
+
+fn exhibits(words: &mut Words, file: &EvidenceFile, checker: &Checker<'_>) -> Exhibits {
+    let mut out = Exhibits { heads: Vec::new(), entries: Vec::new() };
+    for note in &file.heads {
+        let claimed = match ClaimedCheckpoint::parse(note.as_bytes()) {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                words.fail(format!("A head cannot be read: {error}."));
+                continue;
+            }
+        };
+        let origin = claimed.claimed().origin().to_owned();
+        let Some(key) = checker.key(&origin) else {
+            words.gap(format!("The key of log {origin} is not known: give --charter and --pin, or --vkey."));
+            continue;
+        };
+        match claimed.verify(&key) {
+            Ok(head) => {
+                words.say(format!("Log {origin} signed: {} entries, root {}.", head.size(), head.root()));
+                out.heads.push(head);
+            }
+            Err(error) => words.fail(format!("A head of log {origin} does not verify: {error}.")),
+        }
+    }
+    for entry in &file.entries {
+        let Ok(bytes) = STANDARD.decode(&entry.entry) else {
+            words.fail("An entry is not Base64.");
+            continue;
+        };
+        if let Some(receipt) = receipt(words, entry.receipt.as_bytes(), &leaf_hash(&bytes), checker) {
+            describe(words, receipt.index().0, &bytes);
+            out.entries.push((bytes, receipt));
+        }
+    }
+    out
+}
+
+/// Whether the verified parts make up what the class says.
+fn conclude(words: &mut Words, class: Class, file: &EvidenceFile, exhibits: &Exhibits) {
+    let heads = &exhibits.heads;
+    match class {
+        Class::SplitView | Class::Rewritten | Class::Truncated | Class::Omitted | Class::NeverLogged => {
+            let broken = contradiction(file, exhibits);
+            match broken {
+                Some(text) => words.say(text),
+                None => words.fail("The parts verify, but do not contradict each other."),
+            }
+        }
+        Class::Equivocated => match two_under_one_number(&exhibits.entries) {
+            true => words.say("Both entries bear one number, or end one exchange, and differ: their author said two things."),
+            false => words.fail("The entries verify, but are no two under one number."),
+        },
+        Class::Corrupt | Class::BadHead => {
+            words.gap("That a copy is damaged can be seen from the copy alone: verify it.");
+        }
+        _ if exhibits.entries.is_empty() && heads.is_empty() => {
+            words.gap("The file carries no exhibit for this class: verify the copied log itself.");
+        }
+        _ => words.say("The entries stand in the log as shown; the finding follows from what they say."),
+    }
+}
+
+/// The first contradiction among signed heads, a proven beginning and receipts.
+fn contradiction(file: &EvidenceFile, exhibits: &Exhibits) -> Option<String> {
+    let heads = &exhibits.heads;
+    for (i, one) in heads.iter().enumerate() {
+        for other in &heads[i + 1..] {
+            if one.origin() == other.origin() && one.size() == other.size() && one.root() != other.root() {
+                return Some(format!("Two signed heads of {} entries state different roots.", one.size()));
+            }
+        }
+    }
+    let presented = heads.last()?;
+    if let Some(prefix) = &file.prefix {
+        let root: Digest = prefix.root.parse().ok()?;
+        let proof: Option<Vec<Digest>> =
+            prefix.proof.iter().map(|h| Digest::try_from(STANDARD.decode(h).ok()?.as_slice()).ok()).collect();
+        verify_consistency(TreeSize(prefix.size), presented.size(), &root, &presented.root(), &proof?).ok()?;
+        let signed = heads.iter().chain(exhibits.entries.iter().map(|(_, r)| r.head()));
+        let mut signed = signed.filter(|h| h.origin() == presented.origin() && h.size().0 == prefix.size);
+        return signed.any(|h| h.root() != root).then(|| {
+            format!(
+                "The presented log provably has root {root} at {} entries, and its signer had signed another.",
+                prefix.size
+            )
+        });
+    }
+    let mut larger = heads.iter().chain(exhibits.entries.iter().map(|(_, r)| r.head()));
+    larger.find(|h| h.origin() == presented.origin() && h.size() > presented.size()).map(|h| {
+        format!("It had signed {} entries and presented {} as its newest head.", h.size(), presented.size())
+    })
+}
+
+fn two_under_one_number(entries: &[(Vec<u8>, Receipt)]) -> bool {
+    let pairs: Vec<(&[u8], Pair)> = entries
+        .iter()
+        .filter_map(|(bytes, _)| match Entry::decode(bytes) {
+            Ok(Entry::Pair(pair)) => Some((bytes.as_slice(), pair)),
+            _ => None,
+        })
+        .collect();
+    pairs.iter().enumerate().any(|(i, (bytes, one))| {
+        pairs[i + 1..].iter().any(|(others, other)| {
+            let number = (&one.from, &one.to, one.log, one.seq) == (&other.from, &other.to, other.log, other.seq);
+            let end = one.from == other.from && one.kind() != puente_wire::PairKind::Query && one.quoted() == other.quoted();
+            bytes != others && (number || (end && one.exchange() == other.exchange()))
+        })
+    })
+}

@@ -1,0 +1,201 @@
+//! The course of each exchange in one log: one question, one end, one release.
+
+use std::collections::{HashMap, HashSet};
+
+use puente_model::{CharterVector, Digest, ExchangeId, Minute, NodeUri, Outcome, RefusalReason};
+use puente_wire::Terms;
+
+use crate::class::Class;
+
+/// Ended exchanges that are remembered in each of two generations, to name a second end.
+const ENDED_MAX: usize = 1 << 16;
+
+/// What is known of an exchange that has not ended.
+#[derive(Debug)]
+struct Course {
+    asker: NodeUri,
+    holder: NodeUri,
+    terms: Terms,
+    due: Minute,
+    charter: CharterVector,
+    query_leaf: Digest,
+    index: u64,
+    seq: u64,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Voided, or named as a hole: needs no end, and may still get one.
+    Closed,
+    /// Answered with content; waits for its release.
+    Answered(Digest),
+}
+
+/// An entry's place and author, as the rules need it.
+pub(crate) struct Said<'a> {
+    pub(crate) leaf: Digest,
+    pub(crate) index: u64,
+    pub(crate) seq: u64,
+    pub(crate) from: &'a NodeUri,
+    pub(crate) to: &'a NodeUri,
+    pub(crate) minute: Minute,
+    pub(crate) charter: &'a CharterVector,
+}
+
+/// What an end says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End {
+    Answer(Outcome),
+    Refusal(RefusalReason),
+}
+
+impl End {
+    const fn discloses(self) -> bool {
+        matches!(self, Self::Answer(Outcome::HitUnconfirmed | Outcome::HitConfirmed | Outcome::CoreData))
+    }
+}
+
+/// A question without end.
+#[derive(Debug)]
+pub(crate) struct Unended {
+    pub(crate) asker: NodeUri,
+    pub(crate) holder: NodeUri,
+    pub(crate) due: Minute,
+    pub(crate) index: u64,
+    pub(crate) seq: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Exchanges {
+    courses: HashMap<ExchangeId, Course>,
+    ended: [HashSet<ExchangeId>; 2],
+}
+
+impl Exchanges {
+    pub(crate) fn query(&mut self, said: &Said<'_>, terms: Terms, due: Minute) -> Option<Class> {
+        let id = terms.exchange;
+        if self.courses.contains_key(&id) || self.has_ended(&id) {
+            return Some(Class::ExchangeRepeated);
+        }
+        let course = Course {
+            asker: said.from.clone(),
+            holder: said.to.clone(),
+            terms,
+            due,
+            charter: said.charter.clone(),
+            query_leaf: said.leaf,
+            index: said.index,
+            seq: said.seq,
+            stage: Stage::Open,
+        };
+        self.courses.insert(id, course);
+        None
+    }
+
+    /// Takes an ANSWER or REFUSAL in; says what is wrong with it.
+    pub(crate) fn end(
+        &mut self,
+        said: &Said<'_>,
+        terms: &Terms,
+        quoted: Digest,
+        end: End,
+        grace_minutes: u64,
+    ) -> Vec<Class> {
+        let id = terms.exchange;
+        let Some(course) = self.courses.get_mut(&id) else {
+            return vec![if self.has_ended(&id) { Class::Equivocated } else { Class::AnswerWithoutQuery }];
+        };
+        if matches!(course.stage, Stage::Answered(_)) {
+            return vec![Class::Equivocated];
+        }
+        if course.query_leaf != quoted {
+            return vec![Class::AnswerWithoutQuery];
+        }
+        let mut wrong = Vec::new();
+        if (&course.asker, &course.holder) != (said.to, said.from) || !same_terms(&course.terms, terms) {
+            wrong.push(Class::TermsChanged);
+        }
+        if !said.charter.covers(&course.charter) {
+            wrong.push(Class::CharterBack);
+        }
+        if matches!(end, End::Answer(_)) && said.minute.0 > course.due.0.saturating_add(grace_minutes) {
+            wrong.push(Class::Late);
+        }
+        if end.discloses() {
+            course.stage = Stage::Answered(said.leaf);
+            course.terms.handling = terms.handling;
+        } else {
+            self.courses.remove(&id);
+            self.remember(id);
+        }
+        wrong
+    }
+
+    /// Takes a RELEASE in; says what is wrong with it.
+    pub(crate) fn release(&mut self, said: &Said<'_>, terms: &Terms, quoted: Digest) -> Option<Class> {
+        let id = terms.exchange;
+        let Some(course) = self.courses.get(&id) else {
+            return Some(if self.has_ended(&id) { Class::ReleasedTwice } else { Class::ReleaseWithoutAnswer });
+        };
+        if course.stage != Stage::Answered(quoted) {
+            return Some(Class::ReleaseWithoutAnswer);
+        }
+        let same = (&course.asker, &course.holder) == (said.to, said.from) && course.terms == *terms;
+        self.courses.remove(&id);
+        self.remember(id);
+        (!same).then_some(Class::TermsChanged)
+    }
+
+    /// The question of a number that is voided or named as a hole needs no end.
+    pub(crate) fn close(&mut self, id: &ExchangeId, query_leaf: &Digest) {
+        if let Some(course) = self.courses.get_mut(id)
+            && course.query_leaf == *query_leaf
+            && course.stage == Stage::Open
+        {
+            course.stage = Stage::Closed;
+        }
+    }
+
+    /// Questions without end.
+    pub(crate) fn unended(&self) -> Vec<Unended> {
+        let open = self.courses.values().filter(|c| c.stage == Stage::Open);
+        let mut out: Vec<Unended> = open
+            .map(|c| Unended {
+                asker: c.asker.clone(),
+                holder: c.holder.clone(),
+                due: c.due,
+                index: c.index,
+                seq: c.seq,
+            })
+            .collect();
+        out.sort_by_key(|u| u.index);
+        out
+    }
+
+    fn has_ended(&self, id: &ExchangeId) -> bool {
+        self.ended.iter().any(|set| set.contains(id))
+    }
+
+    fn remember(&mut self, id: ExchangeId) {
+        if self.ended[0].len() >= ENDED_MAX {
+            self.ended.swap(0, 1);
+            self.ended[0].clear();
+        }
+        self.ended[0].insert(id);
+    }
+}
+
+/// The same terms, except that the holder states its own handling code.
+fn same_terms(asked: &Terms, answered: &Terms) -> bool {
+    let Terms { exchange, kind, step, purpose, basis, handling: _, group, epoch, mode } = asked;
+    *exchange == answered.exchange
+        && *kind == answered.kind
+        && *step == answered.step
+        && *purpose == answered.purpose
+        && *basis == answered.basis
+        && *group == answered.group
+        && *epoch == answered.epoch
+        && *mode == answered.mode
+}

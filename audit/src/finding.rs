@@ -1,0 +1,284 @@
+//! What an audit finds, and what follows from it.
+
+use puente_model::NodeUri;
+use serde::{Serialize, Serializer};
+
+use crate::class::{Class, Lang, Severity};
+
+/// Findings of one class that are kept with all their details; further ones are counted.
+pub const FINDINGS_PER_CLASS_MAX: usize = 200;
+
+/// What follows from an audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Conclusion {
+    /// Every check was made and passed.
+    Sound,
+    /// At least one check failed: see the findings.
+    Unsound,
+    /// A file, key or charter part is missing: no verdict.
+    CouldNotTell,
+}
+
+impl Conclusion {
+    /// The stable text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sound => "sound",
+            Self::Unsound => "unsound",
+            Self::CouldNotTell => "could-not-tell",
+        }
+    }
+
+    /// What a program returns: 0 sound, 1 unsound, 2 could not tell.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Sound => 0,
+            Self::Unsound => 1,
+            Self::CouldNotTell => 2,
+        }
+    }
+
+    /// For people.
+    pub const fn in_words(self, lang: Lang) -> &'static str {
+        match (self, lang) {
+            (Self::Sound, Lang::En) => "sound",
+            (Self::Unsound, Lang::En) => "unsound",
+            (Self::CouldNotTell, Lang::En) => "could not tell",
+            (Self::Sound, Lang::Es) => "íntegro",
+            (Self::Unsound, Lang::Es) => "no íntegro",
+            (Self::CouldNotTell, Lang::Es) => "no se pudo determinar",
+        }
+    }
+}
+
+/// Who answers for a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blame {
+    /// This node.
+    Node(NodeUri),
+    /// The files do not say.
+    Unknown,
+}
+
+impl Blame {
+    /// The node's URI, or `unknown`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Node(node) => node.as_str(),
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Serialize for Blame {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One thing that an audit found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// What it is; stable.
+    pub class: Class,
+    /// What it does to the verdict.
+    pub severity: Severity,
+    /// Who answers for it.
+    pub attributed_to: Blame,
+    /// The log it was found in or is about: its origin, or the folder where the origin is not known.
+    pub log: String,
+    /// Position of the (first) entry concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
+    /// Its number in its author's numbering.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// What was seen, in technical terms; no identifier of a person.
+    pub detail: String,
+    /// The finding in one plain sentence, English.
+    pub en: String,
+    /// The finding in one plain sentence, Spanish.
+    pub es: String,
+    /// Where the evidence was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+    /// What a third party needs; written to the evidence file, not printed.
+    #[serde(skip)]
+    pub(crate) proof: crate::evidence::Proof,
+}
+
+impl Finding {
+    pub(crate) fn new(class: Class, blame: Blame, log: &str, detail: impl Into<String>) -> Self {
+        Self {
+            class,
+            severity: class.severity(),
+            attributed_to: blame,
+            log: log.to_owned(),
+            index: None,
+            seq: None,
+            detail: detail.into(),
+            en: String::new(),
+            es: String::new(),
+            evidence: None,
+            proof: crate::evidence::Proof::default(),
+        }
+        .phrased()
+    }
+
+    pub(crate) fn at(mut self, index: u64) -> Self {
+        self.index = Some(index);
+        self.phrased()
+    }
+
+    pub(crate) fn numbered(mut self, seq: u64) -> Self {
+        self.seq = Some(seq);
+        self.phrased()
+    }
+
+    pub(crate) fn soften(mut self) -> Self {
+        self.severity = Severity::Notice;
+        self
+    }
+
+    pub(crate) fn with_proof(mut self, proof: crate::evidence::Proof) -> Self {
+        self.proof = proof;
+        self
+    }
+
+    fn phrased(mut self) -> Self {
+        let place = |entry: &str, number: &str| {
+            let index = self.index.map(|i| format!(", {entry} {i}")).unwrap_or_default();
+            let seq = self.seq.map(|s| format!(", {number} {s}")).unwrap_or_default();
+            format!("{}{index}{seq}", self.log)
+        };
+        let who = self.attributed_to.as_str();
+        self.en = format!("{}: {} ({who}).", place("entry", "number"), self.class.sentence(Lang::En));
+        let who = if who == "unknown" { "desconocido" } else { who };
+        self.es = format!("{}: {} ({who}).", place("asiento", "número"), self.class.sentence(Lang::Es));
+        self
+    }
+
+    /// The plain sentence in a language.
+    pub fn sentence(&self, lang: Lang) -> &str {
+        match lang {
+            Lang::En => &self.en,
+            Lang::Es => &self.es,
+        }
+    }
+}
+
+/// Findings as they are gathered, bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) list: Vec<Finding>,
+    counts: std::collections::HashMap<(Class, Severity), u64>,
+}
+
+impl Findings {
+    pub(crate) fn push(&mut self, finding: Finding) {
+        let count = self.counts.entry((finding.class, finding.severity)).or_default();
+        *count += 1;
+        if *count <= FINDINGS_PER_CLASS_MAX as u64 {
+            self.list.push(finding);
+        }
+    }
+
+    pub(crate) fn extend(&mut self, more: impl IntoIterator<Item = Finding>) {
+        more.into_iter().for_each(|finding| self.push(finding));
+    }
+
+    /// How many were found but not kept.
+    pub(crate) fn omitted(&self) -> u64 {
+        self.counts.values().map(|n| n.saturating_sub(FINDINGS_PER_CLASS_MAX as u64)).sum()
+    }
+
+    pub(crate) fn conclusion(&self) -> Conclusion {
+        conclude(&self.list)
+    }
+}
+
+/// What follows from findings.
+pub(crate) fn conclude<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Conclusion {
+    let worst = findings.into_iter().map(|f| f.severity).max();
+    match worst {
+        Some(Severity::Unsound) => Conclusion::Unsound,
+        Some(Severity::CouldNotTell) => Conclusion::CouldNotTell,
+        Some(Severity::Notice) | None => Conclusion::Sound,
+    }
+}
+
+/// What the audit of one copied log came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct LogReport {
+    /// The folder.
+    pub dir: String,
+    /// The log's origin; empty where the head does not say.
+    pub origin: String,
+    /// The node that writes it; empty where the head does not say.
+    pub node: String,
+    /// Entries under the head.
+    pub entries: u64,
+    /// The root, lower-case hexadecimal; empty without a verified head.
+    pub root: String,
+    /// What the entries are.
+    pub counts: Counts,
+    /// What follows for this log alone.
+    pub verdict: Conclusion,
+}
+
+/// What was seen in one log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// QUERY entries.
+    pub queries: u64,
+    /// ANSWER entries.
+    pub answers: u64,
+    /// REFUSAL entries.
+    pub refusals: u64,
+    /// RELEASE entries.
+    pub releases: u64,
+    /// VOID entries.
+    pub voids: u64,
+    /// PERIOD entries.
+    pub periods: u64,
+    /// Seeds entries.
+    pub seeds: u64,
+    /// Veiled entries.
+    pub veiled: u64,
+    /// Veiled entries whose header was opened.
+    pub opened: u64,
+    /// Kept receipts that verified.
+    pub receipts: u64,
+    /// Questions without an end yet.
+    pub open: u64,
+}
+
+/// What an audit came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verdict {
+    /// What follows.
+    pub verdict: Conclusion,
+    /// One report for each folder.
+    pub logs: Vec<LogReport>,
+    /// Pairs of nodes whose logs were compared.
+    pub pairs: u64,
+    /// Everything that was found, worst first.
+    pub findings: Vec<Finding>,
+    /// Findings beyond the limit of a class: counted, not listed.
+    pub findings_not_listed: u64,
+}
+
+impl Verdict {
+    pub(crate) fn new(logs: Vec<LogReport>, pairs: u64, findings: Findings) -> Self {
+        let (verdict, findings_not_listed) = (findings.conclusion(), findings.omitted());
+        let mut list = findings.list;
+        list.sort_by_key(|f| std::cmp::Reverse(f.severity));
+        Self { verdict, logs, pairs, findings: list, findings_not_listed }
+    }
+
+    /// The findings that make it unsound.
+    pub fn faults(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|f| f.severity == Severity::Unsound)
+    }
+}

@@ -1,0 +1,95 @@
+//! Who may sign what: the charter's keys, and heads verified with them.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use puente_audit_log::{CheckpointError, ClaimedCheckpoint, KeyKind, SignedCheckpoint, VerifierKey};
+use puente_charter::Charter;
+use puente_model::{Digest, Origin};
+
+/// Verified heads that are remembered, so that the receipts of one batch cost one signature check.
+const HEADS_MAX: usize = 8_192;
+
+/// Why a head is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HeadError {
+    #[error("the charter names no log {0}")]
+    UnknownLog(String),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// The charter's log and witness keys.
+pub(crate) struct Roster<'c> {
+    pub(crate) charter: &'c Charter,
+    logs: HashMap<String, VerifierKey>,
+    witnesses: Vec<VerifierKey>,
+    /// Names of witnesses whose keys are of a kind that is not verified here.
+    other_witnesses: Vec<String>,
+    heads: RefCell<HashMap<Digest, SignedCheckpoint>>,
+}
+
+impl<'c> Roster<'c> {
+    pub(crate) fn new(charter: &'c Charter) -> Self {
+        let logs = charter.members().iter().flat_map(|m| &m.logs);
+        let logs = logs.filter_map(|l| Some((l.origin.to_string(), l.vkey.parse().ok()?))).collect();
+        let (mut witnesses, mut other_witnesses) = (Vec::new(), Vec::new());
+        for witness in charter.witness_policy().witnesses() {
+            match witness.vkey.parse::<VerifierKey>() {
+                Ok(key) if key.kind() == KeyKind::CosignatureV1 => witnesses.push(key),
+                _ => other_witnesses.push(witness.name.clone()),
+            }
+        }
+        Self { charter, logs, witnesses, other_witnesses, heads: RefCell::default() }
+    }
+
+    /// The key of a log.
+    pub(crate) fn key(&self, origin: &str) -> Option<&VerifierKey> {
+        self.logs.get(origin)
+    }
+
+    /// Verifies a head with the key of the log that it claims to be of, and its cosignatures by known witnesses.
+    pub(crate) fn verify(&self, claimed: ClaimedCheckpoint) -> Result<SignedCheckpoint, HeadError> {
+        let name = Digest::of(claimed.note_bytes());
+        if let Some(known) = self.heads.borrow().get(&name) {
+            return Ok(known.clone());
+        }
+        let origin = claimed.claimed().origin();
+        let key = self.key(origin).ok_or_else(|| HeadError::UnknownLog(origin.chars().take(80).collect()))?;
+        let head = claimed.verify(key)?;
+        let witnesses: Vec<&VerifierKey> = self.witnesses.iter().collect();
+        if !witnesses.is_empty() {
+            head.cosignatures(&witnesses).map_err(CheckpointError::Note)?;
+        }
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() >= HEADS_MAX {
+            heads.clear();
+        }
+        heads.insert(name, head.clone());
+        Ok(head)
+    }
+
+    /// Parses and verifies a head.
+    pub(crate) fn head(&self, note: &[u8]) -> Result<SignedCheckpoint, HeadError> {
+        self.verify(ClaimedCheckpoint::parse(note)?)
+    }
+
+    /// The name of a signature line that nobody in the charter made.
+    pub(crate) fn unknown_signature<'h>(&self, head: &'h SignedCheckpoint) -> Option<&'h str> {
+        let log = self.key(head.origin());
+        let known = |line: &&puente_audit_log::NoteSignature| {
+            log.is_some_and(|key| line.names(key))
+                || self.witnesses.iter().any(|key| line.names(key))
+                || self.other_witnesses.iter().any(|name| name == line.name())
+        };
+        head.signatures().iter().find(|line| !known(line)).map(|line| line.name())
+    }
+
+    /// The log that a note is of as far as it can be guessed: its first line, or the name of a signature line.
+    pub(crate) fn guess_origin(&self, note: &[u8]) -> Option<Origin> {
+        let text = String::from_utf8_lossy(note);
+        let first = text.lines().next().unwrap_or_default();
+        let signers = text.lines().filter_map(|line| line.strip_prefix("— ")?.split(' ').next());
+        std::iter::once(first).chain(signers).find(|name| self.logs.contains_key(*name))?.parse().ok()
+    }
+}

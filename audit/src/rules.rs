@@ -1,0 +1,495 @@
+//! The rules of the entry grammar, applied to one log in one pass.
+
+use std::collections::{BTreeMap, HashMap};
+
+use puente_audit_log::SignedCheckpoint;
+use puente_evidence::veil::open_header;
+use puente_evidence::{HpkeKeyPair, open_seed};
+use puente_model::{CharterVector, Digest, Millis, Minute, NodeUri, Secret32, limits};
+use puente_wire::{Entry, Event, Header, Pair, PairBody, PairKind, SeedUse, Seeds, Veiled, WireError};
+
+use crate::aside::Asides;
+use crate::class::Class;
+use crate::exchange::{End, Exchanges, Said};
+use crate::finding::{Blame, Counts, Finding, Findings};
+use crate::law::Law;
+use crate::numbering::{Numbered, Numbering, PeriodFault, Track};
+use crate::roster::Roster;
+
+/// How far back an entry may be dated before it is noted, in minutes.
+const BACK_DATED_MINUTES: u64 = 15;
+
+/// What the rules are applied with.
+pub(crate) struct Setting<'a> {
+    pub(crate) roster: &'a Roster<'a>,
+    pub(crate) keys: &'a [HpkeKeyPair],
+    pub(crate) now: Millis,
+    pub(crate) grace_minutes: u64,
+    /// Sealed headers that cannot be opened are passed over by the auditor's own choice.
+    pub(crate) without_headers: bool,
+}
+
+/// Seeds that stand in the log.
+struct SeedsSeen {
+    purpose: SeedUse,
+    nations: [String; 2],
+    /// Header seeds that one of the auditor's keys opened.
+    opened: Option<Secret32>,
+}
+
+/// An entry on its way through the rules.
+struct At {
+    index: u64,
+    leaf: Digest,
+}
+
+/// The state of one pass.
+pub(crate) struct Rules<'a> {
+    set: &'a Setting<'a>,
+    law: Law<'a>,
+    origin: String,
+    owner: NodeUri,
+    log: u32,
+    pub(crate) asides: Asides,
+    pub(crate) findings: Findings,
+    pub(crate) counts: Counts,
+    pub(crate) tracks: BTreeMap<Numbering, Track>,
+    /// Heads that other nodes recorded of this log.
+    pub(crate) own_heads: Vec<SignedCheckpoint>,
+    /// Heads of other logs that stand in this log's entries.
+    pub(crate) peer_heads: Vec<SignedCheckpoint>,
+    /// Entries whose author's receipt is not kept, by leaf.
+    pub(crate) unreceipted: Vec<(Digest, NodeUri)>,
+    exchanges: Exchanges,
+    seeds: HashMap<Digest, SeedsSeen>,
+    newest: Minute,
+    vector: CharterVector,
+    headers_missing: u64,
+    headers_unread: u64,
+}
+
+impl<'a> Rules<'a> {
+    pub(crate) fn new(set: &'a Setting<'a>, origin: &str, owner: NodeUri, log: u32, asides: Asides) -> Self {
+        let counts = Counts { receipts: asides.receipts, ..Counts::default() };
+        Self {
+            set,
+            law: Law::new(set.roster.charter),
+            origin: origin.to_owned(),
+            owner,
+            log,
+            asides,
+            findings: Findings::default(),
+            counts,
+            tracks: BTreeMap::new(),
+            own_heads: Vec::new(),
+            peer_heads: Vec::new(),
+            unreceipted: Vec::new(),
+            exchanges: Exchanges::default(),
+            seeds: HashMap::new(),
+            newest: Minute(0),
+            vector: CharterVector::default(),
+            headers_missing: 0,
+            headers_unread: 0,
+        }
+    }
+
+    /// Applies the rules to the next entry.
+    pub(crate) fn entry(&mut self, index: u64, leaf: &Digest, bytes: &[u8]) {
+        let at = At { index, leaf: *leaf };
+        match Entry::decode(bytes) {
+            Ok(Entry::Pair(pair)) => {
+                self.asides.seen(leaf);
+                self.pair(&at, pair, false);
+            }
+            Ok(Entry::Veiled(veiled)) => {
+                self.asides.seen(leaf);
+                self.veiled(&at, &veiled, bytes);
+            }
+            Ok(Entry::Seeds(seeds)) => {
+                self.asides.seen(leaf);
+                self.seeds(&at, &seeds);
+            }
+            Err(WireError::Field("domestic pair entry in the clear")) => {
+                self.fault(Class::DomesticInClear, &at, None, "a pair entry of one nation's two nodes");
+            }
+            Err(error) => self.fault(Class::Grammar, &at, None, error.to_string()),
+        }
+    }
+
+    fn fault(&mut self, class: Class, at: &At, seq: Option<u64>, detail: impl Into<String>) {
+        let blame = Blame::Node(self.owner.clone());
+        self.blame(class, blame, at.index, seq, detail.into());
+    }
+
+    fn blame(&mut self, class: Class, blame: Blame, index: u64, seq: Option<u64>, detail: String) {
+        let finding = Finding::new(class, blame, &self.origin, detail).at(index);
+        self.findings.push(match seq {
+            Some(seq) => finding.numbered(seq),
+            None => finding,
+        });
+    }
+
+    fn time(&mut self, at: &At, minute: Minute, own: bool, blame: &NodeUri) {
+        let future = minute.start() > self.set.now.plus(limits::CLOCK_SKEW_MILLIS_MAX);
+        if future {
+            let blame = Blame::Node(blame.clone());
+            self.blame(Class::FutureDated, blame, at.index, None, format!("dated {minute}"));
+        } else if own {
+            if minute.0.saturating_add(BACK_DATED_MINUTES) < self.newest.0 {
+                self.fault(Class::BackDated, at, None, format!("dated {minute}, after {}", self.newest));
+            }
+            self.newest = self.newest.max(minute);
+        }
+    }
+
+    fn seeds(&mut self, at: &At, seeds: &Seeds) {
+        self.counts.seeds += 1;
+        let owner = self.owner.clone();
+        self.time(at, seeds.minute, true, &owner);
+        if let Some(detail) = self.law.wrong_auditors(seeds, &owner.jurisdiction()) {
+            self.fault(Class::SeedsWrongAuditor, at, None, detail);
+        }
+        let mut opened = None;
+        if seeds.purpose == SeedUse::Headers {
+            for (sealed, key) in seeds.seeds.iter().flat_map(|s| self.set.keys.iter().map(move |k| (s, k))) {
+                match open_seed(key, sealed) {
+                    Ok(seed) => opened = Some(seed),
+                    Err(puente_evidence::SeedError::Commitment) => {
+                        self.fault(Class::HeaderMismatch, at, None, "a sealed seed is not the committed one");
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+        let nation = |i: usize| seeds.seeds.get(i).map(|s| s.jurisdiction.to_string()).unwrap_or_default();
+        let mut nations = [nation(0), nation(1)];
+        nations.sort();
+        self.seeds.insert(at.leaf, SeedsSeen { purpose: seeds.purpose, nations, opened });
+    }
+
+    fn veiled(&mut self, at: &At, veiled: &Veiled, bytes: &[u8]) {
+        self.counts.veiled += 1;
+        let kept = self.asides.get(&at.leaf).is_some_and(crate::aside::Kept::has_header);
+        let sealed = if kept { self.asides.sealed_header(&at.leaf) } else { None };
+        let opened = sealed.map(|sealed| {
+            let quoted = Digest::try_from(sealed.seeds.as_slice()).ok();
+            let seeds = quoted.and_then(|leaf| self.seeds.get(&leaf)).filter(|s| s.purpose == SeedUse::Headers);
+            match seeds.map(|s| &s.opened) {
+                None => Err("its seeds do not stand earlier in the log".to_owned()),
+                Some(None) => Ok(None),
+                Some(Some(seed)) => open_header(seed, bytes, &sealed).map(Some).map_err(|e| e.to_string()),
+            }
+        });
+        let header = match opened {
+            None => {
+                self.headers_missing += 1;
+                None
+            }
+            Some(Ok(None)) => {
+                self.headers_unread += 1;
+                None
+            }
+            Some(Ok(Some(opened))) => Some(opened.header),
+            Some(Err(detail)) => {
+                self.fault(Class::HeaderMismatch, at, None, detail);
+                None
+            }
+        };
+        self.counts.opened += u64::from(header.is_some());
+        let owner = self.owner.clone();
+        match header {
+            Some(Header::Pair(pair)) => {
+                if (pair.stage(), pair.minute) != (veiled.stage, veiled.minute) || !pair.is_domestic() {
+                    self.fault(Class::HeaderMismatch, at, Some(pair.seq.0), "stage, minute or nations differ");
+                }
+                self.pair(at, pair, true);
+            }
+            Some(Header::Event(event)) => {
+                self.time(at, veiled.minute, true, &owner);
+                self.event(at, &event);
+            }
+            // Another node's domestic entry has its author's time, so nothing follows from its order.
+            None => self.time(at, veiled.minute, false, &owner),
+        }
+    }
+
+    fn event(&mut self, at: &At, event: &Event) {
+        self.vector_goes_on(at, None, &event.charter);
+        if event.kind == puente_model::EventKind::Dispute {
+            let blame = Blame::Unknown;
+            self.blame(Class::Disputed, blame, at.index, None, "a DISPUTE is recorded".to_owned());
+        }
+    }
+
+    fn vector_goes_on(&mut self, at: &At, seq: Option<u64>, vector: &CharterVector) {
+        if *vector == self.vector {
+            return;
+        }
+        if vector.covers(&self.vector) {
+            self.vector = vector.clone();
+        } else {
+            self.fault(Class::CharterBack, at, seq, format!("{vector} after {}", self.vector));
+        }
+        if !self.law.knows(vector) {
+            self.fault(Class::CharterUnknown, at, seq, format!("charter {vector}"));
+        }
+    }
+
+    fn pair(&mut self, at: &At, pair: Pair, veiled: bool) {
+        self.count(pair.kind());
+        let seq = pair.seq.0;
+        let own = pair.from == self.owner;
+        if !own && pair.to != self.owner {
+            return self.fault(Class::NotAParty, at, Some(seq), format!("from {} to {}", pair.from, pair.to));
+        }
+        let peer = if own { &pair.to } else { &pair.from }.clone();
+        // A successor re-records entries of the log that it succeeds.
+        let rerecorded = own && pair.log < self.log;
+        if own && pair.log > self.log {
+            return self.fault(Class::WrongLog, at, Some(seq), format!("numbered by log{}", pair.log));
+        }
+        let author = match self.law.author_log(&pair.from, pair.log) {
+            Some(origin) if self.set.roster.charter.member(&peer).is_some() => origin,
+            _ => return self.fault(Class::NotAMember, at, Some(seq), format!("{peer}, log{}", pair.log)),
+        };
+        let proven = own || self.receipted_by(at, &author, &peer, seq);
+        if !proven && !matches!(pair.kind(), PairKind::Void | PairKind::Period) {
+            self.unreceipted.push((at.leaf, pair.from.clone()));
+            let detail = format!("{} by {}", pair.kind().as_str_name(), pair.from);
+            self.fault(Class::ReceiptMissing, at, Some(seq), detail);
+        }
+        let blame = if proven { &pair.from } else { &self.owner }.clone();
+        self.time(at, pair.minute, own && !rerecorded, &blame);
+        if own && !rerecorded {
+            self.vector_goes_on(at, Some(seq), &pair.charter);
+        } else if !self.law.knows(&pair.charter) {
+            self.fault(Class::CharterUnknown, at, Some(seq), format!("charter {}", pair.charter));
+        }
+        self.escrow(at, &pair, own);
+        self.number(at, &pair, own, rerecorded, &blame);
+        self.body(at, pair, own, veiled, &Blame::Node(blame));
+    }
+
+    fn count(&mut self, kind: PairKind) {
+        let counter = match kind {
+            PairKind::Query => &mut self.counts.queries,
+            PairKind::Answer => &mut self.counts.answers,
+            PairKind::Refusal => &mut self.counts.refusals,
+            PairKind::Release => &mut self.counts.releases,
+            PairKind::Void => &mut self.counts.voids,
+            PairKind::Period => &mut self.counts.periods,
+            PairKind::Unspecified => return,
+        };
+        *counter += 1;
+    }
+
+    /// The author's receipt is kept. Receipts of any other log than the other party's are faults.
+    fn receipted_by(&mut self, at: &At, author: &str, peer: &NodeUri, seq: u64) -> bool {
+        let receipts = self.asides.get(&at.leaf).map(|kept| kept.receipts.as_slice()).unwrap_or_default();
+        let of_peer = |origin: &str| origin.parse::<puente_model::Origin>().is_ok_and(|o| o.node() == *peer);
+        let stranger = receipts.iter().find(|r| r.head.origin() != author && !of_peer(r.head.origin()));
+        let stranger = stranger.map(|r| format!("a receipt of {}", r.head.origin()));
+        let found = receipts.iter().any(|r| r.head.origin() == author);
+        if let Some(detail) = stranger {
+            self.fault(Class::ReceiptInvalid, at, Some(seq), detail);
+        }
+        found
+    }
+
+    fn escrow(&mut self, at: &At, pair: &Pair, own: bool) {
+        let Some(hash) = pair.escrow() else { return };
+        let seq = Some(pair.seq.0);
+        let kept = self.asides.get(&at.leaf).map(|kept| kept.escrow.as_slice()).unwrap_or_default();
+        if kept.is_empty() {
+            let hold = self.set.roster.charter.audit_hold_millis();
+            if self.asides.present && pair.minute.start().plus(hold) > self.set.now {
+                self.fault(Class::EscrowMissing, at, seq, "no escrow is kept for it");
+            }
+            return;
+        }
+        if kept.iter().any(|(found, _)| *found != hash) {
+            return self.fault(Class::EscrowMismatch, at, seq, "the kept escrow has another hash");
+        }
+        let quoted = kept.first().map(|(_, seeds)| *seeds);
+        if !own {
+            return;
+        }
+        let seeds = quoted.and_then(|leaf| self.seeds.get(&leaf)).filter(|s| s.purpose == SeedUse::Escrow);
+        let Some(seeds) = seeds else {
+            return self.fault(Class::SeedsMissing, at, seq, "the quoted seeds do not stand earlier in this log");
+        };
+        let mut nations = [pair.from.jurisdiction().to_string(), pair.to.jurisdiction().to_string()];
+        nations.sort();
+        if seeds.nations != nations {
+            let detail = format!("escrow seeds of {} for an exchange of {}", seeds.nations.join(", "), nations.join(", "));
+            self.fault(Class::SeedsWrongAuditor, at, seq, detail);
+        }
+    }
+
+    fn number(&mut self, at: &At, pair: &Pair, own: bool, rerecorded: bool, blame: &NodeUri) {
+        let numbering = Numbering { from: pair.from.clone(), log: pair.log, to: pair.to.clone() };
+        let entry = Numbered { leaf: at.leaf, index: at.index, kind: pair.kind(), exchange: pair.exchange() };
+        let track = self.tracks.entry(numbering).or_insert_with(|| Track::new(own && !rerecorded));
+        if let Some((class, detail)) = track.push(pair.seq.0, entry, rerecorded) {
+            let blame = if class == Class::Equivocated { blame.clone() } else { self.owner.clone() };
+            self.blame(class, Blame::Node(blame), at.index, Some(pair.seq.0), detail);
+        }
+    }
+
+    fn body(&mut self, at: &At, pair: Pair, own: bool, veiled: bool, blame: &Blame) {
+        let _ = veiled;
+        let seq = pair.seq.0;
+        let Pair { from, to, log, minute, charter, body, .. } = pair;
+        let said =
+            Said { leaf: at.leaf, index: at.index, seq, from: &from, to: &to, minute, charter: &charter };
+        let mut wrong: Vec<Class> = Vec::new();
+        match body {
+            PairBody::Query { terms, due, .. } => {
+                self.lawful(at, seq, &terms, minute, &from, &charter, blame);
+                wrong.extend(self.exchanges.query(&said, terms, due));
+            }
+            PairBody::Answer { terms, outcome, quoted, .. } => {
+                self.lawful(at, seq, &terms, minute, &to, &charter, blame);
+                wrong = self.exchanges.end(&said, &terms, quoted, End::Answer(outcome), self.set.grace_minutes);
+            }
+            PairBody::Refusal { terms, reason, quoted, .. } => {
+                wrong = self.exchanges.end(&said, &terms, quoted, End::Refusal(reason), self.set.grace_minutes);
+            }
+            PairBody::Release { terms, quoted, receipt, .. } => {
+                wrong.extend(self.exchanges.release(&said, &terms, quoted));
+                if own {
+                    self.release_proven(at, seq, &quoted, &receipt, &to);
+                }
+            }
+            PairBody::Void { exchange, voided, quoted } => {
+                let numbering = Numbering { from: from.clone(), log, to: to.clone() };
+                if voided.0 >= seq {
+                    wrong.push(Class::VoidMismatch);
+                } else if let Some(track) = self.tracks.get_mut(&numbering)
+                    && let Some((class, _)) = track.void(voided.0, quoted)
+                {
+                    wrong.push(class);
+                }
+                self.exchanges.close(&exchange, &quoted);
+            }
+            PairBody::Period(period) => {
+                self.period_head(at, seq, &period.peer_head, &to, blame);
+                let numbering = Numbering { from: from.clone(), log, to: to.clone() };
+                let mut faults = Vec::new();
+                let holes = match self.tracks.get_mut(&numbering) {
+                    Some(track) => track.period(at.leaf, at.index, seq, period, &mut faults),
+                    None => Vec::new(),
+                };
+                for hole in holes {
+                    if let Some(exchange) = hole.exchange {
+                        self.exchanges.close(&exchange, &hole.leaf);
+                    }
+                }
+                self.period_faults(faults, blame);
+            }
+        }
+        for class in wrong {
+            self.blame(class, blame.clone(), at.index, Some(seq), String::new());
+        }
+    }
+
+    fn period_faults(&mut self, faults: Vec<PeriodFault>, blame: &Blame) {
+        for PeriodFault { class, index, seq, detail } in faults {
+            self.blame(class, blame.clone(), index, Some(seq), detail);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn lawful(
+        &mut self,
+        at: &At,
+        seq: u64,
+        terms: &puente_wire::Terms,
+        minute: Minute,
+        asker: &NodeUri,
+        charter: &CharterVector,
+        blame: &Blame,
+    ) {
+        let Some((class, detail)) = self.law.wrong_basis(terms, minute, asker) else { return };
+        let finding = Finding::new(class, blame.clone(), &self.origin, detail).at(at.index).numbered(seq);
+        // What an older common part said is not known here.
+        let older = charter.common < self.set.roster.charter.vector().common;
+        self.findings.push(if older { finding.soften() } else { finding });
+    }
+
+    /// The receipt that a RELEASE names is kept, and is the asker's.
+    fn release_proven(&mut self, at: &At, seq: u64, answer: &Digest, receipt: &Digest, asker: &NodeUri) {
+        if !self.asides.present {
+            return;
+        }
+        let kept = self.asides.get(answer).map(|kept| kept.receipts.as_slice()).unwrap_or_default();
+        let named = kept.iter().find(|r| r.digest == *receipt);
+        let of_asker =
+            |origin: &str| origin.parse::<puente_model::Origin>().is_ok_and(|origin| origin.node() == *asker);
+        if !named.is_some_and(|r| of_asker(r.head.origin())) {
+            let detail = if kept.is_empty() { "no receipt is kept" } else { "the kept receipts are others" };
+            self.fault(Class::ReleaseUnproven, at, Some(seq), detail);
+        }
+    }
+
+    fn period_head(&mut self, at: &At, seq: u64, note: &[u8], of: &NodeUri, blame: &Blame) {
+        if note.is_empty() {
+            return;
+        }
+        match self.set.roster.head(note) {
+            Ok(head) if head.origin().parse::<puente_model::Origin>().is_ok_and(|o| o.node() == *of) => {
+                if *of == self.owner { &mut self.own_heads } else { &mut self.peer_heads }.push(head);
+            }
+            Ok(head) => {
+                let detail = format!("it is a head of {}", head.origin());
+                self.blame(Class::PeerHeadInvalid, blame.clone(), at.index, Some(seq), detail);
+            }
+            Err(error) => self.blame(Class::PeerHeadInvalid, blame.clone(), at.index, Some(seq), error.to_string()),
+        }
+    }
+
+    /// What can only be said at the end of the log.
+    pub(crate) fn finish(&mut self) {
+        let faults: Vec<PeriodFault> = self.tracks.values_mut().flat_map(Track::settle).collect();
+        // From one log alone nobody can tell whose list is wrong.
+        self.period_faults(faults, &Blame::Unknown);
+        let now = self.set.now.minute().0;
+        for open in self.exchanges.unended() {
+            self.counts.open += 1;
+            let over = open.due.0.saturating_add(self.set.grace_minutes) < now;
+            let (class, blame) = match (over, open.holder == self.owner) {
+                (false, _) => (Class::Pending, Blame::Unknown),
+                (true, true) => (Class::Unanswered, Blame::Node(self.owner.clone())),
+                (true, false) => (Class::NoEnd, Blame::Unknown),
+            };
+            let detail = format!("asked by {}, due {}", open.asker, open.due);
+            self.blame(class, blame, open.index, Some(open.seq), detail);
+        }
+        for fault in self.asides.strays() {
+            let blame = Blame::Node(self.owner.clone());
+            self.findings.push(Finding::new(fault.class, blame, &self.origin, fault.detail));
+        }
+        self.headers();
+    }
+
+    fn headers(&mut self) {
+        let note = |class, count: u64, advice: &str| {
+            Finding::new(class, Blame::Unknown, &self.origin, format!("{count} of them; {advice}"))
+        };
+        let mut found = Vec::new();
+        if self.headers_unread > 0 {
+            let finding = note(
+                Class::HeaderUnread,
+                self.headers_unread,
+                "give an own auditor's key with --key, or pass them over with --without-headers",
+            );
+            found.push(if self.set.without_headers { finding.soften() } else { finding });
+        }
+        // Only an own auditor can expect headers: others are not given any.
+        if self.headers_missing > 0 && self.counts.opened > 0 {
+            let finding = note(Class::HeaderMissing, self.headers_missing, "export the log again with its headers");
+            found.push(if self.set.without_headers { finding.soften() } else { finding });
+        }
+        self.findings.extend(found);
+    }
+}

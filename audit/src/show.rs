@@ -1,0 +1,120 @@
+//! Entries of a copied log, decoded for people.
+
+use std::path::Path;
+
+use puente_audit_log::{ClaimedCheckpoint, leaf_hash};
+use puente_wire::{Entry, Pair, PairBody, SeedUse};
+use serde::Serialize;
+
+use crate::dir::LogDir;
+use crate::error::AuditError;
+
+/// One entry, decoded. Nothing in it is private: entries hold commitments.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shown {
+    /// Position in the log.
+    pub index: u64,
+    /// Leaf hash, lower-case hexadecimal.
+    pub leaf: String,
+    /// QUERY, ANSWER, …, VEILED, SEEDS, or UNREADABLE.
+    pub kind: String,
+    /// When, to the minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minute: Option<String>,
+    /// Author.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Receiver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// The exchange.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<String>,
+    /// What it says, in one line.
+    pub says: String,
+}
+
+/// Decodes up to `limit` entries of a copied log from position `from` on. Verifies nothing.
+///
+/// # Errors
+/// The head cannot be read, or an entry is not there.
+pub fn show(dir: &Path, from: u64, limit: u64) -> Result<Vec<Shown>, AuditError> {
+    let log = LogDir::new(dir);
+    let note = log.checkpoint().map_err(|error| AuditError::file(&dir.join("checkpoint"), &error))?;
+    let size = ClaimedCheckpoint::parse(&note)?.claimed().size().0;
+    let end = from.saturating_add(limit).min(size);
+    (from..end)
+        .map(|index| log.entry(index, size).map(|e| shown(index, &e)).ok_or(AuditError::NoEntry { index }))
+        .collect()
+}
+
+/// Decodes one entry.
+pub(crate) fn shown(index: u64, bytes: &[u8]) -> Shown {
+    let mut out = Shown {
+        index,
+        leaf: leaf_hash(bytes).to_string(),
+        kind: String::new(),
+        minute: None,
+        from: None,
+        to: None,
+        seq: None,
+        exchange: None,
+        says: String::new(),
+    };
+    match Entry::decode(bytes) {
+        Ok(Entry::Pair(pair)) => {
+            out.kind = pair.kind().as_str_name().to_owned();
+            out.minute = Some(pair.minute.to_string());
+            out.from = Some(pair.from.to_string());
+            out.to = Some(pair.to.to_string());
+            out.seq = Some(pair.seq.0);
+            out.exchange = pair.exchange().map(|x| x.to_string());
+            out.says = says(&pair);
+        }
+        Ok(Entry::Veiled(veiled)) => {
+            out.kind = "VEILED".to_owned();
+            out.minute = Some(veiled.minute.to_string());
+            out.says = format!("a local or domestic entry of {}", veiled.stage);
+        }
+        Ok(Entry::Seeds(seeds)) => {
+            out.kind = "SEEDS".to_owned();
+            out.minute = Some(seeds.minute.to_string());
+            let whom: Vec<&str> = seeds.seeds.iter().map(|s| s.auditor.as_str()).collect();
+            let what = match seeds.purpose {
+                SeedUse::Escrow => "escrow",
+                SeedUse::Headers => "headers",
+            };
+            out.says = format!("{what} seeds for {}", whom.join(", "));
+        }
+        Err(error) => {
+            out.kind = "UNREADABLE".to_owned();
+            out.says = error.to_string();
+        }
+    }
+    out
+}
+
+fn says(pair: &Pair) -> String {
+    match &pair.body {
+        PairBody::Query { terms, due, .. } => format!(
+            "{} step {} for {} on {}, handling {}, due {due}",
+            terms.kind, terms.step, terms.purpose, terms.basis, terms.handling
+        ),
+        PairBody::Answer { outcome, field_class, count, .. } => {
+            format!("{outcome}, {count} records, {field_class} fields")
+        }
+        PairBody::Refusal { reason, .. } => format!("refused: {reason}"),
+        PairBody::Release { quoted, .. } => format!("content key of {quoted} given out"),
+        PairBody::Void { voided, .. } => format!("number {voided} will never be sent"),
+        PairBody::Period(period) => format!(
+            "closes {} to {}: {} recorded, {} holes",
+            period.first,
+            period.last,
+            period.count,
+            period.holes.len()
+        ),
+    }
+}

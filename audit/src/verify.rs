@@ -1,0 +1,328 @@
+//! The audit of one copied log: replay, rules, sidecar, files, remembered head.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use puente_audit_log::{
+    BundleId, ClaimedCheckpoint, Divergence, LogPath, ReadError, ReplayError, SignedCheckpoint, TILE_WIDTH, TileReader,
+    replay,
+};
+use puente_model::{NodeUri, Origin};
+
+use crate::aside::Asides;
+use crate::class::Class;
+use crate::dir::{Cached, LogDir};
+use crate::evidence::Proof;
+use crate::finding::{Blame, Conclusion, Counts, Finding, Findings, LogReport};
+use crate::heads::{Relation, relate};
+use crate::numbering::{Numbering, Track};
+use crate::roster::HeadError;
+use crate::rules::{Rules, Setting};
+
+/// Entries between two reports of progress.
+const PROGRESS_ENTRIES: u64 = 50_000;
+/// Entry findings that get an inclusion proof each.
+const PROVEN_FINDINGS_MAX: usize = 50;
+
+/// Where long work says how far it is: the log, entries done, entries in all.
+pub type Progress<'p> = &'p dyn Fn(&str, u64, u64);
+
+/// A log whose copy leads to its own signed head, and what the rules gathered from it.
+pub(crate) struct Checked {
+    pub(crate) dir: LogDir,
+    pub(crate) origin: String,
+    pub(crate) node: NodeUri,
+    pub(crate) head: SignedCheckpoint,
+    pub(crate) asides: Asides,
+    pub(crate) tracks: std::collections::BTreeMap<Numbering, Track>,
+    pub(crate) peer_heads: Vec<SignedCheckpoint>,
+    pub(crate) unreceipted: Vec<(puente_model::Digest, NodeUri)>,
+}
+
+/// What came of one folder.
+pub(crate) struct Audited {
+    pub(crate) report: LogReport,
+    pub(crate) findings: Findings,
+    pub(crate) checked: Option<Checked>,
+}
+
+impl Audited {
+    fn ended(dir: &LogDir, origin: Option<&Origin>, finding: Finding) -> Self {
+        let mut findings = Findings::default();
+        findings.push(finding);
+        let report = LogReport {
+            dir: dir.path().display().to_string(),
+            origin: origin.map(ToString::to_string).unwrap_or_default(),
+            node: origin.map(|o| o.node().to_string()).unwrap_or_default(),
+            entries: 0,
+            root: String::new(),
+            counts: Counts::default(),
+            verdict: findings.conclusion(),
+        };
+        Self { report, findings, checked: None }
+    }
+}
+
+/// Audits one folder. `remembered`: the largest head of that log that this auditor found sound.
+pub(crate) fn verify(
+    set: &Setting<'_>,
+    path: &Path,
+    remembered: &dyn Fn(&str) -> Option<Vec<u8>>,
+    progress: Progress<'_>,
+) -> Audited {
+    let dir = LogDir::new(path);
+    let (origin, head) = match open_head(set, &dir) {
+        Ok(found) => found,
+        Err(ended) => return *ended,
+    };
+    let node = origin.node();
+    let mut findings = Findings::default();
+    if let Some(name) = set.roster.unknown_signature(&head) {
+        let detail = format!("a line by {name}");
+        findings.push(Finding::new(Class::UnknownSignature, Blame::Unknown, origin.as_str(), detail));
+    }
+    let mut faults = Vec::new();
+    let asides = match Asides::load(dir.asides(), set.roster, &mut faults) {
+        Ok(asides) => asides,
+        Err(error) => return Audited::ended(&dir, Some(&origin), unavailable(&origin, &format!("asides: {error}"))),
+    };
+    for fault in faults {
+        findings.push(Finding::new(fault.class, Blame::Node(node.clone()), origin.as_str(), fault.detail));
+    }
+    let number = origin.as_str().rsplit_once("/log").and_then(|(_, k)| k.parse().ok()).unwrap_or(1);
+    let mut rules = Rules::new(set, origin.as_str(), node.clone(), number, asides);
+    let size = head.size().0;
+    let replayed = replay(&head, &dir, |index, leaf, bytes| {
+        rules.entry(index.0, leaf, bytes);
+        if index.0 % PROGRESS_ENTRIES == PROGRESS_ENTRIES - 1 {
+            progress(origin.as_str(), index.0 + 1, size);
+        }
+        ControlFlow::Continue(())
+    });
+    match replayed {
+        Ok(done) => {
+            for tile in done.tiles_missing {
+                findings.push(unavailable(&origin, &LogPath::Tile(tile).to_string()));
+            }
+        }
+        Err(error) => {
+            // What the rules saw of a damaged copy says nothing.
+            findings.push(diverges(&origin, &head, &error));
+            let mut ended = Audited::ended(&dir, Some(&origin), unavailable(&origin, ""));
+            ended.report.entries = size;
+            ended.report.verdict = findings.conclusion();
+            ended.findings = findings;
+            return ended;
+        }
+    }
+    rules.finish();
+    if !rules.asides.present && rules.counts != Counts::default() && needs_asides(&rules.counts) {
+        findings.push(unavailable(&origin, "asides: not found"));
+    }
+    findings.extend(std::mem::take(&mut rules.findings.list));
+    findings.extend(other_files(&dir, &origin, size));
+    let cached = Cached::new(&dir);
+    let mut known: Vec<SignedCheckpoint> = rules.own_heads.clone();
+    match remembered(origin.as_str()).map(|note| set.roster.head(&note)) {
+        Some(Ok(head)) => known.push(head),
+        Some(Err(error)) => findings.push(unavailable(&origin, &format!("the remembered head: {error}"))),
+        None => {}
+    }
+    findings.extend(known.iter().filter_map(|kept| against_itself(&origin, &head, kept, &cached)));
+    prove_entries(&mut findings, &dir, &cached, &head);
+    let report = LogReport {
+        dir: path.display().to_string(),
+        origin: origin.to_string(),
+        node: node.to_string(),
+        entries: size,
+        root: head.root().to_string(),
+        counts: rules.counts,
+        verdict: findings.conclusion(),
+    };
+    let Rules { asides, tracks, peer_heads, unreceipted, .. } = rules;
+    let checked = Checked { dir, origin: origin.to_string(), node, head, asides, tracks, peer_heads, unreceipted };
+    Audited { report, findings, checked: Some(checked) }
+}
+
+const fn needs_asides(counts: &Counts) -> bool {
+    counts.queries + counts.answers + counts.refusals + counts.releases > 0
+}
+
+fn unavailable(origin: &Origin, detail: &str) -> Finding {
+    Finding::new(Class::Unavailable, Blame::Unknown, origin.as_str(), detail)
+}
+
+/// The log's name and its verified head.
+fn open_head(set: &Setting<'_>, dir: &LogDir) -> Result<(Origin, SignedCheckpoint), Box<Audited>> {
+    let end = |origin: Option<&Origin>, class, detail: String| {
+        let log = origin.map_or_else(|| dir.path().display().to_string(), ToString::to_string);
+        let blame = origin.map_or(Blame::Unknown, |o| Blame::Node(o.node()));
+        let blame = if class == Class::Unavailable || class == Class::UnknownLog { Blame::Unknown } else { blame };
+        Box::new(Audited::ended(dir, origin, Finding::new(class, blame, &log, detail)))
+    };
+    let note = match dir.checkpoint() {
+        Ok(note) => note,
+        Err(error) => return Err(end(None, Class::Unavailable, format!("checkpoint {error}"))),
+    };
+    let guess = set.roster.guess_origin(&note);
+    let head = match ClaimedCheckpoint::parse(&note).map_err(HeadError::from).and_then(|c| set.roster.verify(c)) {
+        Ok(head) => head,
+        Err(HeadError::UnknownLog(name)) if guess.is_none() => {
+            return Err(end(None, Class::UnknownLog, format!("the head is of log {name}")));
+        }
+        Err(error) => return Err(end(guess.as_ref(), Class::BadHead, error.to_string())),
+    };
+    let Ok(origin) = head.origin().parse::<Origin>() else {
+        return Err(end(None, Class::UnknownLog, "the head names no log of this protocol".to_owned()));
+    };
+    let closed = set.roster.charter.member_by_origin(&origin).and_then(|(_, log)| log.closed_at);
+    if let Some(closed) = closed.filter(|closed| *closed < head.size().0) {
+        let detail = format!("closed at {closed}, presented with {} entries", head.size());
+        return Err(end(Some(&origin), Class::BeyondClosed, detail));
+    }
+    Ok((origin, head))
+}
+
+fn diverges(origin: &Origin, head: &SignedCheckpoint, error: &ReplayError) -> Finding {
+    let corrupt = |index: Option<u64>| {
+        let finding =
+            Finding::new(Class::Corrupt, Blame::Node(origin.node()), origin.as_str(), error.to_string());
+        let finding = finding.with_proof(Proof::heads([head.clone()]));
+        match index {
+            Some(index) => finding.at(index),
+            None => finding,
+        }
+    };
+    match error {
+        ReplayError::Unavailable { .. } | ReplayError::TileUnavailable { .. } | ReplayError::Stopped(_) => {
+            unavailable(origin, &error.to_string())
+        }
+        ReplayError::Diverges(Divergence::Tile { first, .. }) => corrupt(Some(first.0)),
+        ReplayError::Diverges(Divergence::Bundle(bundle)) => corrupt(Some(first_of(bundle))),
+        ReplayError::Diverges(_) => corrupt(None),
+        _ => unavailable(origin, &error.to_string()),
+    }
+}
+
+/// The first entry that a bad bundle spoils.
+fn first_of(error: &puente_audit_log::BundleReadError) -> u64 {
+    use puente_audit_log::{BundleError, BundleReadError};
+    match error {
+        BundleReadError::Malformed { id, error } => {
+            let at = match error {
+                BundleError::Truncated { at } => *at,
+                BundleError::TooFew { found, .. } => *found,
+                BundleError::TooMany { expected } => *expected,
+                _ => 0,
+            };
+            (id.index() << 8).saturating_add(at as u64)
+        }
+        BundleReadError::Unavailable { id, .. } => id.index() << 8,
+        _ => 0,
+    }
+}
+
+/// Files that the replay did not read: older partial ones must be the beginnings of those it did.
+fn other_files(dir: &LogDir, origin: &Origin, size: u64) -> Vec<Finding> {
+    let (files, _) = match dir.list() {
+        Ok(listed) => listed,
+        Err(error) => return vec![unavailable(origin, &format!("tile: {error}"))],
+    };
+    let mut found = Vec::new();
+    let mut beyond = None;
+    for path in files {
+        let (level, index, width) = match path {
+            LogPath::Tile(tile) => (tile.level(), tile.index(), tile.width()),
+            LogPath::Bundle(bundle) => (0, bundle.index(), bundle.width()),
+            LogPath::Checkpoint => continue,
+        };
+        let hashes = u32::from(level).checked_mul(8).and_then(|bits| size.checked_shr(bits)).unwrap_or(0);
+        let there = hashes.saturating_sub(index.checked_mul(256).unwrap_or(u64::MAX));
+        let there = u16::try_from(there).unwrap_or(TILE_WIDTH).min(TILE_WIDTH);
+        if there == width {
+            continue;
+        }
+        if there < width {
+            beyond.get_or_insert(path);
+            continue;
+        }
+        match begins(dir, path, there) {
+            Ok(true) => {}
+            Ok(false) => {
+                let detail = format!("{path} is not the beginning of the file that follows it");
+                let first = index.saturating_mul(256) << (8 * u32::from(level)).min(32);
+                let blame = Blame::Node(origin.node());
+                found.push(Finding::new(Class::Corrupt, blame, origin.as_str(), detail).at(first));
+            }
+            Err(error) => found.push(unavailable(origin, &format!("{path} {error}"))),
+        }
+    }
+    if let Some(path) = beyond {
+        found.push(Finding::new(Class::BeyondHead, Blame::Unknown, origin.as_str(), path.to_string()));
+    }
+    found
+}
+
+/// The partial file holds the first entries or hashes of the one of width `there`.
+fn begins(dir: &LogDir, path: LogPath, there: u16) -> Result<bool, ReadError> {
+    let part = dir.file(path)?;
+    let whole = match path {
+        LogPath::Tile(tile) => match puente_audit_log::TileId::new(tile.level(), tile.index(), there) {
+            Ok(id) => dir.tile(id).or_else(|_| dir.tile(id.widened()))?,
+            Err(_) => return Ok(false),
+        },
+        LogPath::Bundle(bundle) => match BundleId::new(bundle.index(), there) {
+            Ok(id) => dir.bundle(id).or_else(|_| dir.bundle(id.widened()))?,
+            Err(_) => return Ok(false),
+        },
+        LogPath::Checkpoint => return Ok(true),
+    };
+    let complete = match path {
+        LogPath::Tile(tile) => part.len() == 32 * usize::from(tile.width()),
+        LogPath::Bundle(bundle) => puente_audit_log::decode_bundle(&part, bundle.width()).is_ok(),
+        LogPath::Checkpoint => true,
+    };
+    Ok(complete && whole.starts_with(&part))
+}
+
+/// A head of this log that it signed before, against the one that it presents now.
+fn against_itself(
+    origin: &Origin,
+    head: &SignedCheckpoint,
+    kept: &SignedCheckpoint,
+    tiles: &dyn TileReader,
+) -> Option<Finding> {
+    let blame = || Blame::Node(origin.node());
+    let sizes = format!("signed {} entries before, presents {} now", kept.size(), head.size());
+    let finding = |class, detail: String| Finding::new(class, blame(), origin.as_str(), detail);
+    let proof = Proof::heads([kept.clone(), head.clone()]);
+    match relate(head, kept, tiles) {
+        Relation::Consistent => None,
+        Relation::Beyond => Some(finding(Class::Truncated, sizes).with_proof(proof)),
+        Relation::Split => Some(finding(Class::SplitView, format!("two roots at {} entries", head.size())).with_proof(proof)),
+        Relation::Contradicts(prefix) => {
+            Some(finding(Class::Rewritten, sizes).with_proof(proof.with_prefix(prefix)))
+        }
+        Relation::CouldNotTell(why) => Some(unavailable(origin, &why)),
+    }
+}
+
+/// Gives findings about entries an inclusion proof each, so that a third party can check them.
+fn prove_entries(findings: &mut Findings, dir: &LogDir, tiles: &dyn TileReader, head: &SignedCheckpoint) {
+    let mut proven = 0;
+    for finding in &mut findings.list {
+        let Some(index) = finding.index else { continue };
+        if finding.severity != crate::class::Severity::Unsound || proven == PROVEN_FINDINGS_MAX || finding.class == Class::Corrupt {
+            continue;
+        }
+        proven += 1;
+        if let Some(entry) = crate::prove::proven_entry(dir, tiles, head, index) {
+            finding.proof.entries.push(entry);
+        }
+    }
+}
+
+/// The verdict of a log whose other checks are done.
+pub(crate) fn is_sound(audited: &Audited) -> bool {
+    audited.findings.conclusion() == Conclusion::Sound
+}

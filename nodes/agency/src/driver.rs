@@ -18,7 +18,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use puente_exchange::Engine;
-use puente_exchange::api::{Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, StreamId, Ticket};
+use puente_exchange::api::{
+    Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, StreamId, Ticket,
+};
 use puente_model::{Millis, NodeUri};
 use puente_wire::fault::FaultCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -361,7 +363,9 @@ impl<C: Core> Turn<C> {
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &closed {
             Ok(()) => tracing::info!(millis, "everything durable is applied and published"),
-            Err(error) => tracing::error!(%error, "the journal holds every acknowledged batch; the next start applies it"),
+            Err(error) => {
+                tracing::error!(%error, "the journal holds every acknowledged batch; the next start applies it")
+            }
         }
         if let Some(Some(reply)) = self.stopping.take() {
             // Whoever asked for it may have left.

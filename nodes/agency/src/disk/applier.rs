@@ -73,6 +73,8 @@ pub(crate) struct Applier {
     pub(crate) new_asides: Vec<u8>,
     /// Newest batch that `mirror` and `new_asides` have.
     pub(crate) mirrored_position: u64,
+    /// Publications that were asked for before the mirror's newest batch was taken: these it can serve.
+    pub(crate) publish_asked: u64,
 }
 
 enum Work {
@@ -140,6 +142,7 @@ impl Applier {
         let (parts, puts, position) = {
             let mut state = self.shared.lock();
             let parts: Vec<LogPart> = std::mem::take(&mut state.inbox).into();
+            self.publish_asked = state.publish_asked;
             let puts: Vec<_> = state.overlay.iter().map(|(key, new)| (key.clone(), new.value.clone())).collect();
             (parts, puts, state.position)
         };
@@ -184,10 +187,8 @@ impl Applier {
 
     /// Publishes what the mirror has.
     fn publish(&mut self) -> Result<(), DiskError> {
-        let (full, asked, size) = {
-            let state = self.shared.lock();
-            (state.pending.values().cloned().collect::<Vec<_>>(), state.publish_asked, self.mirror.log.size().0)
-        };
+        let size = self.mirror.log.size().0;
+        let full: Vec<_> = self.shared.lock().pending.values().cloned().collect();
         let edge = self.mirror.log.publish().unwrap_or_default();
         self.asides.append(self.disk.as_ref(), &self.new_asides)?;
         self.new_asides.clear();
@@ -202,7 +203,7 @@ impl Applier {
         }
         let asides_len = self.asides.len();
         state.published = Some(Arc::new(Published { size, edge, asides_len }));
-        state.publish_done = asked;
+        state.publish_done = self.publish_asked;
         drop(state);
         self.shared.progress.notify_all();
         Ok(())

@@ -33,7 +33,9 @@ pub enum DiskError {
         source: rusqlite::Error,
     },
     /// An earlier write or sync failed: what the disk holds is unknown until it is read back.
-    #[error("nothing is written any more since an earlier failure ({reason}): mend the disk, then start the node again")]
+    #[error(
+        "nothing is written any more since an earlier failure ({reason}): mend the disk, then start the node again"
+    )]
     Stopped {
         /// The earlier failure.
         reason: String,

@@ -211,8 +211,7 @@ impl EvidenceWriter {
                 .connection
                 .prepare_cached("INSERT OR REPLACE INTO kv (key, value) VALUES (?1, ?2)")
                 .map_err(failed())?;
-            let mut delete =
-                self.connection.prepare_cached("DELETE FROM kv WHERE key = ?1").map_err(failed())?;
+            let mut delete = self.connection.prepare_cached("DELETE FROM kv WHERE key = ?1").map_err(failed())?;
             for (key, value) in puts {
                 if let (Some(value), Some((_, sealing))) = (value, &self.epoch) {
                     self.sealed.clear();

@@ -174,8 +174,7 @@ impl Journal {
         let mut rolled = None;
         if self.offset + len > self.len {
             let bytes = self.segment_bytes.max(HEADER_LEN + len);
-            let (handle, header, len) =
-                create(self.disk.as_ref(), &self.keys, &self.dir, bytes, position, self.tag)?;
+            let (handle, header, len) = create(self.disk.as_ref(), &self.keys, &self.dir, bytes, position, self.tag)?;
             rolled = Some(Segment { first: position, path: handle.path.clone() });
             (self.handle, self.header, self.len, self.offset) = (handle, header, len, HEADER_LEN);
         }

@@ -214,11 +214,7 @@ impl NodeDisk {
 
     /// The log's files for the engine.
     pub fn tiles(&self) -> LogTiles {
-        LogTiles {
-            shared: Arc::clone(&self.0.shared),
-            disk: Arc::clone(&self.0.disk),
-            root: self.0.root.clone(),
-        }
+        LogTiles { shared: Arc::clone(&self.0.shared), disk: Arc::clone(&self.0.disk), root: self.0.root.clone() }
     }
 
     /// Publishes the newest durable head in `log/` and waits until it is there. Returns its size.

@@ -131,7 +131,10 @@ pub(super) fn open(
 
     let recovered = Recovered { tree, position, replayed: batches, torn_bytes: found.torn };
     if found.torn > 0 {
-        tracing::warn!(bytes = found.torn, "wiped a batch that was being written when the node went down; it was never acknowledged");
+        tracing::warn!(
+            bytes = found.torn,
+            "wiped a batch that was being written when the node went down; it was never acknowledged"
+        );
     }
     let shared = Arc::new(Shared::default());
     *shared.lock() = state;
@@ -146,6 +149,7 @@ pub(super) fn open(
         segment_bytes,
         new_asides,
         mirrored_position: position,
+        publish_asked: 0,
     };
     let thread = std::thread::Builder::new().name("applier".to_owned()).spawn(move || applier.run());
     let thread = thread.map_err(|_| DiskError::System("a thread"))?;

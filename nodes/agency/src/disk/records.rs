@@ -214,22 +214,12 @@ impl RecordReader {
     ///
     /// # Errors
     /// SQLite cannot read it; the text is for the operator and holds no value.
-    pub fn lookup(
-        &self,
-        record_type: &str,
-        keys: &[(String, String)],
-        limit: usize,
-    ) -> Result<Vec<Vec<u8>>, String> {
+    pub fn lookup(&self, record_type: &str, keys: &[(String, String)], limit: usize) -> Result<Vec<Vec<u8>>, String> {
         self.try_lookup(record_type, keys, limit)
             .map_err(|error| format!("records cannot be read: {error}; mend the disk, then start the node again"))
     }
 
-    fn try_lookup(
-        &self,
-        record_type: &str,
-        keys: &[(String, String)],
-        limit: usize,
-    ) -> rusqlite::Result<Vec<Vec<u8>>> {
+    fn try_lookup(&self, record_type: &str, keys: &[(String, String)], limit: usize) -> rusqlite::Result<Vec<Vec<u8>>> {
         let Some(type_id) = self.name(record_type)? else { return Ok(Vec::new()) };
         let mut find = self.connection.prepare_cached(
             "SELECT record.id, record.bytes FROM key JOIN record ON record.id = key.record

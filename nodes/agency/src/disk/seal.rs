@@ -42,11 +42,7 @@ pub(crate) struct Key(LessSafeKey);
 
 impl Key {
     /// Seals `buffer[from..]` in place under a new random nonce; the caller keeps nonce and tag.
-    pub(crate) fn seal(
-        &self,
-        aad: &[u8],
-        buffer: &mut [u8],
-    ) -> Result<([u8; NONCE_BYTES], [u8; TAG_LEN]), DiskError> {
+    pub(crate) fn seal(&self, aad: &[u8], buffer: &mut [u8]) -> Result<([u8; NONCE_BYTES], [u8; TAG_LEN]), DiskError> {
         let nonce: [u8; NONCE_BYTES] = random()?;
         let tag = self
             .0

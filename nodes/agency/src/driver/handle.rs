@@ -7,8 +7,8 @@ use std::sync::mpsc::Sender;
 use puente_exchange::api::{Conclusion, Draft, Input, LocalEvent, Ticket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::status::{DriverStatus, Shown};
 use super::Message;
+use super::status::{DriverStatus, Shown};
 use crate::disk::DiskError;
 
 /// Bytes of queued inputs that one permit stands for.

@@ -141,7 +141,8 @@ fn describe(alarm: &Alarm) -> String {
             format!("{peer} and this node recorded different entries in a period: run an audit of the pair")
         }
         Alarm::LogUnavailable => {
-            "the log cannot be written: nothing is asked or answered; mend the disk, then start the node again".to_owned()
+            "the log cannot be written: nothing is asked or answered; mend the disk, then start the node again"
+                .to_owned()
         }
         Alarm::StoreUnavailable(reason) => format!("the evidence store cannot be read: {reason}"),
     }

@@ -1,0 +1,201 @@
+//! Evidence and records: what is found, and what a thief finds.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use puente_exchange::api::Store;
+
+use super::power::{Fault, PowerDisk, QuickDisk};
+use super::{Author, open};
+use crate::disk::files::site;
+use crate::disk::records::{Inserted, NewRecord, RecordReader, RecordStore};
+use crate::disk::{DiskError, NodeDisk};
+
+fn all_bytes(dir: &Path, out: &mut Vec<u8>) {
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        if entry.path().is_dir() {
+            all_bytes(&entry.path(), out);
+        } else {
+            out.extend(fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+#[test]
+fn evidence_values_are_nowhere_on_disk_in_the_clear() {
+    use base64::Engine as _;
+    let temp = tempfile::tempdir().unwrap();
+    let (node, recovered) = open(Arc::new(QuickDisk), temp.path()).unwrap();
+    let mut author = Author::new(recovered.tree);
+    let canary = b"CANARY-PLATE-ABC-1234-DE".to_vec();
+    for round in 0..20_u8 {
+        let value = [&[round][..], &canary, &[round]].concat();
+        let (batch, take_in) = author.batch(vec![vec![round]], vec![(vec![b'k', round], Some(value))], vec![]);
+        node.write(batch).unwrap();
+        take_in(&mut author.log);
+    }
+    let mut forms = vec![canary.clone(), hex::encode(&canary).into_bytes(), hex::encode_upper(&canary).into_bytes()];
+    // In Base64 the canary looks different at each of three alignments; the ends depend on the neighbours.
+    for shift in 0..3 {
+        let text = base64::engine::general_purpose::STANDARD_NO_PAD.encode([&vec![0; shift][..], &canary].concat());
+        forms.push(text.as_bytes()[4..text.len() - 4].to_vec());
+    }
+    for moment in ["before closing", "closed"] {
+        let mut bytes = Vec::new();
+        all_bytes(temp.path(), &mut bytes);
+        assert!(contains(&bytes, b"PJR1"), "the journal is being looked at");
+        for form in &forms {
+            assert!(!contains(&bytes, form), "{moment}");
+        }
+        if moment == "before closing" {
+            node.close().unwrap();
+        }
+    }
+    let store = node.store().unwrap();
+    assert!(contains(&store.get(&[b'k', 3]).unwrap().unwrap(), &canary));
+}
+
+#[test]
+fn a_value_moved_to_another_key_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let (node, recovered) = open(Arc::new(QuickDisk), temp.path()).unwrap();
+    let mut author = Author::new(recovered.tree);
+    let puts = vec![(b"a".to_vec(), Some(b"one".to_vec())), (b"b".to_vec(), Some(b"two".to_vec()))];
+    let (batch, _) = author.batch(vec![], puts, vec![]);
+    node.write(batch).unwrap();
+    node.close().unwrap();
+    let thief = rusqlite::Connection::open(temp.path().join("evidence.db")).unwrap();
+    thief.execute("UPDATE kv SET value = (SELECT value FROM kv WHERE key = x'61') WHERE key = x'62'", []).unwrap();
+    let store = node.store().unwrap();
+    assert_eq!(store.get(b"a").unwrap().unwrap(), b"one");
+    assert!(store.get(b"b").unwrap_err().contains("does not open"));
+}
+
+/// Values while the applier runs beside: always those of the newest durable batch.
+#[test]
+fn reads_see_every_durable_batch_at_once() {
+    let temp = tempfile::tempdir().unwrap();
+    let (node, recovered) = open(Arc::new(QuickDisk), temp.path()).unwrap();
+    let store = node.store().unwrap();
+    let mut author = Author::new(recovered.tree);
+    let mut model = std::collections::BTreeMap::new();
+    for round in 0_u32..600 {
+        let mut puts = Vec::new();
+        for part in 0..4_u32 {
+            let key = format!("p/{:02}", (round * 7 + part * 13) % 50).into_bytes();
+            let value = (round % 5 != part).then(|| format!("{round}-{part}").into_bytes());
+            match &value {
+                Some(value) => model.insert(key.clone(), value.clone()),
+                None => model.remove(&key),
+            };
+            puts.push((key, value));
+        }
+        let entries = vec![format!("entry {round}").into_bytes(); 3];
+        let (batch, take_in) = author.batch(entries, puts, vec![]);
+        node.write(batch).unwrap();
+        take_in(&mut author.log);
+        let key = format!("p/{:02}", round % 50).into_bytes();
+        assert_eq!(store.get(&key).unwrap(), model.get(&key).cloned(), "round {round}");
+        let start = format!("p/{:02}", round % 40).into_bytes();
+        let want: Vec<_> =
+            model.range(start.clone()..).take(7).map(|(key, value)| (key.clone(), value.clone())).collect();
+        assert_eq!(store.scan(b"p/", &start, 7).unwrap(), want, "round {round}");
+        if round % 97 == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        // The engine proves old entries from files that may still be in memory.
+        if round % 50 == 49 {
+            let tiles = node.tiles();
+            let index = puente_model::LeafIndex(u64::from(round / 2));
+            author.log.receipt(index, &tiles).unwrap();
+            let again =
+                puente_audit_log::Log::open(author.log.head().unwrap(), &Published(&node, &author.log)).unwrap();
+            assert_eq!(again.root(), author.log.root());
+        }
+    }
+    assert!(store.scan(b"q", b"", 10).unwrap().is_empty());
+    assert!(store.scan(&[0xff, 0xff], b"", 10).unwrap().is_empty());
+    node.close().unwrap();
+    assert_eq!(node.status().lag, 0);
+}
+
+/// The edge from the engine's log, everything else from the node's files.
+struct Published<'a>(&'a NodeDisk, &'a puente_audit_log::Log);
+
+impl puente_audit_log::TileReader for Published<'_> {
+    fn tile(&self, id: puente_audit_log::TileId) -> Result<Vec<u8>, puente_audit_log::ReadError> {
+        self.edge(id.into()).map_or_else(|| self.0.tiles().tile(id), Ok)
+    }
+
+    fn bundle(&self, id: puente_audit_log::BundleId) -> Result<Vec<u8>, puente_audit_log::ReadError> {
+        self.edge(id.into()).map_or_else(|| self.0.tiles().bundle(id), Ok)
+    }
+}
+
+impl Published<'_> {
+    fn edge(&self, path: puente_audit_log::LogPath) -> Option<Vec<u8>> {
+        self.1.publish()?.into_iter().find(|file| file.path == path).map(|file| file.bytes)
+    }
+}
+
+fn record(number: u32) -> NewRecord {
+    NewRecord {
+        record_type: "vehicle".to_owned(),
+        bytes: format!("record {number}").into_bytes(),
+        keys: vec![("vin".to_owned(), format!("VIN{number:014}")), ("plate".to_owned(), format!("P{}", number % 10))],
+    }
+}
+
+fn key(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+#[test]
+fn records_are_found_by_any_key_once_and_import_twice_changes_nothing() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("records.db");
+    let mut store = RecordStore::open(&path).unwrap();
+    let records: Vec<_> = (0..100).map(record).collect();
+    assert_eq!(store.insert(&records).unwrap(), Inserted { new: 100, known: 0 });
+    assert_eq!(store.insert(&records[40..]).unwrap(), Inserted { new: 0, known: 60 });
+    assert_eq!(store.counts().unwrap(), [("vehicle".to_owned(), 100)]);
+    let reader = RecordReader::open(&path).unwrap();
+    let find = |keys: &[(String, String)], limit| reader.lookup("vehicle", keys, limit).unwrap();
+    assert_eq!(find(&[key("vin", "VIN00000000000007")], 10), [b"record 7".to_vec()]);
+    let both = [key("vin", "VIN00000000000007"), key("plate", "P7")];
+    assert_eq!(find(&both, 100).len(), 10);
+    assert_eq!(find(&both, 3).len(), 3);
+    assert!(find(&both, 0).is_empty());
+    assert!(find(&[key("vin", "P7")], 10).is_empty());
+    assert!(find(&[key("colour", "P7")], 10).is_empty());
+    assert!(reader.lookup("firearm", &both, 10).unwrap().is_empty());
+    // A reader sees what is inserted later, also new types.
+    let firearm =
+        NewRecord { record_type: "firearm".to_owned(), bytes: b"f".to_vec(), keys: vec![key("serial", "S1")] };
+    store.insert(std::slice::from_ref(&firearm)).unwrap();
+    assert_eq!(reader.lookup("firearm", &[key("serial", "S1")], 1).unwrap(), [b"f".to_vec()]);
+    assert_eq!(reader.counts().unwrap().len(), 2);
+    assert_eq!(format!("{firearm:?}"), "NewRecord(firearm, 1 bytes, 1 keys)");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_failed_import_leaves_nothing_and_can_be_repeated() {
+    for (site, kept) in [(site::RECORDS_BEGIN, 0), (site::RECORDS_COMMIT, 0)] {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("records.db");
+        let disk = Arc::new(PowerDisk::new(temp.path()));
+        disk.plan(site, 1, Fault::Eio);
+        let mut store = RecordStore::open_on(disk, &path).unwrap();
+        let records: Vec<_> = (0..10).map(record).collect();
+        assert!(matches!(store.insert(&records).unwrap_err(), DiskError::Io { .. }));
+        assert_eq!(store.counts().unwrap().len(), kept);
+        assert_eq!(store.insert(&records).unwrap(), Inserted { new: 10, known: 0 });
+    }
+}

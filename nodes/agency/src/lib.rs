@@ -1,6 +1,7 @@
 //! The hands: config, driver, QUIC, stores, the `puente` command.
 
 pub mod ca;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod control_api;
@@ -8,6 +9,7 @@ pub mod disk;
 pub mod driver;
 pub mod files;
 pub mod import;
+pub mod init;
 pub mod load;
 pub mod net;
 pub mod node;

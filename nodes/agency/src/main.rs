@@ -1,1 +1,5 @@
-fn main() {}
+//! The `puente` command.
+
+fn main() -> std::process::ExitCode {
+    puente_agency::cli::main()
+}

@@ -212,6 +212,7 @@ impl Node {
         let started = Instant::now();
         let node = Self { dir, bearings, policy_hash, driver, disk, net, roll, started, stop, stopped };
         node.roll.record(&node.driver).await?;
+        crate::import::stage::settle(&node.dir, &node.driver).await;
         Ok(node)
     }
 

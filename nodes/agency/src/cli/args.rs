@@ -264,8 +264,18 @@ pub enum NodeCommand {
         #[arg(long, value_name = "FOLDER")]
         charter: Option<PathBuf>,
     },
-    /// Run the node until it is told to stop.
-    Run,
+    /// Run the node until it is told to stop; one line of JSON on stdout says when it is ready.
+    Run {
+        /// Log lines as JSON.
+        #[arg(long)]
+        json_logs: bool,
+        /// Leave the periods open when the node stops.
+        #[arg(long)]
+        leave_periods_open: bool,
+        /// Do not let the kernel cut packets (GSO), for network cards that get it wrong.
+        #[arg(long)]
+        no_segmentation_offload: bool,
+    },
     /// One screen: peers, log, charter, days to expiry; the root cause first.
     Status,
     /// Stop the running node, with its periods closed and its log published.

@@ -151,13 +151,15 @@ impl Failure {
 ///
 /// # Errors
 /// The stream is closed; a reader that has seen enough is no failure.
-pub fn print(
+pub(super) fn print(
     result: &Result<Report, Failure>,
     as_json: bool,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<Exit> {
     match (result, as_json) {
+        // A node that ran has said its one value when it was ready.
+        (Ok(report), true) if report.json.is_null() => Ok(report.exit),
         (Ok(report), true) => {
             writeln!(out, "{}", report.json)?;
             Ok(report.exit)
@@ -199,7 +201,7 @@ fn paint(text: &str, style: &str) -> String {
 }
 
 /// Rows of `label: value`, the labels in one column, wrapped to 80 columns.
-pub fn table(rows: &[(String, String)]) -> String {
+pub(super) fn table(rows: &[(String, String)]) -> String {
     let widest = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0).min(30);
     let mut out = String::new();
     for (label, value) in rows {
@@ -218,7 +220,7 @@ pub fn table(rows: &[(String, String)]) -> String {
 }
 
 /// Breaks text into lines of at most `width` characters, at blanks where there are any.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();

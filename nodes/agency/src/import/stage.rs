@@ -18,13 +18,15 @@ use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use puente_exchange::api::LocalEvent;
+use puente_exchange::api::{Conclusion, LocalEvent};
 use puente_model::{Digest, Secret32};
 use serde::{Deserialize, Serialize};
 
 use super::{Imported, Summary};
+use crate::config::NodeDir;
 use crate::disk::DiskError;
 use crate::disk::records::{NewRecord, RecordStore};
+use crate::driver::DriverHandle;
 use crate::files;
 
 const MAGIC: &[u8; 8] = b"puenteI1";
@@ -321,6 +323,39 @@ impl Staged {
         let record_type = self.head.record_type.clone();
         let record = NewRecord { record_type, bytes: hex::decode(&item.record).ok()?, keys: item.keys };
         Some((record, Secret32::new(salt), item.overrides))
+    }
+}
+
+/// Records every staged batch in the log and stores it: at the start of a node, before anybody is served.
+///
+/// A batch that cannot be read or stored is named in the node's own words and left for the next start; no record of
+/// it can be found until then.
+pub async fn settle(dir: &NodeDir, driver: &DriverHandle) {
+    let batches = match pending(&dir.imports()) {
+        Ok(batches) => batches,
+        Err(error) => return tracing::error!("imports: {error}"),
+    };
+    for mut batch in batches {
+        if !batch.is_collected() {
+            match driver.event(batch.event()).await {
+                Ok(Conclusion::Recorded { index }) => {
+                    tracing::info!(index = index.0, count = batch.count(), "collected")
+                }
+                _ => return tracing::error!("imports: a batch could not be recorded in the log; it stays staged"),
+            }
+            if let Err(error) = batch.collected() {
+                return tracing::error!("imports: {error}");
+            }
+        }
+        let records = dir.records();
+        let stored = tokio::task::spawn_blocking(move || -> Result<u64, StageError> {
+            batch.store(&mut RecordStore::open(&records)?, &mut |_| ())
+        });
+        match stored.await {
+            Ok(Ok(count)) => tracing::info!(count, "records stored"),
+            Ok(Err(error)) => tracing::error!("imports: {error}"),
+            Err(error) => tracing::error!("imports: {error}"),
+        }
     }
 }
 

@@ -1,0 +1,378 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use puente_charter::{AnnexPart, Charter, CharterStatus, CommonPart, Part, PartSignature, parse_signatures, sign};
+use puente_model::{Digest, Jurisdiction, NodeUri};
+use serde_json::{Value, json};
+use toml::value::{Table, Value as Toml};
+
+use super::args::CharterCommand;
+use super::output::{Exit, Failure, Report, table};
+use super::{Context, keys, words};
+use crate::{ca, files, load};
+
+pub(super) fn run(context: &Context, command: CharterCommand) -> Result<Report, Failure> {
+    match command {
+        CharterCommand::Keygen { name, kind, out } => keys::generate(context, &name, kind, &out),
+        CharterCommand::Create { description, out, next: true, .. } => next(&description, &out),
+        CharterCommand::Create { description, out, catalogue_extra, .. } => {
+            create(&description, &out, catalogue_extra.as_deref())
+        }
+        CharterCommand::Sign { file, key, name } => sign_part(&file, &key, name.as_deref()),
+        CharterCommand::Verify { folder, pin } => {
+            let charter = open(&folder, pin)?;
+            Ok(report(context, &charter, false).note("every part, signature and version holds"))
+        }
+        CharterCommand::Show { folder, pin } => Ok(report(context, &open(&folder, pin)?, true)),
+    }
+}
+
+impl From<load::LoadError> for Failure {
+    fn from(error: load::LoadError) -> Self {
+        let hint = error.mend();
+        match &error {
+            load::LoadError::File { path, error } => Self::file(path, error),
+            load::LoadError::Charter(_) | load::LoadError::OtherCatalogue { .. } => {
+                Self::findings(error.code(), error.to_string()).hint(hint)
+            }
+            _ => Self::usage(error.code(), error.to_string()).hint(hint),
+        }
+    }
+}
+
+fn open(folder: &Path, pin: Option<Digest>) -> Result<Charter, Failure> {
+    let pin = match pin {
+        Some(pin) => pin,
+        None => load::charter_pin(&folder.join("pin"))
+            .map_err(|error| Failure::from(error).hint("give the hash with --pin"))?,
+    };
+    Ok(load::charter(folder, pin)?)
+}
+
+fn bad(file: &Path, message: impl std::fmt::Display, hint: &str) -> Failure {
+    Failure::usage("description", format!("{}: {message}", file.display())).hint(hint)
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    files::read_text(path).map_err(|error| Failure::file(path, &error))
+}
+
+fn read_part(path: &Path) -> Result<Part, Failure> {
+    let text = read_text(path)?;
+    Part::from_toml(&path.display().to_string(), &text)
+        .map_err(|error| Failure::usage("part", error.to_string()).hint("correct the part, then try again"))
+}
+
+fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
+    files::create(path, text.as_bytes(), false).map_err(|error| Failure::file(path, &error))
+}
+
+/// Common part 1 and every annex 1 from one description.
+fn create(description: &Path, out: &Path, catalogue_extra: Option<&Path>) -> Result<Report, Failure> {
+    let text = read_text(description)?;
+    let mut common: Table = toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or("").matches('\n').count() + 1);
+        bad(description, format!("line {line}: {}", error.message()), "correct the TOML")
+    })?;
+    let federation = common.get("federation").and_then(Toml::as_str).unwrap_or_default().to_owned();
+    common.entry("number").or_insert(Toml::Integer(1));
+    if !common.contains_key("catalogue") {
+        let digest = load::catalogue(catalogue_extra)?.digest();
+        common.insert("catalogue".to_owned(), Toml::String(digest.to_string()));
+    }
+    let mut members = members_by_nation(description, common.remove("member"))?;
+    let nations = match common.get_mut("jurisdiction") {
+        Some(Toml::Array(nations)) if !nations.is_empty() => nations,
+        _ => return Err(bad(description, "no [[jurisdiction]]", "samples/federation.toml shows a whole description")),
+    };
+    let base = description.parent().unwrap_or(Path::new("."));
+    let mut parts: Vec<(PathBuf, String, Digest)> = Vec::new();
+    for nation in nations.iter_mut() {
+        let Toml::Table(nation) = nation else {
+            return Err(bad(description, "'jurisdiction' is a list of tables", "write [[jurisdiction]]"));
+        };
+        embed_roots(nation, base)?;
+        let code: Jurisdiction = match nation.get("code").and_then(Toml::as_str).map(str::parse) {
+            Some(Ok(code)) => code,
+            Some(Err(error)) => return Err(bad(description, error, "write code = \"mx\"")),
+            None => return Err(bad(description, "a [[jurisdiction]] has no code", "write code = \"mx\"")),
+        };
+        let mut annex = Table::new();
+        annex.insert("federation".to_owned(), Toml::String(federation.clone()));
+        annex.insert("jurisdiction".to_owned(), Toml::String(code.to_string()));
+        annex.insert("number".to_owned(), Toml::Integer(1));
+        annex.insert("common".to_owned(), Toml::Integer(1));
+        annex.insert("member".to_owned(), Toml::Array(members.remove(&code).unwrap_or_default()));
+        let annex = match checked(description, &format!("annex of {code}"), annex)? {
+            Part::Annex(annex) => annex,
+            Part::Common(_) => return Err(bad(description, "the annex is no annex", "see samples/federation.toml")),
+        };
+        let pin = Table::from_iter([
+            ("number".to_owned(), Toml::Integer(1)),
+            ("hash".to_owned(), Toml::String(annex.hash().to_string())),
+        ]);
+        nation.insert("annex".to_owned(), Toml::Table(pin));
+        parts.push((out.join(format!("annex-{code}-1.toml")), text_of(&annex_text(&annex)?)?, annex.hash()));
+    }
+    if let Some(code) = members.keys().next() {
+        return Err(bad(description, format!("a member belongs to {code}, which has no [[jurisdiction]]"), "add it"));
+    }
+    let common = match checked(description, "common part", common)? {
+        Part::Common(common) => common,
+        Part::Annex(_) => return Err(bad(description, "the common part is an annex", "see samples/federation.toml")),
+    };
+    let pin = common.hash();
+    parts.insert(0, (out.join("common-1.toml"), text_of(&common_text(&common)?)?, pin));
+    files::make_dir(out).map_err(|error| Failure::file(out, &error))?;
+    for (path, text, _) in &parts {
+        write_new(path, text)?;
+    }
+    let pin_file = out.join("pin");
+    write_new(&pin_file, &format!("{pin}\n"))?;
+    let list: Vec<Value> = parts
+        .iter()
+        .map(|(path, _, hash)| json!({"file": path.display().to_string(), "hash": hash.to_string()}))
+        .collect();
+    let text: String = parts.iter().map(|(path, _, hash)| format!("{hash}  {}\n", path.display())).collect();
+    Ok(Report::new(json!({"pin": pin.to_string(), "parts": list}), text)
+        .note(format!("the pin of this federation is {pin}"))
+        .hint("read the parts, then let every nation sign them: puente charter sign FILE --key KEY"))
+}
+
+/// Members stand together in a description; each goes to the annex of its own nation.
+fn members_by_nation(file: &Path, members: Option<Toml>) -> Result<BTreeMap<Jurisdiction, Vec<Toml>>, Failure> {
+    let mut out: BTreeMap<Jurisdiction, Vec<Toml>> = BTreeMap::new();
+    let members = match members {
+        None => return Ok(out),
+        Some(Toml::Array(members)) => members,
+        Some(_) => return Err(bad(file, "'member' is a list of tables", "write [[member]]")),
+    };
+    for member in members {
+        let uri = member.get("uri").and_then(Toml::as_str).unwrap_or_default();
+        let uri: NodeUri = uri.parse().map_err(|e| bad(file, e, "'puente node init' prints the member to paste"))?;
+        out.entry(uri.jurisdiction()).or_default().push(member);
+    }
+    Ok(out)
+}
+
+/// Replaces `ca_root_files` (paths) with `ca_roots` (DER in Base64).
+fn embed_roots(nation: &mut Table, base: &Path) -> Result<(), Failure> {
+    let Some(paths) = nation.remove("ca_root_files") else { return Ok(()) };
+    let mut roots = match nation.remove("ca_roots") {
+        Some(Toml::Array(roots)) => roots,
+        _ => Vec::new(),
+    };
+    for path in paths.as_array().map(Vec::as_slice).unwrap_or_default() {
+        let path = base.join(path.as_str().unwrap_or_default());
+        let shown = ca::show(&path)?;
+        if !shown.authority {
+            return Err(Failure::usage("not-a-root", format!("{} is not a root's certificate", path.display()))
+                .hint("name the authority's root.cert.pem"));
+        }
+        roots.push(Toml::String(STANDARD.encode(&shown.der)));
+    }
+    nation.insert("ca_roots".to_owned(), Toml::Array(roots));
+    Ok(())
+}
+
+fn checked(description: &Path, what: &str, part: Table) -> Result<Part, Failure> {
+    let text = toml::to_string(&part).map_err(|error| bad(description, error, "correct the description"))?;
+    Part::from_toml(what, &text).map_err(|error| {
+        // Lines of the text made here would mislead.
+        let mut message = error.to_string();
+        if let puente_charter::CharterError::Toml { part, message: why, .. } = &error {
+            message = format!("{part}: {why}");
+        }
+        bad(description, message, "samples/federation.toml shows a whole description")
+    })
+}
+
+fn common_text(part: &CommonPart) -> Result<String, Failure> {
+    part.to_toml().map_err(|error| Failure::usage("part", error.to_string()))
+}
+
+fn annex_text(part: &AnnexPart) -> Result<String, Failure> {
+    part.to_toml().map_err(|error| Failure::usage("part", error.to_string()))
+}
+
+fn text_of(body: &str) -> Result<String, Failure> {
+    Ok(format!("# Made by 'puente charter create'. Layout and comments are free; every value is signed.\n\n{body}"))
+}
+
+/// A draft of the version after this part: to be edited, then signed.
+fn next(path: &Path, out: &Path) -> Result<Report, Failure> {
+    let part = read_part(path)?;
+    let previous = part.hash();
+    let (name, text) = match part {
+        Part::Common(part) => {
+            let part = CommonPart { number: part.number + 1, previous: Some(previous), ..part };
+            (format!("common-{}.toml", part.number), common_text(&part)?)
+        }
+        Part::Annex(part) => {
+            let part = AnnexPart { number: part.number + 1, previous: Some(previous), ..part };
+            (format!("annex-{}-{}.toml", part.jurisdiction, part.number), annex_text(&part)?)
+        }
+    };
+    files::make_dir(out).map_err(|error| Failure::file(out, &error))?;
+    let target = out.join(name);
+    write_new(&target, &text_of(&text)?)?;
+    let value = json!({"file": target.display().to_string(), "previous": previous.to_string()});
+    Ok(Report::new(value, format!("{}\n", target.display()))
+        .note("this draft still says what the version before it said")
+        .hint("edit it, then sign it: puente charter sign FILE --key KEY"))
+}
+
+fn sign_part(path: &Path, key_path: &Path, name: Option<&str>) -> Result<Report, Failure> {
+    let part = read_part(path)?;
+    let seed = keys::read(key_path)?;
+    let key = keys::signing_key(&seed);
+    let stem = key_path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = name.unwrap_or(&stem);
+    if let Part::Common(common) = &part {
+        let known = common.jurisdictions.iter().flat_map(|j| &j.governance_keys);
+        let names: Vec<&str> = known.clone().map(|k| k.name.as_str()).collect();
+        let hint = format!("the part's keys are: {}; choose one with --name", names.join(", "));
+        match known.clone().find(|k| k.name == name) {
+            None => {
+                return Err(
+                    Failure::usage("unknown-key", format!("'{name}' is no governance key of this part")).hint(hint)
+                );
+            }
+            Some(found) if &found.key != key.verifying_key().as_bytes() => {
+                let message = format!("{} is not the private half of '{name}'", key_path.display());
+                return Err(Failure::usage("other-key", message).hint(hint));
+            }
+            Some(_) => {}
+        }
+    }
+    let hash = part.hash();
+    let signature = sign(&hash, &key, name);
+    // What is written must read back.
+    let line = signature.to_string();
+    let _: PartSignature = line.parse().map_err(|why| Failure::usage("name", format!("'{name}': {why}")))?;
+    let target = PathBuf::from(format!("{}.sig", path.display()));
+    let before = match files::read_text(&target) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Failure::file(&target, &error)),
+    };
+    parse_signatures(&target.display().to_string(), &before).map_err(|error| {
+        Failure::usage("signatures", error.to_string()).hint("correct or remove the signature file")
+    })?;
+    // A line of the same key over an earlier draft gives way.
+    let mut text: String =
+        before.lines().filter(|l| l.split_ascii_whitespace().next() != Some(name)).map(|l| format!("{l}\n")).collect();
+    text.push_str(&line);
+    text.push('\n');
+    files::replace(&target, text.as_bytes(), false).map_err(|error| Failure::file(&target, &error))?;
+    let value = json!({"file": target.display().to_string(), "key": name, "hash": hash.to_string()});
+    Ok(Report::new(value, format!("{line}\n")).note(format!(
+        "signed {} ({hash}) into {}",
+        path.display(),
+        target.display()
+    )))
+}
+
+/// Where the charter stands, in words, and how many days are left.
+pub(super) fn status(status: CharterStatus) -> (&'static str, Option<u32>, String) {
+    match status {
+        CharterStatus::NotYet => ("not-yet", None, "not yet in force".to_owned()),
+        CharterStatus::InForce { days_left, warn: false } => {
+            ("in-force", Some(days_left), format!("in force, {days_left} days left"))
+        }
+        CharterStatus::InForce { days_left, warn: true } => {
+            ("in-force", Some(days_left), format!("in force, only {days_left} days left: adopt a new one"))
+        }
+        CharterStatus::Grace { days_left } => {
+            ("grace", Some(days_left), format!("ended; members exchange for {days_left} more days of grace"))
+        }
+        CharterStatus::Expired => ("expired", None, "ended, grace included: nothing is exchanged".to_owned()),
+    }
+}
+
+fn report(context: &Context, charter: &Charter, whole: bool) -> Report {
+    let (code, days_left, words) = status(charter.status(context.now));
+    let common = charter.common();
+    let mut rows = vec![
+        ("federation".to_owned(), charter.federation().to_owned()),
+        ("versions".to_owned(), charter.vector().to_string()),
+        ("status".to_owned(), words),
+        ("pin".to_owned(), charter.pin().to_string()),
+        ("hash".to_owned(), charter.hash().to_string()),
+        ("members".to_owned(), charter.members().len().to_string()),
+    ];
+    let mut value = json!({
+        "ok": true,
+        "federation": charter.federation(),
+        "vector": charter.vector().to_string(),
+        "status": code,
+        "days_left": days_left,
+        "pin": charter.pin().to_string(),
+        "hash": charter.hash().to_string(),
+    });
+    let members: Vec<Value> = charter
+        .members()
+        .iter()
+        .map(|m| {
+            json!({
+                "uri": m.uri.to_string(), "name_en": m.name_en, "name_es": m.name_es, "roles": m.roles,
+                "endpoints": m.endpoints, "suspended": m.suspended,
+                "logs": m.logs.iter().map(|l| json!({
+                    "origin": l.origin.to_string(), "vkey": l.vkey, "closed_at": l.closed_at,
+                })).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let bases: Vec<Value> = charter
+        .legal_bases()
+        .iter()
+        .map(|b| {
+            json!({
+                "id": b.id.to_string(), "title_en": b.title_en, "title_es": b.title_es,
+                "purposes": b.purposes.iter().map(|p| p.as_str()).collect::<Vec<_>>(),
+                "jurisdictions": b.jurisdictions.iter().map(Jurisdiction::to_string).collect::<Vec<_>>(),
+                "expires": b.expires.to_string(),
+            })
+        })
+        .collect();
+    let auditors: Vec<Value> = common
+        .auditors
+        .iter()
+        .map(|a| json!({"name": a.name, "jurisdiction": a.jurisdiction.to_string(), "origin": a.origin.to_string()}))
+        .collect();
+    if let Some(object) = value.as_object_mut() {
+        object.insert("members".to_owned(), Value::Array(members));
+        object.insert("legal_bases".to_owned(), Value::Array(bases));
+        object.insert("auditors".to_owned(), Value::Array(auditors));
+    }
+    let mut text = table(&rows);
+    if whole {
+        rows.clear();
+        text.push_str("\nMembers\n");
+        for m in charter.members() {
+            let state = if m.suspended { " (suspended)" } else { "" };
+            let label = if context.lang == puente_catalogue::Lang::Es { &m.name_es } else { &m.name_en };
+            let about = format!("{label}{state}; {}; {}", m.roles.join(", "), m.endpoints.join(", "));
+            text.push_str(&format!("  {}\n{}", m.uri, indented(&about)));
+        }
+        text.push_str("\nLegal bases\n");
+        for b in charter.legal_bases() {
+            let title = if context.lang == puente_catalogue::Lang::Es { &b.title_es } else { &b.title_en };
+            let purposes: Vec<&str> = b.purposes.iter().map(|p| p.as_str()).collect();
+            let about = format!("{title}; until {}; {}", words::instant(b.expires), purposes.join(", "));
+            text.push_str(&format!("  {}\n{}", b.id, indented(&about)));
+        }
+        text.push_str("\nAuditors\n");
+        for a in &common.auditors {
+            text.push_str(&format!("  {} ({})\n", a.name, a.jurisdiction));
+        }
+    }
+    let exit = if charter.status(context.now).may_exchange() { Exit::Ok } else { Exit::Findings };
+    Report::new(value, text).exit(exit)
+}
+
+fn indented(text: &str) -> String {
+    super::output::wrap(text, 74).iter().map(|line| format!("      {line}\n")).collect()
+}

@@ -1,0 +1,281 @@
+use std::path::{Path, PathBuf};
+
+use puente_audit_log::{
+    BundleId, ClaimedCheckpoint, ClaimedReceipt, Ed25519Signer, KeyKind, ReadError, SignedCheckpoint, Signer as _,
+    TILE_WIDTH, TileId, TileReader, VerifierKey, decode_bundle, leaf_hash, prove_inclusion,
+};
+use puente_model::{Digest, LeafIndex};
+use puente_wire::proto::Message as _;
+use puente_wire::{Entry, Pair, PairBody, SeedUse, proto};
+use serde_json::{Value, json};
+
+use super::args::{Audience, LogCommand};
+use super::output::{Failure, Report};
+use super::{Context, client, load_failure};
+use crate::config::NodeConfig;
+use crate::control_api::{Answer, Command};
+use crate::disk::{ExportAsides, NodeDisk};
+use crate::files;
+
+pub(super) fn run(context: &Context, command: LogCommand) -> Result<Report, Failure> {
+    match command {
+        LogCommand::Show { from, limit } => show(&Log::open(context)?, from, limit),
+        LogCommand::Prove { entry, out } => prove(&Log::open(context)?, &entry, out.as_deref()),
+        LogCommand::Export { folder, auditor } => export(context, &folder, auditor),
+    }
+}
+
+/// The published log of a node's folder, its head's signature verified.
+struct Log {
+    files: Files,
+    key: VerifierKey,
+    head: SignedCheckpoint,
+}
+
+/// The log's files, read one at a time.
+struct Files(PathBuf);
+
+impl Files {
+    fn file(&self, name: &str) -> Result<Vec<u8>, ReadError> {
+        match std::fs::read(self.0.join(name)) {
+            Ok(bytes) => Ok(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(ReadError::NotFound),
+            Err(error) => Err(ReadError::Io(error.to_string())),
+        }
+    }
+}
+
+impl TileReader for Files {
+    fn tile(&self, id: TileId) -> Result<Vec<u8>, ReadError> {
+        self.file(&puente_audit_log::LogPath::from(id).to_string())
+    }
+
+    fn bundle(&self, id: BundleId) -> Result<Vec<u8>, ReadError> {
+        self.file(&puente_audit_log::LogPath::from(id).to_string())
+    }
+}
+
+fn key(context: &Context) -> Result<VerifierKey, Failure> {
+    let config = NodeConfig::load(&context.dir).map_err(|error| load_failure(error.into()))?;
+    let origin = config.origin().map_err(|error| Failure::usage("config", error.to_string()))?;
+    let path = context.dir.log_key();
+    let seed = files::read_secret(&path).map_err(|error| Failure::file(&path, &error))?;
+    let signer = Ed25519Signer::new(origin.as_str(), KeyKind::Ed25519, &seed)
+        .map_err(|error| Failure::usage("log-key", error.to_string()))?;
+    Ok(signer.verifier().clone())
+}
+
+fn damaged(what: impl std::fmt::Display) -> Failure {
+    Failure::findings("damaged", format!("the log is damaged: {what}"))
+        .hint("stop the node, keep the folder as it is, and let puente-audit say what is wrong")
+}
+
+impl Log {
+    fn open(context: &Context) -> Result<Self, Failure> {
+        let key = key(context)?;
+        // What is durable, not only what was published up to a second ago.
+        if let Some(mut node) = client::connect(context)? {
+            client::call(&mut node, Command::Publish, None)?;
+        }
+        let files = Files(context.dir.log());
+        let note = files.file("checkpoint").map_err(|error| match error {
+            ReadError::NotFound => Failure::usage("empty-log", "this node has published no log yet")
+                .hint("run the node: its first entry is its start"),
+            _ => damaged(format!("checkpoint: {error}")),
+        })?;
+        let head = ClaimedCheckpoint::parse(&note).and_then(|claimed| claimed.verify(&key)).map_err(damaged)?;
+        Ok(Self { files, key, head })
+    }
+
+    /// The entries of one bundle, as they stand in the published tree.
+    fn bundle(&self, index: u64) -> Result<Vec<Vec<u8>>, Failure> {
+        let size = self.head.size().0;
+        let width = (size - index * u64::from(TILE_WIDTH)).min(TILE_WIDTH.into());
+        let width = u16::try_from(width).unwrap_or(TILE_WIDTH);
+        let id = BundleId::new(index, width).map_err(damaged)?;
+        // A partial bundle may have grown to a full one since the head was signed.
+        let (bytes, found) = match self.files.bundle(id) {
+            Err(ReadError::NotFound) if width < TILE_WIDTH => (self.files.bundle(id.widened()), TILE_WIDTH),
+            other => (other, width),
+        };
+        let bytes = bytes.map_err(|error| damaged(format!("bundle {index}: {error}")))?;
+        let entries = decode_bundle(&bytes, found).map_err(|error| damaged(format!("bundle {index}: {error}")))?;
+        Ok(entries.into_iter().take(width.into()).map(<[u8]>::to_vec).collect())
+    }
+}
+
+fn show(log: &Log, from: u64, limit: u64) -> Result<Report, Failure> {
+    let size = log.head.size().0;
+    let end = from.saturating_add(limit).min(size);
+    let (mut rows, mut text) = (Vec::new(), String::new());
+    let mut index = from;
+    while index < end {
+        let entries = log.bundle(index / u64::from(TILE_WIDTH))?;
+        let first = index % u64::from(TILE_WIDTH);
+        let skip = usize::try_from(first).unwrap_or(usize::MAX);
+        for bytes in entries.iter().skip(skip) {
+            if index >= end {
+                break;
+            }
+            let (value, line) = describe(index, bytes);
+            rows.push(value);
+            text.push_str(&line);
+            index += 1;
+        }
+    }
+    let value = json!({
+        "origin": log.head.origin(),
+        "size": size,
+        "root": log.head.root().to_string(),
+        "entries": rows,
+    });
+    let report =
+        Report::new(value, text).note(format!("{} holds {size} entries; root {}", log.head.origin(), log.head.root()));
+    Ok(if end < size { report.hint(format!("more with --from {end}")) } else { report })
+}
+
+/// An entry in words. Nothing here names a person: entries hold commitments.
+fn describe(index: u64, bytes: &[u8]) -> (Value, String) {
+    let leaf = leaf_hash(bytes);
+    let (value, words) = match Entry::decode(bytes) {
+        Ok(Entry::Pair(pair)) => describe_pair(&pair),
+        Ok(Entry::Veiled(veiled)) => (
+            json!({"type": "veiled", "stage": veiled.stage.as_str(), "minute": veiled.minute.to_string(),
+                "commitment": veiled.commitment.to_string()}),
+            format!("{}  veiled      {}", veiled.minute, veiled.stage),
+        ),
+        Ok(Entry::Seeds(seeds)) => {
+            let purpose = match seeds.purpose {
+                SeedUse::Escrow => "escrow",
+                SeedUse::Headers => "headers",
+            };
+            let auditors: Vec<&str> = seeds.seeds.iter().map(|s| s.auditor.as_str()).collect();
+            (
+                json!({"type": "seeds", "use": purpose, "minute": seeds.minute.to_string(), "auditors": auditors}),
+                format!("{}  seeds       {purpose} for {}", seeds.minute, auditors.join(", ")),
+            )
+        }
+        Err(error) => (json!({"type": "undecodable", "error": error.to_string()}), format!("undecodable: {error}")),
+    };
+    let mut value = value;
+    if let Some(object) = value.as_object_mut() {
+        object.insert("index".to_owned(), index.into());
+        object.insert("leaf".to_owned(), leaf.to_string().into());
+    }
+    (value, format!("{index:>8}  {words}\n          {leaf}\n"))
+}
+
+fn describe_pair(pair: &Pair) -> (Value, String) {
+    let (from, to) = (pair.from.to_string(), pair.to.to_string());
+    let (name, what) = match &pair.body {
+        PairBody::Query { terms, .. } => ("QUERY", format!("{} step {} for {}", terms.kind, terms.step, terms.purpose)),
+        PairBody::Answer { outcome, count, .. } => ("ANSWER", format!("{outcome} ({count} records)")),
+        PairBody::Refusal { reason, .. } => ("REFUSAL", reason.to_string()),
+        PairBody::Release { .. } => ("RELEASE", "content key".to_owned()),
+        PairBody::Void { voided, .. } => ("VOID", format!("number {voided}")),
+        PairBody::Period(period) => (
+            "PERIOD",
+            format!("{} to {}, {} numbers, {} holes", period.first, period.last, period.count, period.holes.len()),
+        ),
+    };
+    let mut value = json!({
+        "type": "pair", "kind": name, "stage": pair.stage().as_str(), "from": from, "to": to, "seq": pair.seq.0,
+        "minute": pair.minute.to_string(), "charter": pair.charter.to_string(),
+        "policy_hash": pair.policy_hash.to_string(), "what": what,
+        "exchange": pair.exchange().map(|x| x.to_string()),
+        "quoted": pair.quoted().map(|d| d.to_string()),
+    });
+    if let (Some(object), Some(terms)) = (value.as_object_mut(), pair.terms()) {
+        let terms = json!({"query": terms.kind.to_string(), "step": terms.step.as_str(), "purpose": terms.purpose.as_str(),
+            "basis": terms.basis.to_string(), "handling": terms.handling.as_str()});
+        object.insert("terms".to_owned(), terms);
+    }
+    let short = |uri: &str| uri.trim_start_matches("puente://").to_owned();
+    let words = format!(
+        "{}  {name:<8} {:>4}  {} to {}\n                            {what}",
+        pair.minute,
+        pair.seq,
+        short(&from),
+        short(&to)
+    );
+    (value, words)
+}
+
+fn prove(log: &Log, entry: &str, out: Option<&Path>) -> Result<Report, Failure> {
+    let (index, leaf) = find(log, entry)?;
+    let hashes = prove_inclusion(&log.files, LeafIndex(index), log.head.size()).map_err(damaged)?;
+    let mut text = format!("c2sp.org/tlog-proof@v1\nindex {index}\n");
+    for hash in &hashes {
+        use base64::Engine as _;
+        text.push_str(&base64::engine::general_purpose::STANDARD.encode(hash.as_bytes()));
+        text.push('\n');
+    }
+    text.push('\n');
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(log.head.note_bytes());
+    // Nothing leaves that does not verify.
+    ClaimedReceipt::parse(&bytes).and_then(|claimed| claimed.verify(&leaf, &log.key)).map_err(damaged)?;
+    let proof = String::from_utf8(bytes).map_err(damaged)?;
+    let value = json!({"index": index, "leaf": leaf.to_string(), "size": log.head.size().0, "vkey": log.key.to_string(), "proof": proof});
+    let Some(path) = out else { return Ok(Report::new(value, proof)) };
+    files::create(path, proof.as_bytes(), false).map_err(|error| Failure::file(path, &error))?;
+    Ok(Report::new(value, format!("{}\n", path.display())).note(format!("entry {index} ({leaf}) stands in the log")))
+}
+
+fn find(log: &Log, entry: &str) -> Result<(u64, Digest), Failure> {
+    let size = log.head.size().0;
+    let missing = |what: String| Failure::usage("no-such-entry", what).hint("'puente log show' lists entries");
+    let wide = u64::from(TILE_WIDTH);
+    if let Ok(index) = entry.parse::<u64>() {
+        if index >= size {
+            return Err(missing(format!("entry {index} is not in a log of {size} entries")));
+        }
+        let entries = log.bundle(index / wide)?;
+        let at = usize::try_from(index % wide).unwrap_or(usize::MAX);
+        return entries.get(at).map(|bytes| (index, leaf_hash(bytes))).ok_or_else(|| damaged("a bundle is short"));
+    }
+    let wanted: Digest = entry
+        .parse()
+        .map_err(|_| missing(format!("'{}' is neither an index nor a leaf hash", entry.escape_debug())))?;
+    for bundle in 0..size.div_ceil(wide) {
+        for (at, bytes) in log.bundle(bundle)?.iter().enumerate() {
+            if leaf_hash(bytes) == wanted {
+                return Ok((bundle * wide + at as u64, wanted));
+            }
+        }
+    }
+    Err(missing(format!("no entry of this log has the leaf hash {wanted}")))
+}
+
+/// True for records of the sidecar that auditors of another nation may see: not the veiled headers.
+fn foreign_may_see(aside: &[u8]) -> bool {
+    proto::Aside::decode(aside).is_ok_and(|a| !matches!(a.body, None | Some(proto::aside::Body::SealedHeader(_))))
+}
+
+fn export(context: &Context, folder: &Path, auditor: Audience) -> Result<Report, Failure> {
+    let key = key(context)?;
+    let own = auditor == Audience::Own;
+    files::make_dir(folder).map_err(|error| Failure::file(folder, &error))?;
+    let folder = folder.canonicalize().map_err(|error| Failure::file(folder, &error))?;
+    let (size, copied, asides) = match client::connect(context)? {
+        Some(mut node) => match client::call(&mut node, Command::Export { to: folder.clone(), own }, None)? {
+            Answer::Exported { size, files, asides } => (size, files, asides),
+            _ => return Err(client::unexpected()),
+        },
+        None => {
+            let path = context.dir.store_key();
+            let store_key = files::read_secret(&path).map_err(|error| Failure::file(&path, &error))?;
+            let disk = |error: crate::disk::DiskError| Failure::unavailable("disk", error.to_string());
+            let (node, _) = NodeDisk::open(context.dir.path(), &store_key, &key).map_err(disk)?;
+            let which = if own { ExportAsides::All } else { ExportAsides::Only(&foreign_may_see) };
+            let done = node.export(&folder, &which).map_err(disk)?;
+            node.close().map_err(disk)?;
+            (done.size, done.files, done.asides)
+        }
+    };
+    let value = json!({"folder": folder.display().to_string(), "origin": key.name(), "vkey": key.to_string(),
+        "size": size, "files": copied, "asides": asides, "auditor": if own { "own" } else { "foreign" }});
+    Ok(Report::new(value, format!("{}\n", folder.display()))
+        .note(format!("copied {size} entries of {} and {asides} records beside them", key.name()))
+        .hint(format!("an auditor checks it with: puente-audit verify {}", folder.display())))
+}

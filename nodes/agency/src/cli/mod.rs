@@ -1,0 +1,144 @@
+//! The `puente` command: parses, does, prints.
+//!
+//! Commands are functions from arguments to a [`Report`] or a [`Failure`];
+//! only this module touches standard output and standard error.
+
+mod args;
+mod ca;
+mod charter;
+mod client;
+mod conclusion;
+mod import;
+mod keys;
+mod log;
+mod node;
+mod officer;
+mod output;
+mod policy;
+mod query;
+mod words;
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+use puente_catalogue::Lang;
+use puente_model::Millis;
+use serde_json::json;
+
+pub use args::Cli;
+use args::{Command, Language, Shell};
+pub use output::{Exit, Failure, Report};
+
+use crate::config::NodeDir;
+
+/// What every command needs to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// The node's folder.
+    pub(crate) dir: NodeDir,
+    /// Language of answers.
+    pub(crate) lang: Lang,
+    /// Only one JSON value may be printed.
+    pub(crate) json: bool,
+    /// The time at which the command began.
+    pub(crate) now: Millis,
+}
+
+/// The time, from the operating system.
+pub(crate) fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The whole program: reads the command line, runs the command, prints what came of it.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let as_json = args.iter().any(|a| a == "--json");
+    let result = run(args);
+    let (mut out, mut err) = (anstream::stdout(), anstream::stderr());
+    let printed = output::print(&result, as_json, &mut out, &mut err);
+    let flushed = out.flush().and_then(|()| err.flush());
+    let exit = match &result {
+        Ok(report) => report.exit,
+        Err(failure) => failure.exit,
+    };
+    match printed.and(flushed.map(|()| exit)) {
+        Ok(exit) => exit.into(),
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit.into(),
+        Err(_) => Exit::Unavailable.into(),
+    }
+}
+
+/// Runs one command line; the first argument is the program's name.
+///
+/// # Errors
+/// Whatever the command could not do.
+pub fn run<I, T>(args: I) -> Result<Report, Failure>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return parse_failure(&error),
+    };
+    let lang = match cli.lang {
+        Language::En => Lang::En,
+        Language::Es => Lang::Es,
+    };
+    let context = Context { dir: NodeDir::new(&cli.dir), lang, json: cli.json, now: now() };
+    match cli.command {
+        Command::Ca(command) => ca::run(&context, command),
+        Command::Charter(command) => charter::run(&context, command),
+        Command::Completions { shell } => Ok(completions(shell)),
+        Command::Officer(command) => officer::run(&context, command),
+        Command::Node(command) => node::run(&context, command),
+        Command::Import(args) => import::run(&context, &args),
+        Command::Query(args) => query::run(&context, &args),
+        Command::Log(command) => log::run(&context, command),
+        Command::Policy(command) => policy::run(&context, command),
+    }
+}
+
+/// A file that a node lives by could not be loaded.
+fn load_failure(error: crate::load::LoadError) -> Failure {
+    Failure::from(error)
+}
+
+/// Help and version are good news; the rest says what is wrong with the command line.
+fn parse_failure(error: &clap::Error) -> Result<Report, Failure> {
+    let plain = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            Ok(Report::new(json!({"text": plain}), error.render().ansi().to_string()))
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Err(Failure::usage("usage", "a command is missing").hint(plain))
+        }
+        _ => {
+            let text = plain.trim().strip_prefix("error: ").unwrap_or(plain.trim());
+            let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+            let rest = rest.trim().trim_end_matches("For more information, try '--help'.").trim();
+            let failure = Failure::usage("usage", message.trim());
+            Err(if rest.is_empty() { failure.hint("see --help") } else { failure.hint(rest) })
+        }
+    }
+}
+
+fn completions(shell: Shell) -> Report {
+    let mut script = Vec::new();
+    let mut command = Cli::command();
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    clap_complete::generate(shell, &mut command, "puente", &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    Report::new(json!({"shell": shell.to_string(), "script": script}), script)
+}

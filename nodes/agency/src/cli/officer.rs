@@ -1,0 +1,125 @@
+use puente_charter::{OfficerError, OfficerRecord};
+use puente_model::{EventKind, Millis};
+use serde_json::json;
+
+use super::args::OfficerCommand;
+use super::output::{Failure, Report};
+use super::{Context, client, words};
+use crate::config::NodeConfig;
+use crate::officers::{OfficerBook, OfficerBookError};
+
+pub(super) fn run(context: &Context, command: OfficerCommand) -> Result<Report, Failure> {
+    // Officers belong to a node's folder, not to wherever the command was typed.
+    NodeConfig::load(&context.dir).map_err(|error| super::load_failure(error.into()))?;
+    let mut book = OfficerBook::open(&context.dir)?;
+    match command {
+        OfficerCommand::List => return Ok(list(context, &book)),
+        OfficerCommand::Add { id, name, role, expires } => {
+            let expires = day(&expires)?;
+            let record = OfficerRecord { id, name, role, granted: context.now, expires, revoked: None };
+            book.add(record)?;
+        }
+        OfficerCommand::Revoke { id } => book.revoke(&id, context.now)?,
+    }
+    settle(context, &mut book)
+}
+
+/// Has the running node record what changed; without one, it is recorded when the node starts.
+fn settle(context: &Context, book: &mut OfficerBook) -> Result<Report, Failure> {
+    let changes = book.changes(context.now);
+    let Some(mut node) = client::connect(context)? else {
+        let revoked = changes.iter().any(|c| c.kind == EventKind::Revoke);
+        let value = json!({"recorded": false, "pending": changes.len()});
+        let mut report = Report::new(value, "")
+            .note(format!("{} change(s) written down", changes.len()))
+            .hint("no node is running here: the log gets the entry when it starts, and nobody may ask on it before");
+        if revoked {
+            report = report.note("a node that is down lets nobody ask; the revocation is recorded when it starts");
+        }
+        return Ok(report);
+    };
+    let mut entries = Vec::new();
+    for change in &changes {
+        let index = client::record(&mut node, change.event())?;
+        book.recorded(change)?;
+        entries.push(json!({"event": change.kind.as_str(), "index": index}));
+    }
+    let text: String = entries
+        .iter()
+        .map(|e| format!("{} recorded at {}\n", e["event"].as_str().unwrap_or_default(), e["index"]))
+        .collect();
+    Ok(Report::new(json!({"recorded": true, "entries": entries}), text))
+}
+
+fn list(context: &Context, book: &OfficerBook) -> Report {
+    let mut rows = Vec::new();
+    let mut text = String::new();
+    let pending = book.changes(context.now);
+    for officer in book.wanted().iter() {
+        let state = state(book, officer, context.now);
+        rows.push(json!({
+            "id": officer.id.to_string(),
+            "name": officer.name,
+            "role": officer.role.as_str(),
+            "granted": officer.granted.to_string(),
+            "expires": officer.expires.to_string(),
+            "revoked": officer.revoked.map(|at| at.to_string()),
+            "state": state,
+        }));
+        text.push_str(&format!(
+            "{:<16} {:<12} {:<20} until {}\n{:<16} {}\n",
+            officer.id.to_string(),
+            state,
+            officer.role.as_str(),
+            words::instant(officer.expires),
+            "",
+            officer.name
+        ));
+    }
+    if rows.is_empty() {
+        text.push_str("no officers\n");
+    }
+    let report = Report::new(json!({"officers": rows, "pending": pending.len()}), text);
+    if pending.is_empty() { report } else { report.hint("'pending' takes effect once the log holds its entry") }
+}
+
+fn state(book: &OfficerBook, officer: &OfficerRecord, now: Millis) -> &'static str {
+    if officer.revoked.is_some_and(|at| now >= at) {
+        return "revoked";
+    }
+    match book.in_force().active(&officer.id, now) {
+        Ok(_) => "active",
+        Err(OfficerError::Unknown) => "pending",
+        Err(OfficerError::Expired { .. }) => "expired",
+        Err(OfficerError::NotYet { .. }) => "not-yet",
+        Err(_) => "revoked",
+    }
+}
+
+/// The first instant after a day, UTC: the grant holds through that day.
+fn day(text: &str) -> Result<Millis, Failure> {
+    let bad = || Failure::usage("date", format!("'{text}' is not a date")).hint("write it as 2026-12-31");
+    let date: jiff::civil::Date = text.parse().map_err(|_| bad())?;
+    let next = date.tomorrow().map_err(|_| bad())?;
+    let at = next.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| bad())?.timestamp().as_millisecond();
+    u64::try_from(at).map(Millis).map_err(|_| bad())
+}
+
+impl From<OfficerBookError> for Failure {
+    fn from(error: OfficerBookError) -> Self {
+        let text = error.to_string();
+        match error {
+            OfficerBookError::File { path, error } => Self::file(&path, &error),
+            OfficerBookError::Officer(OfficerError::Exists) => {
+                Self::usage("exists", text).hint("give the person a new id, for example with a suffix")
+            }
+            OfficerBookError::Officer(OfficerError::Unknown) => {
+                Self::usage("unknown-officer", text).hint("'puente officer list' shows everybody")
+            }
+            OfficerBookError::Officer(OfficerError::Toml { .. }) => {
+                Self::usage("officers", text).hint("correct the file, or change officers with 'puente officer'")
+            }
+            OfficerBookError::Officer(_) => Self::usage("officer", text).hint("'puente officer list' shows everybody"),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use puente_catalogue::{Finding, Lang, QueryKindSpec};
+use puente_charter::{LegalBasisError, OfficerError};
+use puente_model::limits::DEADLINE_MILLIS_MAX;
+use puente_model::{LegalBasisId, Purpose, Step, Urgency};
+use serde_json::{Value, json};
+
+use super::args::QueryArgs;
+use super::output::{Failure, Report};
+use super::words::Text;
+use super::{Context, client, conclusion, load_failure};
+use crate::config::closest;
+use crate::control_api::{Answer, Command, Question};
+use crate::load::Bearings;
+use crate::officers::OfficerBook;
+
+/// Characters of a case reference, an offence or a justification.
+const TEXT_CHARS_MAX: usize = 500;
+/// Characters of a statement of facts.
+const FACTS_CHARS_MAX: usize = 10_000;
+
+/// The parts of a question that charter and catalogue can judge before anything is sent.
+pub(super) struct Basics<'a> {
+    pub(super) kind: &'a QueryKindSpec,
+    pub(super) purpose: Purpose,
+    pub(super) basis: LegalBasisId,
+}
+
+impl<'a> Basics<'a> {
+    pub(super) fn parse(context: &Context, bearings: &'a Bearings, args: &QueryArgs) -> Result<Self, Failure> {
+        let kind = kind(bearings, args, context.lang)?;
+        let purpose = purpose(&args.purpose)?;
+        let basis = basis(context, bearings, purpose, &args.basis)?;
+        holder(bearings, args)?;
+        Ok(Self { kind, purpose, basis })
+    }
+}
+
+fn list<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
+    values.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+fn kind<'a>(bearings: &'a Bearings, args: &QueryArgs, lang: Lang) -> Result<&'a QueryKindSpec, Failure> {
+    let Some(kind) = bearings.catalogue.query_kind(args.kind.as_str()) else {
+        let known: Vec<&str> = bearings.catalogue.query_kinds().iter().map(|k| k.kind().as_str()).collect();
+        let hint = match closest(args.kind.as_str(), &known) {
+            Some(near) => format!("did you mean {near}? The kinds are: {}", list(known.iter().copied())),
+            None => format!("the kinds are: {}", list(known.iter().copied())),
+        };
+        let message = format!("the catalogue has no query kind '{}'", args.kind);
+        return Err(Failure::usage("unknown-kind", message).hint(hint).details(json!({"valid": known})));
+    };
+    if kind.step(args.step).is_none() {
+        let steps: Vec<&str> = kind.steps().iter().map(|s| s.step.as_str()).collect();
+        let message = format!("{} ({}) has no step {}", args.kind, kind.labels().get(lang), args.step);
+        return Err(Failure::usage("no-such-step", message)
+            .hint(format!("its steps are: {}", list(steps.iter().copied())))
+            .details(json!({"valid": steps})));
+    }
+    Ok(kind)
+}
+
+fn purpose(text: &str) -> Result<Purpose, Failure> {
+    text.parse().map_err(|_| {
+        let valid: Vec<&str> = Purpose::ALL.iter().map(|p| p.as_str()).collect();
+        let near = closest(text, &valid).map(|p| format!("did you mean {p}? ")).unwrap_or_default();
+        let message = format!("'{}' is not a purpose", text.escape_debug());
+        Failure::usage("purpose", message)
+            .hint(format!("{near}The purposes are: {}", list(valid.iter().copied())))
+            .details(json!({"valid": valid}))
+    })
+}
+
+/// A basis that carries the purpose now; where it does not, those that do are listed.
+fn basis(context: &Context, bearings: &Bearings, purpose: Purpose, text: &str) -> Result<LegalBasisId, Failure> {
+    let charter = &bearings.charter;
+    let nation = bearings.config.node.jurisdiction();
+    let carries = |id: &LegalBasisId| charter.legal_basis_for(id, purpose, &nation, context.now).is_ok();
+    let valid: Vec<String> =
+        charter.legal_bases().iter().filter(|b| carries(&b.id)).map(|b| b.id.to_string()).collect();
+    let hint = if valid.is_empty() {
+        format!("no legal basis in force covers {purpose} for agencies of {nation}")
+    } else {
+        format!("for {purpose}, agencies of {nation} can invoke: {}", valid.join(", "))
+    };
+    let refuse = |message: String| Failure::usage("basis", message).hint(hint.clone()).details(json!({"valid": valid}));
+    let id: LegalBasisId =
+        text.parse().map_err(|_| refuse(format!("'{}' is not a legal basis", text.escape_debug())))?;
+    match charter.legal_basis_for(&id, purpose, &nation, context.now) {
+        Ok(_) => Ok(id),
+        Err(LegalBasisError::Unknown { .. }) => Err(refuse(format!("the charter has no legal basis '{id}'"))),
+        Err(error) => Err(refuse(error.to_string())),
+    }
+}
+
+fn holder(bearings: &Bearings, args: &QueryArgs) -> Result<(), Failure> {
+    let others = || bearings.charter.members().iter().filter(|m| m.is_active() && m.uri != bearings.config.node);
+    let names: Vec<&str> = others().map(|m| m.uri.as_str()).collect();
+    let refuse = |message: String| {
+        let near = closest(args.to.as_str(), &names).map(|n| format!("did you mean {n}? ")).unwrap_or_default();
+        Failure::usage("holder", message)
+            .hint(format!("{near}The members are: {}", list(names.iter().copied())))
+            .details(json!({"valid": names}))
+    };
+    match bearings.charter.member(&args.to) {
+        _ if args.to == bearings.config.node => Err(refuse(format!("{} is this node", args.to))),
+        None => Err(refuse(format!("{} is not a member of the charter", args.to))),
+        Some(member) if !member.is_active() => {
+            let why = member.suspended_reason.clone().unwrap_or_default();
+            Err(refuse(format!("{} is suspended: {why}", args.to)))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Urgent if a justification was given.
+pub(super) fn urgency(args: &QueryArgs) -> Urgency {
+    if args.urgent.is_some() { Urgency::Urgent } else { Urgency::Routine }
+}
+
+/// Every parameter that was given, by its name in the catalogue.
+pub(super) fn params(args: &QueryArgs) -> Result<BTreeMap<String, String>, Failure> {
+    let mut out = BTreeMap::new();
+    let mut put = |name: &str, value: &str| match out.insert(name.to_owned(), value.to_owned()) {
+        None => Ok(()),
+        Some(_) => Err(Failure::usage("parameter", format!("the parameter '{}' is given twice", name.escape_debug()))),
+    };
+    for pair in &args.params {
+        let Some((name, value)) = pair.split_once('=') else {
+            return Err(Failure::usage("parameter", "a --param has no '='").hint("write --param name=value"));
+        };
+        put(name.trim(), value)?;
+    }
+    let flags = [
+        ("vin", &args.vin),
+        ("plate", &args.plate),
+        ("plate_jurisdiction", &args.jurisdiction),
+        ("serial", &args.serial),
+        ("make", &args.make),
+        ("calibre", &args.caliber),
+    ];
+    for (name, value) in flags {
+        if let Some(value) = value {
+            put(name, value)?;
+        }
+    }
+    Ok(out)
+}
+
+/// Findings about parameters as a failure; nothing was sent.
+fn malformed(findings: &[Finding], lang: Lang) -> Failure {
+    let errors: Vec<Value> = findings
+        .iter()
+        .map(|f| json!({"parameter": f.column, "code": f.code(), "message": f.message(lang), "mend": f.mend(lang)}))
+        .collect();
+    let lines: Vec<String> = findings
+        .iter()
+        .map(|f| format!("  {}: {}; {}", f.column.escape_debug(), f.message(lang), f.mend(lang)))
+        .collect();
+    Failure::usage("malformed", format!("{}\n{}", Text::Malformed.get(lang), lines.join("\n")))
+        .details(Value::Array(errors))
+}
+
+fn bounded(what: &str, text: &str, max: usize) -> Result<(), Failure> {
+    if text.chars().count() > max || text.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(Failure::usage(
+            "text",
+            format!("--{what} is longer than {max} characters or holds control characters"),
+        )
+        .hint("shorten it"));
+    }
+    Ok(())
+}
+
+/// `30s`, `10m`, `2h`, `3d`.
+pub(super) fn duration(text: &str) -> Result<Duration, Failure> {
+    let bad = || {
+        Failure::usage("due", format!("'{}' is not a time to wait", text.escape_debug()))
+            .hint("write a number and s, m, h or d, for example 60s; at most 7d")
+    };
+    let unit = text.chars().next_back().ok_or_else(bad)?;
+    let factor = match unit {
+        's' => 1_000,
+        'm' => 60_000,
+        'h' => 3_600_000,
+        'd' => 86_400_000,
+        _ => return Err(bad()),
+    };
+    let digits = text.strip_suffix(unit).unwrap_or_default();
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let millis = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(bad)?;
+    if millis == 0 || millis > DEADLINE_MILLIS_MAX {
+        return Err(bad());
+    }
+    Ok(Duration::from_millis(millis))
+}
+
+fn officer(context: &Context, args: &QueryArgs) -> Result<(), Failure> {
+    let book = OfficerBook::open(&context.dir)?;
+    match book.in_force().active(&args.officer, context.now) {
+        Ok(_) => Ok(()),
+        Err(OfficerError::Unknown) if book.wanted().find(&args.officer).is_some() => {
+            let message = "the officer's grant does not stand in the log yet, so the officer may not ask";
+            Err(Failure::usage("officer", message).hint("start the node: it records the grant first"))
+        }
+        Err(error) => Err(Failure::usage("officer", error.to_string()).hint("'puente officer list' shows who may ask")),
+    }
+}
+
+fn check_step(args: &QueryArgs) -> Result<(), Failure> {
+    let later = args.step != Step::HitNoHit;
+    if later && (args.confirms.is_none() || args.facts.trim().is_empty()) {
+        let message = format!("step {} follows a hit that a human confirmed, and states the facts", args.step);
+        return Err(
+            Failure::usage("step", message).hint("give --confirms with the leaf hash of the answer, and --facts")
+        );
+    }
+    if !later && args.confirms.is_some() {
+        return Err(
+            Failure::usage("step", "step 1 confirms nothing").hint("leave --confirms out, or ask with --step 2")
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<Report, Failure> {
+    let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
+    let basics = Basics::parse(context, &bearings, args)?;
+    let given = params(args)?;
+    let parsed = basics.kind.parse_params(&given).map_err(|findings| malformed(&findings, context.lang))?;
+    if args.case_ref.trim().is_empty() {
+        return Err(Failure::usage("case", "a question names its case file").hint("give --case with the file's number"));
+    }
+    let urgent = args.urgent.clone().unwrap_or_default();
+    if args.urgent.is_some() && urgent.trim().is_empty() {
+        return Err(Failure::usage("urgent", "an urgent question needs its justification").hint("--urgent \"why\""));
+    }
+    bounded("case", &args.case_ref, TEXT_CHARS_MAX)?;
+    bounded("offence", &args.offence, puente_policy::OFFENCE_CHARS_MAX)?;
+    bounded("urgent", &urgent, TEXT_CHARS_MAX)?;
+    bounded("facts", &args.facts, FACTS_CHARS_MAX)?;
+    check_step(args)?;
+    let due = duration(&args.due)?;
+    officer(context, args)?;
+    let question = Question {
+        to: args.to.clone(),
+        kind: args.kind.clone(),
+        step: args.step,
+        purpose: basics.purpose,
+        basis: basics.basis.clone(),
+        handling: args.handling,
+        officer: args.officer.clone(),
+        case_ref: args.case_ref.clone(),
+        params: parsed.pairs().iter().cloned().collect(),
+        due_in_millis: u64::try_from(due.as_millis()).unwrap_or(DEADLINE_MILLIS_MAX),
+        urgency: urgency(args),
+        justification: urgent,
+        facts_statement: args.facts.clone(),
+        offence: args.offence.clone(),
+        confirms: args.confirms,
+    };
+    let mut node = client::running(context)?;
+    // The node answers at the deadline at the latest; a little more for the way.
+    let patience = due + Duration::from_secs(10);
+    let Answer::Concluded(concluded) = client::call(&mut node, Command::Query(Box::new(question)), Some(patience))?
+    else {
+        return Err(client::unexpected());
+    };
+    let mut report = conclusion::report(context, &bearings, &basics, args, &concluded)?;
+    for finding in parsed.warnings() {
+        let words = format!("{}: {}; {}", finding.column, finding.message(context.lang), finding.mend(context.lang));
+        report = report.note(words);
+    }
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_to_wait_have_a_unit_and_a_bound() {
+        assert_eq!(duration("30s").unwrap(), Duration::from_secs(30));
+        assert_eq!(duration("7d").unwrap(), Duration::from_secs(7 * 86_400));
+        for bad in ["", "s", "30", "8d", "0s", "-1s", "+1s", "1.5h", "99999999999999999999d", "1é", "é"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

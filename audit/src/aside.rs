@@ -8,8 +8,8 @@ use std::sync::Arc;
 use puente_audit_log::{ClaimedReceipt, ReadError, SignedCheckpoint};
 use puente_evidence::escrow::CheckedEscrow;
 use puente_model::{Digest, digest};
-use puente_wire::{label, proto};
 use puente_wire::proto::Message as _;
+use puente_wire::{label, proto};
 
 use crate::class::Class;
 use crate::roster::{HeadError, Roster};

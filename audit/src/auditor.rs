@@ -138,7 +138,7 @@ impl Auditor {
         let mut compared = 0;
         let mut findings = Findings::default();
         if pairs {
-            compared = reconcile(&set, &mut audited, &remembered, &mut findings);
+            compared = reconcile(&set, &mut audited, &mut findings);
         }
         let mut reports: Vec<LogReport> = Vec::new();
         let mut heads: Vec<SignedCheckpoint> = Vec::new();
@@ -185,8 +185,7 @@ fn write_evidence(dir: Option<&Path>, roster: &Roster<'_>, verdict: &mut Verdict
 /// Replays one copied log with parsing and every rule, and nothing else: no memory, no evidence. For measurements.
 pub fn verify_rules(charter: &Charter, dir: &Path, now: Millis) -> Verdict {
     let roster = Roster::new(charter);
-    let set =
-        Setting { roster: &roster, keys: &[], now, grace_minutes: GRACE_MINUTES, without_headers: true };
+    let set = Setting { roster: &roster, keys: &[], now, grace_minutes: GRACE_MINUTES, without_headers: true };
     let audited = verify(&set, dir, &|_| None, &|_, _, _| {});
     Verdict::new(vec![audited.report], 0, audited.findings)
 }

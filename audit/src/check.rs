@@ -20,7 +20,7 @@ use crate::roster::Roster;
 use crate::show::shown;
 
 /// The largest file that is checked, in bytes.
-pub(crate) const CHECK_BYTES_MAX: u64 = 16 << 20;
+pub const CHECK_BYTES_MAX: u64 = 16 << 20;
 
 /// Whose keys count.
 pub enum Checker<'c> {
@@ -118,13 +118,17 @@ fn receipt(words: &mut Words, text: &[u8], leaf: &Digest, checker: &Checker<'_>)
     };
     let origin = claimed.checkpoint().claimed().origin().to_owned();
     let Some(key) = checker.key(&origin) else {
-        words.gap(format!("The receipt is of log {origin}, whose key is not known: give --charter and --pin, or --vkey."));
+        words.gap(format!(
+            "The receipt is of log {origin}, whose key is not known: give --charter and --pin, or --vkey."
+        ));
         return None;
     };
     match claimed.verify(leaf, &key) {
         Ok(receipt) => {
             let (index, size) = (receipt.index(), receipt.head().size());
-            words.say(format!("Log {origin} signed a head of {size} entries, and the entry is number {index} under it."));
+            words.say(format!(
+                "Log {origin} signed a head of {size} entries, and the entry is number {index} under it."
+            ));
             Some(receipt)
         }
         Err(error) => {
@@ -252,7 +256,8 @@ fn conclude(words: &mut Words, class: Class, file: &EvidenceFile, exhibits: &Exh
             }
         }
         Class::Equivocated => match two_under_one_number(&exhibits.entries) {
-            true => words.say("Both entries bear one number, or end one exchange, and differ: their author said two things."),
+            true => words
+                .say("Both entries bear one number, or end one exchange, and differ: their author said two things."),
             false => words.fail("The entries verify, but are no two under one number."),
         },
         Class::Corrupt | Class::BadHead => {
@@ -268,8 +273,9 @@ fn conclude(words: &mut Words, class: Class, file: &EvidenceFile, exhibits: &Exh
 /// The first contradiction among signed heads, a proven beginning and receipts.
 fn contradiction(file: &EvidenceFile, exhibits: &Exhibits) -> Option<String> {
     let heads = &exhibits.heads;
-    for (i, one) in heads.iter().enumerate() {
-        for other in &heads[i + 1..] {
+    let signed: Vec<_> = heads.iter().chain(exhibits.entries.iter().map(|(_, r)| r.head())).collect();
+    for (i, one) in signed.iter().enumerate() {
+        for other in &signed[i + 1..] {
             if one.origin() == other.origin() && one.size() == other.size() && one.root() != other.root() {
                 return Some(format!("Two signed heads of {} entries state different roots.", one.size()));
             }
@@ -281,8 +287,7 @@ fn contradiction(file: &EvidenceFile, exhibits: &Exhibits) -> Option<String> {
         let proof: Option<Vec<Digest>> =
             prefix.proof.iter().map(|h| Digest::try_from(STANDARD.decode(h).ok()?.as_slice()).ok()).collect();
         verify_consistency(TreeSize(prefix.size), presented.size(), &root, &presented.root(), &proof?).ok()?;
-        let signed = heads.iter().chain(exhibits.entries.iter().map(|(_, r)| r.head()));
-        let mut signed = signed.filter(|h| h.origin() == presented.origin() && h.size().0 == prefix.size);
+        let mut signed = signed.iter().filter(|h| h.origin() == presented.origin() && h.size().0 == prefix.size);
         return signed.any(|h| h.root() != root).then(|| {
             format!(
                 "The presented log provably has root {root} at {} entries, and its signer had signed another.",
@@ -290,9 +295,21 @@ fn contradiction(file: &EvidenceFile, exhibits: &Exhibits) -> Option<String> {
             )
         });
     }
-    let mut larger = heads.iter().chain(exhibits.entries.iter().map(|(_, r)| r.head()));
-    larger.find(|h| h.origin() == presented.origin() && h.size() > presented.size()).map(|h| {
-        format!("It had signed {} entries and presented {} as its newest head.", h.size(), presented.size())
+    if let Some(index) = two_at_one_place(&exhibits.entries) {
+        return Some(format!("Its two histories hold different entries at place {index}."));
+    }
+    signed
+        .iter()
+        .find(|h| h.origin() == presented.origin() && h.size() > presented.size())
+        .map(|h| format!("It had signed {} entries and presented {} as its newest head.", h.size(), presented.size()))
+}
+
+/// A place at which two heads of one log prove different entries.
+fn two_at_one_place(entries: &[(Vec<u8>, Receipt)]) -> Option<u64> {
+    entries.iter().enumerate().find_map(|(i, (bytes, one))| {
+        let mut others = entries[i + 1..].iter();
+        let same = |other: &Receipt| other.index() == one.index() && other.head().origin() == one.head().origin();
+        others.find(|(others, other)| same(other) && others != bytes).map(|_| one.index().0)
     })
 }
 
@@ -307,7 +324,8 @@ fn two_under_one_number(entries: &[(Vec<u8>, Receipt)]) -> bool {
     pairs.iter().enumerate().any(|(i, (bytes, one))| {
         pairs[i + 1..].iter().any(|(others, other)| {
             let number = (&one.from, &one.to, one.log, one.seq) == (&other.from, &other.to, other.log, other.seq);
-            let end = one.from == other.from && one.kind() != puente_wire::PairKind::Query && one.quoted() == other.quoted();
+            let end =
+                one.from == other.from && one.kind() != puente_wire::PairKind::Query && one.quoted() == other.quoted();
             bytes != others && (number || (end && one.exchange() == other.exchange()))
         })
     })

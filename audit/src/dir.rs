@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use puente_audit_log::{BundleId, LogPath, ReadError, TILE_WIDTH, TileId, TileReader, decode_bundle};
 use puente_model::limits::{ENTRY_BYTES_MAX, NOTE_BYTES_MAX};
 
+use crate::error::AuditError;
+
 /// The largest file of a tile, in bytes.
 const TILE_BYTES_MAX: u64 = 32 * TILE_WIDTH as u64;
 /// The largest file of a bundle, in bytes.
@@ -123,6 +125,18 @@ pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, ReadError> 
     let file = open(path)?;
     let mut bytes = Vec::with_capacity(file.metadata().map_or(0, |m| m.len().min(max + 1) as usize));
     file.take(max + 1).read_to_end(&mut bytes).map_err(|e| read_error(&e))?;
+    Ok(bytes)
+}
+
+/// Reads a regular file of at most `max` bytes.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or is larger.
+pub fn read_file(path: &Path, max: u64) -> Result<Vec<u8>, AuditError> {
+    let bytes = read_bounded(path, max).map_err(|error| AuditError::file(path, &error))?;
+    if bytes.len() as u64 > max {
+        return Err(AuditError::File { path: path.to_owned(), why: format!("larger than {max} bytes") });
+    }
     Ok(bytes)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use puente_model::{CharterVector, Digest, ExchangeId, Minute, NodeUri, Outcome, RefusalReason};
+use puente_model::{CharterVector, Digest, ExchangeId, Minute, NodeUri, Outcome};
 use puente_wire::Terms;
 
 use crate::class::Class;
@@ -48,7 +48,7 @@ pub(crate) struct Said<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum End {
     Answer(Outcome),
-    Refusal(RefusalReason),
+    Refusal,
 }
 
 impl End {

@@ -1,7 +1,8 @@
 //! A signed head that somebody kept, against the log as it is presented now.
 
 use puente_audit_log::{
-    SignedCheckpoint, TILE_WIDTH, TileId, TileReader, decode_tile, node_hash, prove_consistency, root_of, verify_consistency,
+    SignedCheckpoint, TILE_WIDTH, TileId, TileReader, decode_tile, node_hash, prove_consistency, root_of,
+    verify_consistency,
 };
 use puente_model::Digest;
 

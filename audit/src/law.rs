@@ -43,8 +43,7 @@ impl<'c> Law<'c> {
 
     /// What is wrong with the legal basis of a question that `asker` asked.
     pub(crate) fn wrong_basis(&self, terms: &Terms, minute: Minute, asker: &NodeUri) -> Option<(Class, String)> {
-        let found =
-            self.charter.legal_basis_for(&terms.basis, terms.purpose, &asker.jurisdiction(), minute.start());
+        let found = self.charter.legal_basis_for(&terms.basis, terms.purpose, &asker.jurisdiction(), minute.start());
         let error = found.err()?;
         let class = match error {
             LegalBasisError::Unknown { .. } => Class::BasisUnknown,

@@ -43,8 +43,9 @@ mod tests;
 mod verify;
 
 pub use auditor::{Auditor, verify_rules};
-pub use check::{Checked, Checker, check_bytes};
+pub use check::{CHECK_BYTES_MAX, Checked, Checker, check_bytes};
 pub use class::{Class, Lang, Severity};
+pub use dir::read_file;
 pub use error::AuditError;
 pub use evidence::{EvidenceEntry, EvidenceFile, EvidencePrefix};
 pub use finding::{Blame, Conclusion, Counts, FINDINGS_PER_CLASS_MAX, Finding, LogReport, Verdict};

@@ -1,1 +1,9 @@
-fn main() {}
+//! `puente-audit`: verdict on stdout, words on stderr, meaning in the exit code (0 sound, 1 unsound, 2 could not tell).
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -37,6 +37,13 @@ pub(crate) struct PeriodSeen {
     period: Period,
 }
 
+impl PeriodSeen {
+    /// The numbers that it names as holes.
+    pub(crate) fn holes(&self) -> impl Iterator<Item = u64> + '_ {
+        self.period.holes.iter().map(|hole| hole.seq.0)
+    }
+}
+
 /// What is wrong with a PERIOD, and where.
 pub(crate) struct PeriodFault {
     pub(crate) class: Class,
@@ -59,6 +66,8 @@ pub(crate) struct Track {
     /// Entries since.
     pub(crate) tail: BTreeMap<u64, Numbered>,
     pub(crate) periods: Vec<PeriodSeen>,
+    /// Closed entries stay in the tail: for comparing number by number.
+    pub(crate) keep: bool,
     /// Leaf hashes of voided questions, by number, until a period names them as holes.
     voided: HashMap<u64, Digest>,
 }
@@ -142,6 +151,10 @@ impl Track {
         seen.matches = self.matches(&seen.period);
         if seen.matches {
             self.closed = self.closed.max(last);
+            if self.keep {
+                self.periods.push(seen);
+                return holes;
+            }
             let open = self.tail.split_off(&last.saturating_add(1));
             // What an earlier, unmatched period left behind stays for comparison.
             self.tail.retain(|n, _| *n < first);

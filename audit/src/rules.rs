@@ -37,6 +37,13 @@ struct SeedsSeen {
     opened: Option<Secret32>,
 }
 
+/// An entry without its author's receipt.
+pub(crate) struct Unreceipted {
+    pub(crate) leaf: Digest,
+    pub(crate) index: u64,
+    pub(crate) author: NodeUri,
+}
+
 /// An entry on its way through the rules.
 struct At {
     index: u64,
@@ -58,8 +65,10 @@ pub(crate) struct Rules<'a> {
     pub(crate) own_heads: Vec<SignedCheckpoint>,
     /// Heads of other logs that stand in this log's entries.
     pub(crate) peer_heads: Vec<SignedCheckpoint>,
-    /// Entries whose author's receipt is not kept, by leaf.
-    pub(crate) unreceipted: Vec<(Digest, NodeUri)>,
+    /// Entries whose author's receipt is not kept.
+    pub(crate) unreceipted: Vec<Unreceipted>,
+    /// The numbering whose closed entries are kept, for a comparison.
+    pub(crate) keep: Option<Numbering>,
     exchanges: Exchanges,
     seeds: HashMap<Digest, SeedsSeen>,
     newest: Minute,
@@ -84,6 +93,7 @@ impl<'a> Rules<'a> {
             own_heads: Vec::new(),
             peer_heads: Vec::new(),
             unreceipted: Vec::new(),
+            keep: None,
             exchanges: Exchanges::default(),
             seeds: HashMap::new(),
             newest: Minute(0),
@@ -99,7 +109,7 @@ impl<'a> Rules<'a> {
         match Entry::decode(bytes) {
             Ok(Entry::Pair(pair)) => {
                 self.asides.seen(leaf);
-                self.pair(&at, pair, false);
+                self.pair(&at, pair);
             }
             Ok(Entry::Veiled(veiled)) => {
                 self.asides.seen(leaf);
@@ -202,7 +212,7 @@ impl<'a> Rules<'a> {
                 if (pair.stage(), pair.minute) != (veiled.stage, veiled.minute) || !pair.is_domestic() {
                     self.fault(Class::HeaderMismatch, at, Some(pair.seq.0), "stage, minute or nations differ");
                 }
-                self.pair(at, pair, true);
+                self.pair(at, pair);
             }
             Some(Header::Event(event)) => {
                 self.time(at, veiled.minute, true, &owner);
@@ -235,7 +245,7 @@ impl<'a> Rules<'a> {
         }
     }
 
-    fn pair(&mut self, at: &At, pair: Pair, veiled: bool) {
+    fn pair(&mut self, at: &At, pair: Pair) {
         self.count(pair.kind());
         let seq = pair.seq.0;
         let own = pair.from == self.owner;
@@ -254,7 +264,7 @@ impl<'a> Rules<'a> {
         };
         let proven = own || self.receipted_by(at, &author, &peer, seq);
         if !proven && !matches!(pair.kind(), PairKind::Void | PairKind::Period) {
-            self.unreceipted.push((at.leaf, pair.from.clone()));
+            self.unreceipted.push(Unreceipted { leaf: at.leaf, index: at.index, author: pair.from.clone() });
             let detail = format!("{} by {}", pair.kind().as_str_name(), pair.from);
             self.fault(Class::ReceiptMissing, at, Some(seq), detail);
         }
@@ -267,7 +277,7 @@ impl<'a> Rules<'a> {
         }
         self.escrow(at, &pair, own);
         self.number(at, &pair, own, rerecorded, &blame);
-        self.body(at, pair, own, veiled, &Blame::Node(blame));
+        self.body(at, pair, own, &Blame::Node(blame));
     }
 
     fn count(&mut self, kind: PairKind) {
@@ -321,7 +331,8 @@ impl<'a> Rules<'a> {
         let mut nations = [pair.from.jurisdiction().to_string(), pair.to.jurisdiction().to_string()];
         nations.sort();
         if seeds.nations != nations {
-            let detail = format!("escrow seeds of {} for an exchange of {}", seeds.nations.join(", "), nations.join(", "));
+            let detail =
+                format!("escrow seeds of {} for an exchange of {}", seeds.nations.join(", "), nations.join(", "));
             self.fault(Class::SeedsWrongAuditor, at, seq, detail);
         }
     }
@@ -329,19 +340,19 @@ impl<'a> Rules<'a> {
     fn number(&mut self, at: &At, pair: &Pair, own: bool, rerecorded: bool, blame: &NodeUri) {
         let numbering = Numbering { from: pair.from.clone(), log: pair.log, to: pair.to.clone() };
         let entry = Numbered { leaf: at.leaf, index: at.index, kind: pair.kind(), exchange: pair.exchange() };
+        let keep = self.keep.as_ref() == Some(&numbering);
         let track = self.tracks.entry(numbering).or_insert_with(|| Track::new(own && !rerecorded));
+        track.keep = keep;
         if let Some((class, detail)) = track.push(pair.seq.0, entry, rerecorded) {
             let blame = if class == Class::Equivocated { blame.clone() } else { self.owner.clone() };
             self.blame(class, Blame::Node(blame), at.index, Some(pair.seq.0), detail);
         }
     }
 
-    fn body(&mut self, at: &At, pair: Pair, own: bool, veiled: bool, blame: &Blame) {
-        let _ = veiled;
+    fn body(&mut self, at: &At, pair: Pair, own: bool, blame: &Blame) {
         let seq = pair.seq.0;
         let Pair { from, to, log, minute, charter, body, .. } = pair;
-        let said =
-            Said { leaf: at.leaf, index: at.index, seq, from: &from, to: &to, minute, charter: &charter };
+        let said = Said { leaf: at.leaf, index: at.index, seq, from: &from, to: &to, minute, charter: &charter };
         let mut wrong: Vec<Class> = Vec::new();
         match body {
             PairBody::Query { terms, due, .. } => {
@@ -352,8 +363,8 @@ impl<'a> Rules<'a> {
                 self.lawful(at, seq, &terms, minute, &to, &charter, blame);
                 wrong = self.exchanges.end(&said, &terms, quoted, End::Answer(outcome), self.set.grace_minutes);
             }
-            PairBody::Refusal { terms, reason, quoted, .. } => {
-                wrong = self.exchanges.end(&said, &terms, quoted, End::Refusal(reason), self.set.grace_minutes);
+            PairBody::Refusal { terms, quoted, .. } => {
+                wrong = self.exchanges.end(&said, &terms, quoted, End::Refusal, self.set.grace_minutes);
             }
             PairBody::Release { terms, quoted, receipt, .. } => {
                 wrong.extend(self.exchanges.release(&said, &terms, quoted));

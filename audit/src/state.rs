@@ -26,8 +26,7 @@ pub fn load_charter(dir: &Path, pin: Digest) -> Result<Charter, AuditError> {
     let mut parts = Vec::new();
     for path in charter_files(dir)? {
         let read = |path: &Path| -> Result<String, AuditError> {
-            let bytes =
-                read_bounded(path, CHARTER_BYTES_MAX as u64).map_err(|error| AuditError::file(path, &error))?;
+            let bytes = read_bounded(path, CHARTER_BYTES_MAX as u64).map_err(|error| AuditError::file(path, &error))?;
             String::from_utf8(bytes).map_err(|_| AuditError::File { path: path.to_owned(), why: "not UTF-8".into() })
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -112,7 +111,10 @@ impl State {
     }
 
     /// Remembers heads, durably.
-    pub(crate) fn remember<'h>(&mut self, heads: impl IntoIterator<Item = &'h SignedCheckpoint>) -> Result<(), AuditError> {
+    pub(crate) fn remember<'h>(
+        &mut self,
+        heads: impl IntoIterator<Item = &'h SignedCheckpoint>,
+    ) -> Result<(), AuditError> {
         for head in heads {
             let note = String::from_utf8_lossy(head.note_bytes()).into_owned();
             self.heads.insert(head.origin().to_owned(), note);

@@ -1,5 +1,6 @@
 //! The audit of one copied log: replay, rules, sidecar, files, remembered head.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -13,11 +14,11 @@ use crate::aside::Asides;
 use crate::class::Class;
 use crate::dir::{Cached, LogDir};
 use crate::evidence::Proof;
-use crate::finding::{Blame, Conclusion, Counts, Finding, Findings, LogReport};
+use crate::finding::{Blame, Counts, Finding, Findings, LogReport};
 use crate::heads::{Relation, relate};
-use crate::numbering::{Numbering, Track};
+use crate::numbering::{Numbered, Numbering, Track};
 use crate::roster::HeadError;
-use crate::rules::{Rules, Setting};
+use crate::rules::{Rules, Setting, Unreceipted};
 
 /// Entries between two reports of progress.
 const PROGRESS_ENTRIES: u64 = 50_000;
@@ -25,7 +26,7 @@ const PROGRESS_ENTRIES: u64 = 50_000;
 const PROVEN_FINDINGS_MAX: usize = 50;
 
 /// Where long work says how far it is: the log, entries done, entries in all.
-pub type Progress<'p> = &'p dyn Fn(&str, u64, u64);
+pub(crate) type Progress<'p> = &'p dyn Fn(&str, u64, u64);
 
 /// A log whose copy leads to its own signed head, and what the rules gathered from it.
 pub(crate) struct Checked {
@@ -34,9 +35,9 @@ pub(crate) struct Checked {
     pub(crate) node: NodeUri,
     pub(crate) head: SignedCheckpoint,
     pub(crate) asides: Asides,
-    pub(crate) tracks: std::collections::BTreeMap<Numbering, Track>,
+    pub(crate) tracks: BTreeMap<Numbering, Track>,
     pub(crate) peer_heads: Vec<SignedCheckpoint>,
-    pub(crate) unreceipted: Vec<(puente_model::Digest, NodeUri)>,
+    pub(crate) unreceipted: Vec<Unreceipted>,
 }
 
 /// What came of one folder.
@@ -89,8 +90,7 @@ pub(crate) fn verify(
     for fault in faults {
         findings.push(Finding::new(fault.class, Blame::Node(node.clone()), origin.as_str(), fault.detail));
     }
-    let number = origin.as_str().rsplit_once("/log").and_then(|(_, k)| k.parse().ok()).unwrap_or(1);
-    let mut rules = Rules::new(set, origin.as_str(), node.clone(), number, asides);
+    let mut rules = Rules::new(set, origin.as_str(), node.clone(), log_number(origin.as_str()), asides);
     let size = head.size().0;
     let replayed = replay(&head, &dir, |index, leaf, bytes| {
         rules.entry(index.0, leaf, bytes);
@@ -185,8 +185,7 @@ fn open_head(set: &Setting<'_>, dir: &LogDir) -> Result<(Origin, SignedCheckpoin
 
 fn diverges(origin: &Origin, head: &SignedCheckpoint, error: &ReplayError) -> Finding {
     let corrupt = |index: Option<u64>| {
-        let finding =
-            Finding::new(Class::Corrupt, Blame::Node(origin.node()), origin.as_str(), error.to_string());
+        let finding = Finding::new(Class::Corrupt, Blame::Node(origin.node()), origin.as_str(), error.to_string());
         let finding = finding.with_proof(Proof::heads([head.clone()]));
         match index {
             Some(index) => finding.at(index),
@@ -299,10 +298,10 @@ fn against_itself(
     match relate(head, kept, tiles) {
         Relation::Consistent => None,
         Relation::Beyond => Some(finding(Class::Truncated, sizes).with_proof(proof)),
-        Relation::Split => Some(finding(Class::SplitView, format!("two roots at {} entries", head.size())).with_proof(proof)),
-        Relation::Contradicts(prefix) => {
-            Some(finding(Class::Rewritten, sizes).with_proof(proof.with_prefix(prefix)))
+        Relation::Split => {
+            Some(finding(Class::SplitView, format!("two roots at {} entries", head.size())).with_proof(proof))
         }
+        Relation::Contradicts(prefix) => Some(finding(Class::Rewritten, sizes).with_proof(proof.with_prefix(prefix))),
         Relation::CouldNotTell(why) => Some(unavailable(origin, &why)),
     }
 }
@@ -312,7 +311,10 @@ fn prove_entries(findings: &mut Findings, dir: &LogDir, tiles: &dyn TileReader, 
     let mut proven = 0;
     for finding in &mut findings.list {
         let Some(index) = finding.index else { continue };
-        if finding.severity != crate::class::Severity::Unsound || proven == PROVEN_FINDINGS_MAX || finding.class == Class::Corrupt {
+        if finding.severity != crate::class::Severity::Unsound
+            || proven == PROVEN_FINDINGS_MAX
+            || finding.class == Class::Corrupt
+        {
             continue;
         }
         proven += 1;
@@ -322,7 +324,23 @@ fn prove_entries(findings: &mut Findings, dir: &LogDir, tiles: &dyn TileReader, 
     }
 }
 
-/// The verdict of a log whose other checks are done.
-pub(crate) fn is_sound(audited: &Audited) -> bool {
-    audited.findings.conclusion() == Conclusion::Sound
+/// All entries of one numbering, closed ones too, by a second pass over the log.
+pub(crate) fn full_track(set: &Setting<'_>, log: &Checked, numbering: &Numbering) -> BTreeMap<u64, Numbered> {
+    let Ok(asides) = Asides::load(log.dir.asides(), set.roster, &mut Vec::new()) else { return BTreeMap::new() };
+    let mut rules = Rules::new(set, &log.origin, log.node.clone(), log_number(&log.origin), asides);
+    rules.keep = Some(numbering.clone());
+    let replayed = replay(&log.head, &log.dir, |index, leaf, bytes| {
+        rules.entry(index.0, leaf, bytes);
+        ControlFlow::Continue(())
+    });
+    // The log was replayed before: it cannot fail now unless its files change under our hands.
+    match (replayed, rules.tracks.remove(numbering)) {
+        (Ok(_), Some(track)) => track.tail,
+        _ => BTreeMap::new(),
+    }
+}
+
+/// `k` of an origin `…/log<k>`.
+fn log_number(origin: &str) -> u32 {
+    origin.rsplit_once("/log").and_then(|(_, k)| k.parse().ok()).unwrap_or(1)
 }

@@ -1,0 +1,318 @@
+//! The command line.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use puente_audit::{
+    AuditError, Auditor, CHECK_BYTES_MAX, Checker, Conclusion, Lang, Severity, State, Verdict, check_bytes,
+    load_charter, prove, read_file, show,
+};
+use puente_evidence::HpkeKeyPair;
+use puente_model::{Digest, Millis, Secret32};
+use serde::Serialize;
+
+/// What a program returns when it could not tell: also for wrong arguments and unreadable files.
+const COULD_NOT_TELL: u8 = 2;
+/// Findings printed one by one.
+const FINDINGS_PRINTED_MAX: usize = 50;
+
+/// Verifies and reconciles Puente's logs from copied files alone.
+#[derive(Debug, Parser)]
+#[command(name = "puente-audit", version, arg_required_else_help = true)]
+#[command(after_help = "The verdict goes to stdout, words go to stderr.\n\
+    Exit code: 0 sound, 1 unsound, 2 could not tell.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// The auditor's folder: charter, pin and remembered heads.
+    #[arg(long, global = true, default_value = "puente-auditor", value_name = "DIR")]
+    state: PathBuf,
+    /// Folder of a charter, instead of the one in --state (nothing is remembered then).
+    #[arg(long, global = true, requires = "pin", value_name = "DIR")]
+    charter: Option<PathBuf>,
+    /// Hash of common part 1 of the charter, given out of band: 64 hexadecimal digits.
+    #[arg(long, global = true, value_name = "HASH")]
+    pin: Option<Digest>,
+    /// One JSON object on stdout.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Language of the sentences: en or es.
+    #[arg(long, global = true, default_value = "en", value_name = "LANG")]
+    lang: Lang,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Verify a charter against its pin and make (or bring up to date) the auditor's folder.
+    Init,
+    /// Verify one copied log by itself.
+    Verify {
+        /// Folder of the copied log.
+        dir: PathBuf,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Verify copied logs, and each pair of them against each other.
+    Reconcile {
+        /// Folders of the copied logs.
+        #[arg(required = true)]
+        dirs: Vec<PathBuf>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Show decoded entries of a copied log; verifies nothing.
+    Show {
+        /// Folder of the copied log.
+        dir: PathBuf,
+        /// First entry.
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        from: u64,
+        /// How many entries at most.
+        #[arg(long, default_value_t = 100, value_name = "M")]
+        limit: u64,
+    },
+    /// Write the C2SP tlog-proof of an entry to stdout.
+    Prove {
+        /// Folder of the copied log.
+        dir: PathBuf,
+        /// Position of the entry, from 0.
+        index: u64,
+    },
+    /// Check one proof, evidence file or disclosure, offline.
+    Check {
+        /// The file.
+        file: PathBuf,
+        /// The entry's bytes, for a tlog-proof.
+        #[arg(long, value_name = "FILE")]
+        entry: Option<PathBuf>,
+        /// C2SP verifier key of the log, instead of a charter.
+        #[arg(long, value_name = "VKEY")]
+        vkey: Option<String>,
+    },
+    /// Write shell completions to stdout.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct How {
+    /// Private key of an own auditor, 64 hexadecimal digits: opens sealed headers. May be given several times.
+    #[arg(long = "key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+    /// Pass over sealed headers that no key opens: the verdict is then about everything but them.
+    #[arg(long)]
+    without_headers: bool,
+    /// Where evidence files go (default: evidence/ in --state).
+    #[arg(long, value_name = "DIR")]
+    evidence: Option<PathBuf>,
+    /// Minutes past its deadline after which a question without end is a finding.
+    #[arg(long, default_value_t = 10, value_name = "MINUTES")]
+    grace: u64,
+}
+
+/// Runs the command line and says how to exit.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(COULD_NOT_TELL) } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(&cli) {
+        Ok(conclusion) => ExitCode::from(conclusion.exit_code()),
+        Err(error) => {
+            if cli.json {
+                let object = serde_json::json!({ "verdict": Conclusion::CouldNotTell, "error": error.to_string() });
+                let _ = out(&object.to_string());
+            } else if !matches!(cli.command, Command::Init | Command::Show { .. } | Command::Prove { .. }) {
+                let _ = out(&format!("verdict: {}", Conclusion::CouldNotTell.in_words(cli.lang)));
+            }
+            let _ = writeln!(io::stderr(), "error: {error}");
+            ExitCode::from(COULD_NOT_TELL)
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<Conclusion, AuditError> {
+    match &cli.command {
+        Command::Init => init(cli),
+        Command::Verify { dir, how } => {
+            let verdict = auditor(cli, how)?.verify(dir)?;
+            report(cli, &verdict)
+        }
+        Command::Reconcile { dirs, how } => {
+            let dirs: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
+            let verdict = auditor(cli, how)?.reconcile(&dirs)?;
+            report(cli, &verdict)
+        }
+        Command::Show { dir, from, limit } => show_entries(cli, dir, *from, *limit),
+        Command::Prove { dir, index } => {
+            io::stdout().write_all(&prove(dir, *index)?).map_err(stdout_failed)?;
+            Ok(Conclusion::Sound)
+        }
+        Command::Check { file, entry, vkey } => check(cli, file, entry.as_deref(), vkey.as_deref()),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "puente-audit", &mut io::stdout());
+            Ok(Conclusion::Sound)
+        }
+    }
+}
+
+fn init(cli: &Cli) -> Result<Conclusion, AuditError> {
+    let (Some(charter), Some(pin)) = (&cli.charter, cli.pin) else { return Err(AuditError::NoCharter) };
+    let (_, charter) = State::init(&cli.state, charter, pin)?;
+    let (members, vector) = (charter.members().len(), charter.vector());
+    if cli.json {
+        print_json(&serde_json::json!({
+            "federation": charter.federation(), "vector": vector.to_string(), "members": members,
+            "state": cli.state.display().to_string(),
+        }))?;
+    } else {
+        out(&format!("charter: {} version {vector}, {members} members", charter.federation()))?;
+        words(&format!("The auditor's folder is {}; verdicts will be remembered there.", cli.state.display()));
+    }
+    Ok(Conclusion::Sound)
+}
+
+fn auditor(cli: &Cli, how: &How) -> Result<Auditor, AuditError> {
+    let mut auditor = match (&cli.charter, cli.pin) {
+        (Some(dir), Some(pin)) => Auditor::new(load_charter(dir, pin)?, now()),
+        _ => Auditor::open(&cli.state, now())?,
+    };
+    auditor = auditor.with_keys(how.keys.iter().map(|path| key(path)).collect::<Result<_, _>>()?);
+    auditor = auditor.with_grace(how.grace);
+    if how.without_headers {
+        auditor = auditor.without_headers();
+    }
+    if let Some(dir) = &how.evidence {
+        auditor = auditor.with_evidence(dir);
+    }
+    if io::stderr().is_terminal() {
+        auditor = auditor.with_progress(|log, done, all| {
+            let _ = write!(io::stderr(), "\r{log}: {done} of {all} entries\x1b[K");
+            if done.saturating_add(50_000) > all {
+                let _ = write!(io::stderr(), "\r\x1b[K");
+            }
+        });
+    }
+    Ok(auditor)
+}
+
+/// Reads an X25519 private key. No error shows what was read.
+fn key(path: &Path) -> Result<HpkeKeyPair, AuditError> {
+    let bad = |why: &str| AuditError::File { path: path.to_owned(), why: why.to_owned() };
+    let bytes = read_file(path, 256)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| bad("a key is 64 hexadecimal digits"))?;
+    let mut secret = [0; 32];
+    hex::decode_to_slice(text.trim(), &mut secret).map_err(|_| bad("a key is 64 hexadecimal digits"))?;
+    HpkeKeyPair::from_private(Secret32::new(secret)).map_err(|error| bad(&error.to_string()))
+}
+
+fn now() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn report(cli: &Cli, verdict: &Verdict) -> Result<Conclusion, AuditError> {
+    if cli.json {
+        print_json(verdict)?;
+    } else {
+        let entries: u64 = verdict.logs.iter().map(|log| log.entries).sum();
+        let names: Vec<&str> =
+            verdict.logs.iter().map(|log| if log.origin.is_empty() { &*log.dir } else { &*log.origin }).collect();
+        let (logs, count) = match cli.lang {
+            Lang::En => ("logs", "entries"),
+            Lang::Es => ("bitácoras", "asientos"),
+        };
+        let concluded = verdict.verdict.in_words(cli.lang);
+        let line = match names.as_slice() {
+            [one] => format!("verdict: {concluded}  log: {one}  {count}: {entries}"),
+            many => format!("verdict: {concluded}  {logs}: {}  {count}: {entries}", many.len()),
+        };
+        out(&line)?;
+    }
+    for finding in verdict.findings.iter().take(FINDINGS_PRINTED_MAX) {
+        let mark = match finding.severity {
+            Severity::Unsound => "error",
+            Severity::CouldNotTell => "gap",
+            Severity::Notice => "note",
+        };
+        words(&format!("{mark}: [{}] {}", finding.class, finding.sentence(cli.lang)));
+        if !finding.detail.is_empty() {
+            words(&format!("       {}", finding.detail));
+        }
+        if let Some(path) = &finding.evidence {
+            words(&format!("       evidence: {path}"));
+        }
+    }
+    let further = verdict.findings.len().saturating_sub(FINDINGS_PRINTED_MAX) as u64 + verdict.findings_not_listed;
+    if further > 0 {
+        words(&format!("… {further} more; use --json for a list"));
+    }
+    Ok(verdict.verdict)
+}
+
+fn show_entries(cli: &Cli, dir: &Path, from: u64, limit: u64) -> Result<Conclusion, AuditError> {
+    let entries = show(dir, from, limit)?;
+    if cli.json {
+        print_json(&entries)?;
+        return Ok(Conclusion::Sound);
+    }
+    for entry in &entries {
+        let party = |uri: &Option<String>| uri.as_deref().and_then(|u| u.strip_prefix("puente://")).map(str::to_owned);
+        let parties = match (party(&entry.from), party(&entry.to), entry.seq) {
+            (Some(from), Some(to), Some(seq)) => format!("  {from} → {to} #{seq}"),
+            _ => String::new(),
+        };
+        let when = entry.minute.as_deref().unwrap_or("-");
+        out(&format!("{:>6}  {:<8} {when}{parties}", entry.index, entry.kind))?;
+        out(&format!("        {}", entry.says))?;
+    }
+    Ok(Conclusion::Sound)
+}
+
+fn check(cli: &Cli, file: &Path, entry: Option<&Path>, vkey: Option<&str>) -> Result<Conclusion, AuditError> {
+    let bytes = read_file(file, CHECK_BYTES_MAX)?;
+    let entry = entry.map(|path| read_file(path, CHECK_BYTES_MAX)).transpose()?;
+    let charter = match (&cli.charter, cli.pin, vkey) {
+        (Some(dir), Some(pin), _) => Some(load_charter(dir, pin)?),
+        (_, _, None) => State::open(&cli.state).map(|(_, charter)| charter).ok(),
+        _ => None,
+    };
+    let checker = match (&charter, vkey) {
+        (_, Some(vkey)) => Checker::Key(vkey.parse().map_err(|e| AuditError::Unreadable(format!("--vkey: {e}")))?),
+        (Some(charter), None) => Checker::Charter(charter),
+        (None, None) => Checker::Nobody,
+    };
+    let checked = check_bytes(&bytes, entry.as_deref(), &checker)?;
+    if cli.json {
+        print_json(&checked)?;
+    } else {
+        out(&format!("verdict: {}  file: {}", checked.verdict.in_words(cli.lang), checked.what))?;
+        checked.words.iter().for_each(|line| words(line));
+    }
+    Ok(checked.verdict)
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), AuditError> {
+    let text = serde_json::to_string(value).map_err(|error| AuditError::Unreadable(error.to_string()))?;
+    out(&text)
+}
+
+fn out(line: &str) -> Result<(), AuditError> {
+    writeln!(io::stdout(), "{line}").map_err(stdout_failed)
+}
+
+fn stdout_failed(error: io::Error) -> AuditError {
+    AuditError::File { path: "stdout".into(), why: error.to_string() }
+}
+
+fn words(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

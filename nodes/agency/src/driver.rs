@@ -31,12 +31,15 @@ use crate::disk::{DiskError, NodeDisk};
 pub use handle::{DriverHandle, Gone};
 pub use status::{DriverStatus, PeerStatus};
 
-use status::Shown;
+use status::{DiskShown, Shown};
 
 /// Inputs handled before effects are carried out: bounds how long a reply waits behind arrivals.
 const INPUTS_PER_TURN: usize = 256;
 /// Clock steps backwards up to this are waited out rather than shown to the engine, in milliseconds.
 const CLOCK_STEP_MILLIS_MAX: u64 = 2_000;
+
+/// How soon a deadline that stays is ticked again.
+const TICK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The engine, as the driver sees it.
 pub trait Core: Send + 'static {
@@ -72,14 +75,17 @@ pub trait Network: Send {
     fn close(&self, connection: ConnectionId, reason: FaultCode);
 }
 
+/// Told of every alarm; must not block.
+pub type AlarmHook = Box<dyn Fn(&Alarm) + Send>;
+
 /// Limits and hooks of the driver.
 pub struct DriverOptions {
     /// Bytes of inputs that may wait for the engine; whoever brings more waits.
     pub queue_bytes_max: usize,
     /// The engine's thread syncs by itself while syncs take no longer than this on average, in microseconds.
     pub inline_sync_micros: u64,
-    /// Called with every alarm, besides logging it; must not block.
-    pub on_alarm: Option<Box<dyn Fn(&Alarm) + Send>>,
+    /// Called with every alarm, besides logging it.
+    pub on_alarm: Option<AlarmHook>,
 }
 
 impl Default for DriverOptions {
@@ -129,7 +135,7 @@ impl Driver {
         network: Box<dyn Network>,
     ) -> std::io::Result<()> {
         let Self { options, sender, receiver, shown } = self;
-        *shown.disk.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(disk.clone());
+        shown.show_disk(DiskShown::Live(disk.clone()));
         let (batches, writer) = spawn_writer(disk.clone(), sender)?;
         let mut turn = Turn {
             core,
@@ -139,12 +145,13 @@ impl Driver {
             options,
             shown,
             receiver,
-            batches: Some(batches),
+            batches,
             in_flight: false,
             queue_empty: true,
             clock: Clock::default(),
             replies: HashMap::new(),
             sync_micros: 0,
+            ticked: None,
             stopping: None,
         };
         let run = move || {
@@ -206,12 +213,13 @@ struct Turn<C> {
     options: DriverOptions,
     shown: Arc<Shown>,
     receiver: Receiver<Message>,
-    batches: Option<SyncSender<Batch>>,
+    batches: SyncSender<Batch>,
     in_flight: bool,
     queue_empty: bool,
     clock: Clock,
     replies: HashMap<Ticket, oneshot::Sender<Conclusion>>,
     sync_micros: u64,
+    ticked: Option<Millis>,
     stopping: Option<Option<oneshot::Sender<Result<(), DiskError>>>>,
 }
 
@@ -246,14 +254,19 @@ impl<C: Core> Turn<C> {
     }
 
     /// The next message, or none when the engine's deadline has come.
-    fn wait(&self) -> Option<Message> {
-        match self.core.poll_deadline() {
-            None => self.receiver.recv().ok().or(Some(Message::Shutdown(None))),
-            Some(deadline) => match self.receiver.recv_timeout(self.clock.until(deadline)) {
-                Ok(message) => Some(message),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => Some(Message::Shutdown(None)),
-            },
+    fn wait(&mut self) -> Option<Message> {
+        let Some(deadline) = self.core.poll_deadline() else {
+            return self.receiver.recv().ok().or(Some(Message::Shutdown(None)));
+        };
+        // A deadline that a tick did not move (the engine waits for a sync, say) must not make this spin.
+        let least = if self.ticked == Some(deadline) { TICK_AGAIN } else { Duration::ZERO };
+        match self.receiver.recv_timeout(self.clock.until(deadline).max(least)) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => {
+                self.ticked = Some(deadline);
+                None
+            }
+            Err(RecvTimeoutError::Disconnected) => Some(Message::Shutdown(None)),
         }
     }
 
@@ -331,9 +344,9 @@ impl<C: Core> Turn<C> {
             self.written(number, result);
             return;
         }
-        match self.batches.as_ref().map(|batches| batches.send(batch)) {
-            Some(Ok(())) => self.in_flight = true,
-            _ => self.written(number, Err(DiskError::System("the writer's thread"))),
+        self.in_flight = self.batches.send(batch).is_ok();
+        if !self.in_flight {
+            self.written(number, Err(DiskError::System("the writer's thread")));
         }
     }
 
@@ -353,13 +366,13 @@ impl<C: Core> Turn<C> {
         }
     }
 
-    fn end(&mut self, writer: JoinHandle<()>) {
-        self.shown.stopped.store(true, Ordering::Relaxed);
-        self.replies.clear();
-        self.batches = None;
+    fn end(self, writer: JoinHandle<()>) {
+        let Self { core, disk, network, shown, batches, replies, stopping, .. } = self;
+        shown.stopped.store(true, Ordering::Relaxed);
+        drop((replies, batches, network, core));
         let began = Instant::now();
         let writer = writer.join().map_err(|_| DiskError::System("the writer's thread"));
-        let closed = writer.and_then(|()| self.disk.close());
+        let closed = writer.and_then(|()| disk.close());
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &closed {
             Ok(()) => tracing::info!(millis, "everything durable is applied and published"),
@@ -367,7 +380,10 @@ impl<C: Core> Turn<C> {
                 tracing::error!(%error, "the journal holds every acknowledged batch; the next start applies it")
             }
         }
-        if let Some(Some(reply)) = self.stopping.take() {
+        // The folder is free again before anyone is told.
+        shown.show_disk(DiskShown::Ended(disk.status()));
+        drop(disk);
+        if let Some(Some(reply)) = stopping {
             // Whoever asked for it may have left.
             let _ = reply.send(closed);
         }

@@ -5,6 +5,9 @@
 //! older than it was, never inconsistent, and the journal repeats what is missing. The position up to which it has the
 //! journal's batches is written in the same transaction as their values, so each applies exactly once.
 //!
+//! What is deleted or replaced is overwritten with zeros. Sealed copies may outlive it for a while: in the write-ahead log
+//! until the next checkpoint, in the journal until its segment is removed, and in blocks that the file system freed.
+//!
 //! Keys are in the clear and name exchanges, partners and counters, never persons; values are sealed with
 //! AES-256-GCM, the key being additional data, so that no value can be moved to another key unnoticed.
 
@@ -81,6 +84,8 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
+    // Erased means erased: what is deleted or replaced is overwritten.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "cache_size", -65_536)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(())
@@ -279,6 +284,7 @@ impl EvidenceReader {
     }
 
     /// Up to `limit` pairs from `start` on, below `end` if there is an end.
+    #[allow(clippy::type_complexity)]
     pub(crate) fn range(
         &self,
         start: &[u8],

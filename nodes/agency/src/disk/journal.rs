@@ -331,11 +331,12 @@ fn read(
     }
     let rest = bytes.get(at..).unwrap_or_default();
     let wipe = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    if wipe > 0 && next.is_none() {
-        if let Some(later) = segment::later_record(&header.key, &bytes, at, position + 1) {
-            let why = format!("the record here does not hold, and the one at byte {later} does");
-            return Err(damaged(at, &why));
-        }
+    if wipe > 0
+        && next.is_none()
+        && let Some(later) = segment::later_record(&header.key, &bytes, at, position + 1)
+    {
+        let why = format!("the record here does not hold, and the one at byte {later} does");
+        return Err(damaged(at, &why));
     }
     Ok(End { header, position, tag, offset: at as u64, len: bytes.len() as u64, wipe })
 }

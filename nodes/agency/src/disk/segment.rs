@@ -120,7 +120,8 @@ fn claims(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     let head = bytes.get(at..at + RECORD_HEADER_LEN)?;
     let len = u32::from_be_bytes(head[4..8].try_into().ok()?) as usize;
     let position = u64::from_be_bytes(head[8..16].try_into().ok()?);
-    (&head[..4] == RECORD_MAGIC && len >= TAG_LEN && len <= CONTENT_BYTES_MAX + TAG_LEN).then_some((position, len))
+    let sound = &head[..4] == RECORD_MAGIC && (TAG_LEN..=CONTENT_BYTES_MAX + TAG_LEN).contains(&len);
+    sound.then_some((position, len))
 }
 
 /// The record at `at`, if it holds and has this position.

@@ -51,8 +51,17 @@ pub(super) struct Shown {
     pub(super) batches: AtomicU64,
     pub(super) entries: AtomicU64,
     pub(super) stopped: AtomicBool,
-    pub(super) disk: Mutex<Option<NodeDisk>>,
+    disk: Mutex<DiskShown>,
     detail: Mutex<Detail>,
+}
+
+/// The disk while the thread runs, and its last word.
+#[derive(Default)]
+pub(super) enum DiskShown {
+    #[default]
+    NotYet,
+    Live(NodeDisk),
+    Ended(DiskStatus),
 }
 
 #[derive(Default)]
@@ -75,6 +84,10 @@ impl Detail {
 impl Shown {
     fn detail(&self) -> MutexGuard<'_, Detail> {
         self.detail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn show_disk(&self, disk: DiskShown) {
+        *self.disk.lock().unwrap_or_else(PoisonError::into_inner) = disk;
     }
 
     /// Follows who is connected.
@@ -111,7 +124,11 @@ impl Shown {
     }
 
     pub(super) fn status(&self) -> DriverStatus {
-        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let disk = match &*self.disk.lock().unwrap_or_else(PoisonError::into_inner) {
+            DiskShown::NotYet => DiskStatus::default(),
+            DiskShown::Live(disk) => disk.status(),
+            DiskShown::Ended(status) => status.clone(),
+        };
         let detail = self.detail();
         DriverStatus {
             pending: self.queued.load(Ordering::Relaxed),
@@ -119,7 +136,7 @@ impl Shown {
             entries: self.entries.load(Ordering::Relaxed),
             log_unavailable: detail.failed.clone(),
             stopped: self.stopped.load(Ordering::Relaxed),
-            disk: disk.map(|disk| disk.status()).unwrap_or_default(),
+            disk,
             peers: detail.peers.values().cloned().collect(),
             alarms: detail.alarms.iter().cloned().collect(),
         }

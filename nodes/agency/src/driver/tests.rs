@@ -105,11 +105,9 @@ impl Core for Toy {
                 self.effects.push_back(Effect::Send { connection, stream, bytes, finish: true });
             }
             Input::DialFailed { .. } => self.deadline = Some(now.plus(30)),
-            Input::Tick => {
-                if self.deadline.is_some_and(|deadline| deadline <= now) {
-                    self.deadline = None;
-                    self.note("tick");
-                }
+            Input::Tick if self.deadline.is_some_and(|deadline| deadline <= now) => {
+                self.deadline = None;
+                self.note("tick");
             }
             Input::Disconnected { connection } => {
                 self.effects.push_back(Effect::Close { connection, reason: FaultCode::Malformed });
@@ -167,7 +165,7 @@ impl Disk for Slow {
 }
 
 struct World {
-    _temp: tempfile::TempDir,
+    temp: tempfile::TempDir,
     handle: DriverHandle,
     wire: mpsc::Receiver<String>,
     seen: Arc<Mutex<Vec<String>>>,
@@ -198,7 +196,7 @@ fn world(nap: Duration, fail_from: usize) -> World {
     let (sender, wire) = mpsc::channel();
     let (driver, handle) = Driver::new(DriverOptions::default());
     driver.spawn(toy, disk, records.reader().unwrap(), Box::new(Wire(sender))).unwrap();
-    World { _temp: temp, handle, wire, seen }
+    World { temp, handle, wire, seen }
 }
 
 fn event() -> LocalEvent {
@@ -283,6 +281,11 @@ fn events_are_recorded_in_batches_and_shutdown_publishes_them() {
         assert_eq!(handle.event(event()).await.unwrap_err(), Gone);
         assert_eq!(handle.input(Input::Tick).await.unwrap_err(), Gone);
         handle.shutdown().await.unwrap();
+        // The folder is free for the next run although a handle is left.
+        let key = Secret32::new([9; 32]);
+        let signer = Ed25519Signer::new(ORIGIN, KeyKind::Ed25519, &Secret32::new([7; 32])).unwrap();
+        let (_, recovered) = NodeDisk::open(world.temp.path(), &key, signer.verifier()).unwrap();
+        assert_eq!((recovered.tree.size().0, recovered.replayed), (200, 0));
     });
 }
 
@@ -378,9 +381,10 @@ fn whoever_floods_the_queue_waits() {
 
 #[test]
 fn the_thread_ends_with_its_last_handle() {
-    let World { handle, wire, seen, _temp } = world(Duration::ZERO, usize::MAX);
+    let World { handle, wire, seen, temp } = world(Duration::ZERO, usize::MAX);
     drop(handle);
     // The network is dropped with the thread.
     assert_eq!(wire.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
     assert!(seen.lock().unwrap().is_empty());
+    drop(temp);
 }

@@ -40,6 +40,8 @@ mod seed;
 #[cfg(test)]
 mod testing;
 pub mod tree;
+#[cfg(test)]
+mod vectors_test;
 pub mod veil;
 
 pub use disclosure::{DisclosureError, DisclosureSource, VerifiedDisclosure};

@@ -3,3 +3,4 @@
 
 mod exchange;
 mod sim;
+mod simulator;

@@ -18,6 +18,7 @@ use crate::api::{Answered, Conclusion, Draft, LocalEvent, Ticket};
 use crate::control::{Problem, plain_event, receipt_aside};
 use crate::engine::{AGAIN_MILLIS, Engine, Route, Then, Timer, aside, unwrap};
 use crate::ledger::{Intent, Recorded};
+use crate::period::RECORDED;
 use crate::persist::{self, StoredAsk};
 
 /// Where an ask stands: what it waits for.
@@ -62,7 +63,7 @@ pub(crate) struct Asking {
     pub(crate) route: Option<Route>,
     /// Receipts of the ANSWER that went out in this run: RELEASE must name one of them.
     receipts: Vec<Digest>,
-    again_at: Millis,
+    pub(crate) again_at: Millis,
 }
 
 impl Asking {
@@ -327,7 +328,7 @@ impl Engine {
         let wrapped = self.wrap(now, query.clone()).map_err(|e| e.to_string())?;
         before.extend(wrapped.before.clone());
         let index = self.next_index() + before.len() as u64;
-        let mut puts = self.number(&draft.to, &wrapped, PairKind::Query, Some(exchange), None, index);
+        let mut puts = self.number(&draft.to, &wrapped, PairKind::Query, Some(exchange), None, 0, index);
         let stored = StoredAsk {
             peer: draft.to.to_string(),
             query: Some(wrapped.proven(Some(escrow.clone()))),
@@ -486,8 +487,7 @@ impl Engine {
             }
             let index = ask.stored.answer_index;
             if redelivered {
-                let receipt = self.ledger.recorded(puente_model::LeafIndex(index)).map(|r| r.receipt());
-                self.send_delivered(route.connection, leaf, 1, receipt.unwrap_or_default());
+                self.confirm(now, route.connection, leaf, RECORDED, index);
             } else if matches!(ask.stage, AskStage::AwaitingRelease | AskStage::RecordingEnd) {
                 self.send_acknowledge(now, exchange, None);
             }
@@ -610,10 +610,11 @@ impl Engine {
         let seq = pair.seq.0;
         ask.answer = Some((pair, leaf));
         ask.stage = if sound { AskStage::RecordingReply } else { AskStage::RecordingEnd };
-        let mut puts = vec![ask.put(exchange)];
+        let mut puts = vec![ask.put(exchange), (persist::open_ask_key(exchange), Some(Vec::new()))];
+        let due = ask.due_at.max(now.plus(AGAIN_MILLIS));
+        self.at(due, Timer::Ask(exchange));
         if let Some(known) = self.peers.get_mut(&peer) {
-            known.theirs.insert(seq, leaf);
-            puts.push(known.theirs_put(seq, &leaf, Some(exchange), false));
+            puts.push(known.take(seq, leaf, Some(exchange), index));
         }
         let entries = domestic_asides.1.into_iter().chain([proven.entry]).collect();
         if !sound {
@@ -623,8 +624,7 @@ impl Engine {
         }
         self.enqueue(now, Intent { entries, puts, asides, then: Then::Acknowledge(exchange) });
         if let Some(route) = redelivered {
-            let then = Then::Delivered { connection: route.connection, leaf, result: 1, index };
-            self.enqueue(now, Intent { entries: Vec::new(), puts: Vec::new(), asides: Vec::new(), then });
+            self.confirm(now, route.connection, leaf, RECORDED, index);
         }
         Ok(())
     }
@@ -698,10 +698,15 @@ impl Engine {
         let frame = proto::Acknowledge { exchange_id: exchange.0.to_vec(), receipt };
         self.send_proven(route, proto::frame::Body::Acknowledge(frame), !sealed);
         if !sealed {
-            self.asks.remove(&exchange);
-            let puts = vec![(persist::open_ask_key(exchange), None)];
-            self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
+            self.done(now, exchange);
         }
+    }
+
+    /// Forgets an exchange that needs nothing more.
+    fn done(&mut self, now: Millis, exchange: ExchangeId) {
+        self.asks.remove(&exchange);
+        let puts = vec![(persist::open_ask_key(exchange), None)];
+        self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
     }
 
     pub(crate) fn on_release(
@@ -736,12 +741,12 @@ impl Engine {
             return Err(fault(FaultCode::BadCommitment));
         }
         let known = self.peers.get(peer).ok_or(fault(FaultCode::NotAMember))?;
-        if let Some(recorded) = known.theirs.get(&pair.seq.0) {
-            if *recorded != leaf {
+        if let Some(recorded) = known.theirs.get(&pair.seq.0).copied() {
+            if recorded.leaf != leaf {
                 return Err(fault(FaultCode::Replayed));
             }
             if redelivered {
-                self.send_delivered(route.connection, leaf, 1, Vec::new());
+                self.confirm(now, route.connection, leaf, RECORDED, recorded.index);
             }
             self.forget_ended(exchange);
             return Ok(());
@@ -800,16 +805,14 @@ impl Engine {
         let answer_leaf = ask.answer.as_ref().map(|(_, leaf)| *leaf).unwrap_or_default();
         let query_leaf = ask.query_leaf;
         let terms = ask.answer.as_ref().and_then(|(pair, _)| pair.terms().cloned());
-        if let Some(known) = self.peers.get_mut(&peer) {
-            known.theirs.insert(seq, leaf);
-            puts.push(known.theirs_put(seq, &leaf, Some(exchange), false));
-        }
         let index = self.next_index() + before.len() as u64;
+        if let Some(known) = self.peers.get_mut(&peer) {
+            puts.push(known.take(seq, leaf, Some(exchange), index));
+        }
         let entries = before.into_iter().chain([proven.entry]).collect();
         self.enqueue(now, Intent { entries, puts, asides, then: Then::Nothing });
         if let Some(route) = redelivered {
-            let then = Then::Delivered { connection: route.connection, leaf, result: 1, index };
-            self.enqueue(now, Intent { entries: Vec::new(), puts: Vec::new(), asides: Vec::new(), then });
+            self.confirm(now, route.connection, leaf, RECORDED, index);
         }
         match opened {
             Ok((_, body)) => {
@@ -847,13 +850,22 @@ impl Engine {
     /// The deadline of an ask has passed.
     pub(crate) fn ask_due(&mut self, now: Millis, exchange: ExchangeId) {
         let Some(ask) = self.asks.get(&exchange) else { return };
+        if ask.due_at > now {
+            // Set before the clock was put back.
+            let due = ask.due_at;
+            self.at(due, Timer::Ask(exchange));
+            return;
+        }
         match ask.stage {
             AskStage::AwaitingReply => {
+                let ticket = self.asks.get_mut(&exchange).and_then(|a| a.ticket.take());
                 self.void(now, exchange);
-                if let Some(ticket) = self.asks.get_mut(&exchange).and_then(|a| a.ticket.take()) {
+                if let Some(ticket) = ticket {
                     self.tell(ticket, Conclusion::TimedOut { exchange });
                 }
             }
+            // Nothing was disclosed, so nothing is released: the receipt goes out with the next period.
+            AskStage::AwaitingRelease if ask.stored.sealed.is_none() => self.done(now, exchange),
             AskStage::AwaitingRelease => self.unreleased(now, exchange),
             // On its way to the disk: look again when it is there.
             AskStage::Recording | AskStage::RecordingReply => self.at(now.plus(100), Timer::Ask(exchange)),

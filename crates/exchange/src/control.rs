@@ -62,11 +62,19 @@ impl Engine {
     pub(crate) fn disconnected(&mut self, now: Millis, connection: ConnectionId) {
         let Some(gone) = self.connections.remove(&connection) else { return };
         let other = self.connections.iter().filter(|(_, c)| c.peer == gone.peer && c.ready).map(|(id, _)| *id).max();
+        let mut closing = false;
         if let Some(peer) = self.peers.get_mut(&gone.peer)
             && peer.ready == Some(connection)
         {
             peer.ready = other;
+            peer.closing = None;
+            closing = !peer.close_tickets.is_empty();
+        }
+        if let Some(peer) = self.peers.get_mut(&gone.peer) {
             peer.parked.retain(|(c, _, _)| *c != connection);
+        }
+        if closing && self.line_to(&gone.peer).is_some() {
+            self.start_period(now, &gone.peer);
         }
         for hold in self.holds.values_mut() {
             if hold.route.is_some_and(|r| r.connection == connection) {

@@ -148,6 +148,7 @@ pub struct Engine {
     pub(crate) closers: HashMap<Ticket, (BTreeSet<NodeUri>, Vec<NodeUri>, usize)>,
     timers: BTreeSet<(Millis, Timer)>,
     effects: VecDeque<Effect>,
+    last_now: Millis,
     failed: bool,
 }
 
@@ -220,6 +221,7 @@ impl Engine {
             closers: HashMap::new(),
             timers: BTreeSet::new(),
             effects: VecDeque::new(),
+            last_now: now,
             failed: false,
             charter,
             catalogue,
@@ -275,6 +277,7 @@ impl Engine {
 
     /// Takes one input in. Its effects are polled afterwards.
     pub fn handle(&mut self, now: Millis, input: Input) {
+        self.watch_clock(now);
         match input {
             Input::Connected { connection, peer, dialled } => self.connected(now, connection, peer, dialled),
             Input::Disconnected { connection } => self.disconnected(now, connection),
@@ -304,8 +307,34 @@ impl Engine {
         self.fire_timers(now);
     }
 
+    /// A clock that was put back must not hold up what waits: everything waits as long as it would have.
+    fn watch_clock(&mut self, now: Millis) {
+        let back = self.last_now.since(now);
+        self.last_now = now;
+        if back < 1_000 {
+            return;
+        }
+        self.timers = std::mem::take(&mut self.timers)
+            .into_iter()
+            .map(|(due, timer)| (Millis(due.0.saturating_sub(back)), timer))
+            .collect();
+        self.ledger.clock_put_back(now);
+        for ask in self.asks.values_mut() {
+            ask.again_at = ask.again_at.min(now.plus(AGAIN_MILLIS));
+        }
+        for peer in self.peers.values_mut() {
+            if let Some(closing) = &mut peer.closing {
+                closing.until = Millis(closing.until.0.saturating_sub(back));
+            }
+            for (_, next) in peer.faults.values_mut() {
+                *next = Millis(next.0.saturating_sub(back));
+            }
+        }
+    }
+
     /// The next thing to be done; call until it returns `None`, then wait.
     pub fn poll_effect(&mut self, now: Millis) -> Option<Effect> {
+        self.watch_clock(now);
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
         }
@@ -483,12 +512,13 @@ impl Engine {
         kind: PairKind,
         exchange: Option<ExchangeId>,
         own_proven: Option<proto::Proven>,
+        voided: u64,
         index: u64,
     ) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let Some(peer) = self.peers.get_mut(peer) else { return Vec::new() };
         let seq = peer.next_seq;
         peer.next_seq += 1;
-        let own = Own { leaf: wrapped.leaf, kind, exchange, index, proven: own_proven, voided: false };
+        let own = Own { leaf: wrapped.leaf, kind, exchange, index, proven: own_proven, voided, closed: false };
         let puts = vec![peer.own_put(seq, &own), peer.numbering_put()];
         peer.own.insert(seq, own);
         puts

@@ -245,7 +245,7 @@ impl Engine {
         if !self.charter.status(now).may_exchange() {
             return Err(FaultCode::OldCharter);
         }
-        if known.theirs.get(&pair.seq.0).is_some_and(|recorded| *recorded != leaf) {
+        if known.theirs.get(&pair.seq.0).is_some_and(|recorded| recorded.leaf != leaf) {
             return Err(FaultCode::Replayed);
         }
         if pair.seq.0 <= known.theirs_closed || self.is_closed(peer, pair.seq.0) {
@@ -530,10 +530,9 @@ impl Engine {
         before.extend(seeds);
         before.extend(wrapped.before.clone());
         let index = self.next_index() + before.len() as u64 + 1;
-        let mut puts = self.number(&peer, &wrapped, kind, Some(exchange), None, index);
+        let mut puts = self.number(&peer, &wrapped, kind, Some(exchange), None, 0, index);
         if let Some(known) = self.peers.get_mut(&peer) {
-            known.theirs.insert(query_seq, quoted);
-            puts.push(known.theirs_put(query_seq, &quoted, Some(exchange), false));
+            puts.push(known.take(query_seq, quoted, Some(exchange), index - 1));
         }
         let hold = self.holds.get_mut(&exchange).ok_or("the exchange is gone")?;
         hold.stored.answer = Some(wrapped.proven(Some(escrow.clone())));
@@ -668,18 +667,22 @@ impl Engine {
                 other => other,
             });
         }
-        let due = self.holds.get(&exchange).map(|h| h.due_at);
-        if let (Some(known), Some(due)) = (self.peers.get_mut(peer), due) {
-            known.unreceipted.remove(&(due, exchange));
-        }
         let intent = Intent {
             entries: Vec::new(),
-            puts: vec![(persist::open_hold_key(exchange), None)],
+            puts: vec![self.receipted(peer, exchange)],
             asides: vec![receipt_aside(leaf, receipt)],
             then: Then::Nothing,
         };
         self.enqueue(now, intent);
         Ok(())
+    }
+
+    /// The asker owes no receipt for this answer any more.
+    pub(crate) fn receipted(&mut self, peer: &NodeUri, exchange: ExchangeId) -> (Vec<u8>, Option<Vec<u8>>) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.unreceipted.retain(|(_, open)| *open != exchange);
+        }
+        (persist::open_hold_key(exchange), None)
     }
 
     fn record_release_entry(&mut self, now: Millis, exchange: ExchangeId, receipt: Digest) -> Result<(), String> {
@@ -697,7 +700,7 @@ impl Engine {
         let wrapped = self.wrap(now, pair).map_err(|e| e.to_string())?;
         let before: Vec<_> = wrapped.before.clone().into_iter().collect();
         let index = self.next_index() + before.len() as u64;
-        let mut puts = self.number(&peer, &wrapped, PairKind::Release, Some(exchange), None, index);
+        let mut puts = self.number(&peer, &wrapped, PairKind::Release, Some(exchange), None, 0, index);
         let hold = self.holds.get_mut(&exchange).ok_or("the exchange is gone")?;
         hold.stored.release = Some(wrapped.proven(None));
         hold.stored.release_index = index;
@@ -732,7 +735,7 @@ impl Engine {
     }
 
     /// Drops a held exchange that waits for nothing; the store has it.
-    fn forget_held(&mut self, exchange: ExchangeId) {
+    pub(crate) fn forget_held(&mut self, exchange: ExchangeId) {
         let Some(hold) = self.holds.get(&exchange) else { return };
         let awaited = self.peers.get(&hold.peer).is_some_and(|p| p.unreceipted.contains(&(hold.due_at, exchange)));
         if hold.stage == HoldStage::Released || (hold.stage == HoldStage::AwaitingReceipt && !awaited) {

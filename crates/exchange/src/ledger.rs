@@ -173,6 +173,11 @@ impl<T> Ledger<T> {
         self.waiting_since.map(|since| since.plus(self.linger()))
     }
 
+    /// What waits would otherwise wait until the clock is where it was.
+    pub(crate) fn clock_put_back(&mut self, now: Millis) {
+        self.waiting_since = self.waiting_since.map(|since| since.min(now));
+    }
+
     fn linger(&self) -> u64 {
         let crowd = self.queued_entries < self.tuning.batch_entries && self.last_batch_entries > 4;
         if crowd { self.tuning.linger_millis } else { 0 }

@@ -23,8 +23,18 @@ pub(crate) struct Own {
     pub(crate) index: u64,
     /// VOID and PERIOD carry themselves.
     pub(crate) proven: Option<proto::Proven>,
-    /// A QUERY that a VOID of ours names.
-    pub(crate) voided: bool,
+    /// VOID: which number it voids; a voided QUERY: the number of its VOID; 0 otherwise.
+    pub(crate) voided: u64,
+    /// A VOID: the peer said, in this run, that the voided number is closed there for good.
+    pub(crate) closed: bool,
+}
+
+/// A number of the peer's that is recorded here, or being recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Theirs {
+    pub(crate) leaf: Digest,
+    /// Where it stands, or will stand, in this node's log.
+    pub(crate) index: u64,
 }
 
 /// A PERIOD on its way.
@@ -57,7 +67,7 @@ pub(crate) struct Peer {
     /// Own numbers beyond `own_closed`.
     pub(crate) own: BTreeMap<u64, Own>,
     /// The peer's numbers beyond `theirs_closed` that are recorded here (or being recorded).
-    pub(crate) theirs: BTreeMap<u64, Digest>,
+    pub(crate) theirs: BTreeMap<u64, Theirs>,
     /// The peer's numbers beyond `theirs_closed` that a VOID closed before they arrived.
     pub(crate) closed: BTreeSet<u64>,
     /// The newest ready connection.
@@ -144,8 +154,15 @@ impl Peer {
             let leaf = Digest::try_from(stored.leaf.as_slice()).map_err(|e| e.to_string())?;
             let kind = PairKind::try_from(stored.kind as i32).unwrap_or(PairKind::Unspecified);
             let exchange = ExchangeId::try_from(stored.exchange.as_slice()).ok();
-            let own =
-                Own { leaf, kind, exchange, index: stored.index, proven: stored.proven, voided: stored.voided == 1 };
+            let own = Own {
+                leaf,
+                kind,
+                exchange,
+                index: stored.index,
+                proven: stored.proven,
+                voided: stored.voided,
+                closed: false,
+            };
             self.own.insert(seq, own);
             Ok(())
         })?;
@@ -156,7 +173,7 @@ impl Peer {
                 self.closed.insert(seq);
             } else {
                 let leaf = Digest::try_from(stored.leaf.as_slice()).map_err(|e| e.to_string())?;
-                self.theirs.insert(seq, leaf);
+                self.theirs.insert(seq, Theirs { leaf, index: stored.index });
             }
             Ok(())
         })
@@ -175,24 +192,52 @@ impl Peer {
             exchange: own.exchange.map(|x| x.0.to_vec()).unwrap_or_default(),
             proven: own.proven.clone(),
             index: own.index,
-            voided: u64::from(own.voided),
+            voided: own.voided,
         };
         (persist::own_key(&self.uri, seq), Some(stored.encode_to_vec()))
     }
 
+    /// Takes note of a number of the peer's that is being recorded.
+    pub(crate) fn take(
+        &mut self,
+        seq: u64,
+        leaf: Digest,
+        exchange: Option<ExchangeId>,
+        index: u64,
+    ) -> (Vec<u8>, Option<Vec<u8>>) {
+        self.theirs.insert(seq, Theirs { leaf, index });
+        self.theirs_put(seq, &leaf, exchange, Some(index))
+    }
+
+    /// `index` is none for a number that is closed without having been recorded.
     pub(crate) fn theirs_put(
         &self,
         seq: u64,
         leaf: &Digest,
         exchange: Option<ExchangeId>,
-        closed: bool,
+        index: Option<u64>,
     ) -> (Vec<u8>, Option<Vec<u8>>) {
         let stored = StoredTheirs {
             leaf: leaf.0.to_vec(),
-            closed,
+            closed: index.is_none(),
             exchange: exchange.map(|x| x.0.to_vec()).unwrap_or_default(),
+            index: index.unwrap_or_default(),
         };
         (persist::theirs_key(&self.uri, self.log_number, seq), Some(stored.encode_to_vec()))
+    }
+
+    /// A PERIOD over the open numbers that stands in this node's log and is not accepted by the peer yet: its
+    /// number, its leaf hash, the last number it closes.
+    pub(crate) fn recorded_period(&self) -> Option<(u64, Digest, u64)> {
+        self.own.iter().filter(|(_, own)| own.kind == PairKind::Period).find_map(|(seq, own)| {
+            let (pair, leaf) = crate::engine::unwrap(own.proven.as_ref()?).ok()?;
+            match pair.body {
+                puente_wire::PairBody::Period(period) if period.first.0 == self.own_closed + 1 => {
+                    Some((*seq, leaf, period.last.0))
+                }
+                _ => None,
+            }
+        })
     }
 
     /// Too many answers without a receipt past their deadlines.

@@ -15,7 +15,7 @@ use crate::peer::Closing;
 use puente_model::EventKind;
 
 /// `Delivered.result`: the entry is recorded.
-const RECORDED: u32 = 1;
+pub(crate) const RECORDED: u32 = 1;
 /// The voided number was unknown here and is closed.
 const CLOSED: u32 = 2;
 /// The voided number is recorded here and stands.
@@ -41,15 +41,22 @@ impl Engine {
         let (peer, voided, quoted) = (ask.peer.clone(), ask.query.seq, ask.query_leaf);
         let pair = self.pair(&peer, now, PairBody::Void { exchange, voided, quoted });
         let seq = pair.seq.0;
-        let Ok(wrapped) = self.wrap(now, pair) else { return };
+        let Ok(wrapped) = self.wrap(now, pair) else {
+            // The charter names no auditor to seal it to now: it waits.
+            if let Some(ask) = self.asks.get_mut(&exchange) {
+                ask.stage = AskStage::AwaitingReply;
+            }
+            self.at(now.plus(CLOSING_MILLIS), Timer::Ask(exchange));
+            return;
+        };
         let before: Vec<_> = wrapped.before.clone().into_iter().collect();
         let index = self.next_index() + before.len() as u64;
         let proven = wrapped.proven(None);
-        let mut puts = self.number(&peer, &wrapped, PairKind::Void, Some(exchange), Some(proven), index);
+        let mut puts = self.number(&peer, &wrapped, PairKind::Void, Some(exchange), Some(proven), voided.0, index);
         if let Some(known) = self.peers.get_mut(&peer)
             && let Some(own) = known.own.get_mut(&voided.0)
         {
-            own.voided = true;
+            own.voided = seq;
             let own = own.clone();
             puts.push(known.own_put(voided.0, &own));
         }
@@ -85,7 +92,7 @@ impl Engine {
     pub(crate) fn redeliver_voids(&mut self, peer: &NodeUri) {
         let Some(known) = self.peers.get(peer) else { return };
         let voids: Vec<u64> =
-            known.own.iter().filter(|(_, own)| own.kind == PairKind::Void).map(|(seq, _)| *seq).take(256).collect();
+            known.own.iter().filter(|(_, own)| own.kind == PairKind::Void && !own.closed).map(|(seq, _)| *seq).take(256).collect();
         for seq in voids {
             self.deliver(peer, seq, None);
         }
@@ -142,21 +149,19 @@ impl Engine {
         }
         let result = match &pair.body {
             PairBody::Void { voided, quoted, .. } => match known.theirs.get(&voided.0) {
-                Some(recorded) if recorded == quoted => STANDS,
+                Some(recorded) if recorded.leaf == *quoted => STANDS,
                 Some(_) => return Err(FaultCode::Replayed.into()),
                 None if voided.0 <= known.theirs_closed => STANDS,
                 None => CLOSED,
             },
             _ => RECORDED,
         };
-        let again = known.theirs.get(&pair.seq.0).map(|recorded| *recorded == leaf);
-        match again {
-            Some(true) => {
-                // Recorded already; the receipt is due with the next PERIOD.
-                self.send_delivered(route.connection, leaf, result, Vec::new());
+        match known.theirs.get(&pair.seq.0).copied() {
+            Some(recorded) if recorded.leaf == leaf => {
+                self.confirm(now, route.connection, leaf, result, recorded.index);
                 return Ok(());
             }
-            Some(false) => return Err(FaultCode::Replayed.into()),
+            Some(_) => return Err(FaultCode::Replayed.into()),
             None if pair.seq.0 <= known.theirs_closed => {
                 self.send_delivered(route.connection, leaf, result, Vec::new());
                 return Ok(());
@@ -175,7 +180,7 @@ impl Engine {
             PairBody::Void { exchange, voided, quoted } if result == CLOSED => {
                 if let Some(known) = self.peers.get_mut(peer) {
                     known.closed.insert(voided.0);
-                    puts.push(known.theirs_put(voided.0, quoted, Some(*exchange), true));
+                    puts.push(known.theirs_put(voided.0, quoted, Some(*exchange), None));
                 }
             }
             PairBody::Period(period) => match self.check_period(peer, period) {
@@ -201,19 +206,34 @@ impl Engine {
         }
         let (mut asides, before) = self.seal_received(now, &proven, &leaf);
         asides.push(receipt_aside(&leaf, &proven.receipt));
+        let index = self.next_index() + before.len() as u64;
         if let Some(known) = self.peers.get_mut(peer) {
-            known.theirs.insert(pair.seq.0, leaf);
-            puts.push(known.theirs_put(pair.seq.0, &leaf, pair.exchange(), false));
+            puts.push(known.take(pair.seq.0, leaf, pair.exchange(), index));
             puts.push(known.numbering_put());
         }
-        let skip = before.len();
-        if skip > 0 {
-            self.enqueue(now, Intent { entries: before, puts: Vec::new(), asides: Vec::new(), then: Then::Nothing });
-        }
-        let index = self.next_index();
         let then = Then::Delivered { connection: route.connection, leaf, result, index };
-        self.enqueue(now, Intent { entries: vec![proven.entry], puts, asides, then });
+        let entries = before.into_iter().chain([proven.entry]).collect();
+        self.enqueue(now, Intent { entries, puts, asides, then });
         Ok(())
+    }
+
+    /// Says that an entry is recorded here, with a fresh receipt: at once if it is durable, else as soon as it is.
+    pub(crate) fn confirm(
+        &mut self,
+        now: Millis,
+        connection: ConnectionId,
+        leaf: puente_model::Digest,
+        result: u32,
+        index: u64,
+    ) {
+        if index >= self.ledger.size() {
+            let then = Then::Delivered { connection, leaf, result, index };
+            self.enqueue(now, Intent { entries: Vec::new(), puts: Vec::new(), asides: Vec::new(), then });
+        } else if let Ok(proven) = self.ledger.recorded(LeafIndex(index))
+            && *proven.leaf() == leaf
+        {
+            self.send_delivered(connection, leaf, result, proven.receipt());
+        }
     }
 
     /// Compares a peer's PERIOD with what is recorded here; closes its numbers if they agree.
@@ -227,7 +247,7 @@ impl Engine {
         let mut leaves = Vec::new();
         for seq in period.first.0..=period.last.0 {
             match (known.theirs.get(&seq), holes.contains(&seq)) {
-                (Some(leaf), false) => leaves.push(*leaf),
+                (Some(recorded), false) => leaves.push(recorded.leaf),
                 (None, true) => {}
                 _ => return Err(()),
             }
@@ -243,7 +263,7 @@ impl Engine {
         let mut puts = Vec::new();
         for hole in &period.holes {
             known.closed.remove(&hole.seq.0);
-            puts.push(known.theirs_put(hole.seq.0, &hole.leaf, None, true));
+            puts.push(known.theirs_put(hole.seq.0, &hole.leaf, None, None));
         }
         known.theirs_closed = period.last.0;
         known.theirs = known.theirs.split_off(&(period.last.0 + 1));
@@ -283,31 +303,38 @@ impl Engine {
             self.period_over(now, peer, false);
             return Ok(());
         }
-        if !delivered.receipt.is_empty() {
-            match (own.kind, own.exchange) {
-                (PairKind::Answer | PairKind::Refusal, Some(exchange)) => {
-                    self.accept_receipt(now, peer, exchange, &leaf, &delivered.receipt)?;
-                    self.holds.remove(&exchange);
+        if delivered.receipt.is_empty() {
+            return Ok(()); // Of a number that an accepted PERIOD closed: that PERIOD's receipt covers it.
+        }
+        match (own.kind, own.exchange) {
+            (PairKind::Answer | PairKind::Refusal, Some(exchange)) => {
+                self.accept_receipt(now, peer, exchange, &leaf, &delivered.receipt)?;
+                self.forget_held(exchange);
+            }
+            _ => {
+                let receipt = match self.peers.get_mut(peer) {
+                    Some(known) => known.log.receipt(&delivered.receipt, &leaf),
+                    None => return Err(FaultCode::NotAMember.into()),
+                };
+                if let Err(problem) = receipt {
+                    return Err(self.head_problem(now, peer, problem));
                 }
-                _ => {
-                    let receipt = match self.peers.get_mut(peer) {
-                        Some(known) => known.log.receipt(&delivered.receipt, &leaf),
-                        None => return Err(FaultCode::NotAMember.into()),
-                    };
-                    if let Err(problem) = receipt {
-                        return Err(self.head_problem(now, peer, problem));
-                    }
-                    let asides = vec![receipt_aside(&leaf, &delivered.receipt)];
-                    self.enqueue(now, Intent { entries: Vec::new(), puts: Vec::new(), asides, then: Then::Nothing });
-                }
+                let asides = vec![receipt_aside(&leaf, &delivered.receipt)];
+                self.enqueue(now, Intent { entries: Vec::new(), puts: Vec::new(), asides, then: Then::Nothing });
             }
         }
         let Some(known) = self.peers.get_mut(peer) else { return Ok(()) };
+        if delivered.result == CLOSED
+            && own.kind == PairKind::Void
+            && let Some(own) = known.own.get_mut(&seq)
+        {
+            own.closed = true;
+        }
         let Some(closing) = &mut known.closing else { return Ok(()) };
         if closing.period.is_some_and(|(period_seq, _)| period_seq == seq) {
             self.period_over(now, peer, true);
         } else if closing.redelivering.remove(&leaf) && closing.redelivering.is_empty() {
-            self.record_period(now, peer);
+            self.probe(peer);
         }
         Ok(())
     }
@@ -341,11 +368,26 @@ impl Engine {
     /// Asks the peer which of the open numbers it has.
     pub(crate) fn start_period(&mut self, now: Millis, peer: &NodeUri) {
         let Some(known) = self.peers.get_mut(peer) else { return };
-        let Some(connection) = known.ready else { return };
+        if known.ready.is_none() {
+            return;
+        }
         if known.closing.as_ref().is_some_and(|c| c.until > now) {
             return;
         }
         let first = known.own_closed + 1;
+        if let Some((seq, leaf, last)) = known.recorded_period() {
+            // It is recorded already, and was not delivered: no other may be made over the same numbers.
+            known.closing = Some(Closing {
+                first,
+                last,
+                redelivering: BTreeSet::new(),
+                holes: BTreeSet::new(),
+                period: Some((seq, leaf)),
+                until: now.plus(CLOSING_MILLIS),
+            });
+            self.deliver(peer, seq, None);
+            return;
+        }
         // A question that may still be answered is left for the next period, and all after it.
         let unsettled = self
             .asks
@@ -372,7 +414,15 @@ impl Engine {
             period: None,
             until: now.plus(CLOSING_MILLIS),
         });
-        let probe = proto::Probe { log: self.log_number, first, last };
+        self.probe(peer);
+    }
+
+    /// Asks which numbers of the range being closed the peer lacks.
+    fn probe(&mut self, peer: &NodeUri) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        let (Some(connection), Some(closing)) = (known.ready, &mut known.closing) else { return };
+        closing.holes.clear();
+        let probe = proto::Probe { log: self.log_number, first: closing.first, last: closing.last };
         self.send_control(connection, proto::frame::Body::Probe(probe));
     }
 
@@ -405,17 +455,34 @@ impl Engine {
         if have.missing.len() > limits::HOLES_PER_PERIOD_MAX {
             return Err(FaultCode::Malformed.into());
         }
+        if !closing.redelivering.is_empty() {
+            return Ok(()); // A repeat: the answer to it is on its way.
+        }
+        if let Some(last) = have.missing.get(limits::HOLES_PER_PERIOD_MAX - 1) {
+            closing.last = closing.last.min(*last); // Beyond it the peer may lack more than one period can name.
+        }
         let mut again = Vec::new();
         for seq in &have.missing {
             let Some(own) = known.own.get(seq).filter(|_| (closing.first..=closing.last).contains(seq)) else {
                 return Err(FaultCode::Malformed.into());
             };
-            if own.kind == PairKind::Query {
-                closing.holes.insert(*seq);
-            } else {
-                closing.redelivering.insert(own.leaf);
-                again.push(*seq);
-            }
+            // A QUERY is a hole once its VOID is known to have closed it there: until then it may still arrive.
+            let (seq, own) = match own.kind {
+                PairKind::Query => match known.own.get(&own.voided) {
+                    Some(void) if void.closed => {
+                        closing.holes.insert(*seq);
+                        continue;
+                    }
+                    Some(void) => (own.voided, void),
+                    None => {
+                        known.closing = None;
+                        return Ok(());
+                    }
+                },
+                _ => (*seq, own),
+            };
+            closing.redelivering.insert(own.leaf);
+            again.push(seq);
         }
         if again.is_empty() {
             self.record_period(now, peer);
@@ -433,7 +500,7 @@ impl Engine {
         let (mut leaves, mut holes) = (Vec::new(), Vec::new());
         for (seq, own) in known.own.range(closing.first..=closing.last) {
             if closing.holes.contains(seq) {
-                let why = if own.voided { HoleWhy::Void } else { HoleWhy::Undelivered };
+                let why = if own.voided > 0 { HoleWhy::Void } else { HoleWhy::Undelivered };
                 holes.push(Hole { seq: Seq(*seq), leaf: own.leaf, why });
             } else {
                 leaves.push(own.leaf);
@@ -459,7 +526,7 @@ impl Engine {
         let index = self.next_index() + before.len() as u64;
         let proven = wrapped.proven(None);
         let leaf = wrapped.leaf;
-        let puts = self.number(peer, &wrapped, PairKind::Period, None, Some(proven), index);
+        let puts = self.number(peer, &wrapped, PairKind::Period, None, Some(proven), 0, index);
         if let Some(closing) = self.peers.get_mut(peer).and_then(|p| p.closing.as_mut()) {
             closing.period = Some((seq, leaf));
             closing.until = now.plus(CLOSING_MILLIS);
@@ -471,17 +538,26 @@ impl Engine {
 
     /// A PERIOD was accepted by the peer, or cannot be.
     fn period_over(&mut self, now: Millis, peer: &NodeUri, closed: bool) {
-        let mut puts = Vec::new();
+        let (mut puts, mut receipted) = (Vec::new(), Vec::new());
         let Some(known) = self.peers.get_mut(peer) else { return };
         if let Some(closing) = known.closing.take()
             && closed
             && closing.period.is_some()
         {
             known.own_closed = closing.last;
-            known.own = known.own.split_off(&(closing.last + 1));
+            let rest = known.own.split_off(&(closing.last + 1));
+            let ended = std::mem::replace(&mut known.own, rest);
             puts.push(known.numbering_put());
+            // The receipt for the PERIOD is one for every answer under its root.
+            let answers = ended.into_values().filter(|own| matches!(own.kind, PairKind::Answer | PairKind::Refusal));
+            receipted.extend(answers.filter_map(|own| own.exchange));
         }
         let tickets = std::mem::take(&mut known.close_tickets);
+        let unreceipted: BTreeSet<ExchangeId> = known.unreceipted.iter().map(|(_, exchange)| *exchange).collect();
+        for exchange in receipted.into_iter().filter(|exchange| unreceipted.contains(exchange)) {
+            puts.push(self.receipted(peer, exchange));
+            self.forget_held(exchange);
+        }
         if !puts.is_empty() {
             self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
         }

@@ -100,7 +100,7 @@ pub(crate) struct StoredOwn {
     pub(crate) proven: Option<proto::Proven>,
     #[prost(uint64, tag = "5")]
     pub(crate) index: u64,
-    /// VOID: which number it voids; a voided QUERY: 1.
+    /// VOID: which number it voids; a voided QUERY: the number of its VOID; 0 otherwise.
     #[prost(uint64, tag = "6")]
     pub(crate) voided: u64,
 }
@@ -115,6 +115,9 @@ pub(crate) struct StoredTheirs {
     pub(crate) closed: bool,
     #[prost(bytes = "vec", tag = "3")]
     pub(crate) exchange: Vec<u8>,
+    /// Where it stands in this node's log.
+    #[prost(uint64, tag = "4")]
+    pub(crate) index: u64,
 }
 
 /// Where the numberings with one peer stand.

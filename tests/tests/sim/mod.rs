@@ -3,6 +3,7 @@
 pub mod check;
 pub mod disk;
 pub mod net;
+pub mod plan;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -199,7 +200,7 @@ impl Sim {
 
     pub fn note(&mut self, text: impl FnOnce() -> String) {
         if self.trace.len() >= 400 {
-            self.trace.pop_front();
+            self.trace.remove(150);
         }
         let line = format!("{:>10} {}", self.now, text());
         self.trace.push_back(line);
@@ -600,6 +601,10 @@ impl Sim {
                 let receipt = ClaimedReceipt::parse(&ack.receipt).unwrap();
                 assert!(durable_head(receipt.checkpoint().note_bytes()), "a receipt under a head that is not durable");
             }
+            Body::Delivered(delivered) if delivered.result != 4 => {
+                let leaf = Digest::try_from(delivered.leaf_hash.as_slice()).unwrap();
+                assert!(disk.leaves.contains_key(&leaf), "said to be recorded and is not durable");
+            }
             Body::Release(release) => {
                 let entry = &release.release.as_ref().unwrap().entry;
                 if let Some(pair) = check::pair_in_the_clear(entry) {
@@ -730,5 +735,20 @@ pub fn barred_question(sim: &Sim, from: usize, to: usize) -> Draft {
         kind: "plate.status".parse().unwrap(),
         params: vec![("plate".to_owned(), "ABC0001".to_owned())],
         ..hit_question(sim, from, to, "")
+    }
+}
+
+impl Sim {
+    pub fn cancel(&mut self, node: usize, ticket: Ticket) {
+        self.note(|| format!("node {node} cancels {ticket:?}"));
+        self.input(node, Input::Cancel { ticket });
+    }
+
+    pub fn publish(&mut self, node: usize) {
+        self.input(node, Input::Publish);
+    }
+
+    pub fn is_cut(&self, a: usize, b: usize) -> bool {
+        self.cut.contains(&(a, b)) || self.cut.contains(&(b, a))
     }
 }

@@ -1,0 +1,259 @@
+//! Random plans: what people, networks, disks and clocks do, as a list that can be cut short and played again.
+
+use puente_exchange::api::{LocalEvent, Ticket};
+use puente_model::{Digest, EventKind, Purpose};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use super::world::{self, DOJ, HELD, vin};
+use super::{Ending, Sim, Weather, barred_question, check, core_question, hit_question};
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    Ask { from: usize, to: usize, serial: u32 },
+    AskCore { from: usize, to: usize, serial: u32 },
+    AskBarred { from: usize },
+    AskWrongly { from: usize, to: usize },
+    Cancel { nth: usize },
+    Record { node: usize },
+    Publish { node: usize },
+    Close { node: usize },
+    Connect { from: usize, to: usize },
+    Drop { nth: usize },
+    Cut { from: usize, to: usize },
+    CutOneWay { from: usize, to: usize },
+    Heal,
+    Crash { node: usize, survives: bool, down: u64 },
+    Pause { node: usize, millis: u64 },
+    Jump { node: usize, hours: i64 },
+    Nudge { node: usize, millis: i64 },
+    Drift { node: usize, ppm: i64 },
+    Weather { slow: bool, duplicates: u32, slow_disk: bool },
+    Advance(u64),
+}
+
+/// What a seed makes happen.
+pub fn plan(seed: u64, nodes: usize) -> Vec<Op> {
+    let mut rng = ChaCha20Rng::seed_from_u64(seed ^ 0x9e37_79b9_7f4a_7c15);
+    let mut below = move |n: u64| rng.next_u64() % n;
+    // Clocks that jump by days hold everything up for days: some plans only.
+    let jumps = seed % 8 == 3;
+    let mut ops = Vec::new();
+    for _ in 0..10 + below(30) {
+        let a = below(nodes as u64) as usize;
+        let b = (a + 1 + below(nodes as u64 - 1) as usize) % nodes;
+        let serial = below(u64::from(HELD) + 2) as u32;
+        ops.push(match below(40) {
+            0..=7 => Op::Ask { from: a, to: b, serial },
+            8..=13 => Op::AskCore { from: a, to: b, serial: serial % HELD },
+            14 => Op::AskBarred { from: a },
+            15 => Op::AskWrongly { from: a, to: b },
+            16 => Op::Cancel { nth: below(4) as usize },
+            17 => Op::Record { node: a },
+            18 => Op::Publish { node: a },
+            19 | 20 => Op::Close { node: a },
+            21 => Op::Connect { from: a, to: b },
+            22 | 23 => Op::Drop { nth: below(8) as usize },
+            24 => Op::Cut { from: a, to: b },
+            25 => Op::CutOneWay { from: a, to: b },
+            26 | 27 => Op::Heal,
+            28..=31 => Op::Crash { node: a, survives: below(2) == 0, down: [0, 50, 5_000][below(3) as usize] },
+            32 => Op::Pause { node: a, millis: 100 + below(20_000) },
+            33 if jumps => Op::Jump { node: a, hours: [-48, -3, 3, 48][below(4) as usize] },
+            33 => Op::Nudge { node: a, millis: below(40_000) as i64 - 20_000 },
+            34 => Op::Drift { node: a, ppm: below(1_001) as i64 - 500 },
+            35 => Op::Weather { slow: below(2) == 0, duplicates: 50 * below(2) as u32, slow_disk: below(2) == 0 },
+            _ => Op::Advance([3, 20, 80, 400, 6_000, 30_000][below(6) as usize]),
+        });
+        ops.push(Op::Advance([0, 3, 10, 30, 100, 1_000][below(6) as usize]));
+    }
+    ops
+}
+
+/// Carries a plan out in a fresh world, lets everything come to rest, and checks every promise.
+pub fn play(seed: u64, nodes: usize, ops: &[Op]) -> Sim {
+    let mut sim = Sim::new(seed, nodes);
+    let mut player = Player { tickets: Vec::new(), hits: Vec::new(), down: vec![None; nodes] };
+    for op in ops {
+        player.revive(&mut sim);
+        player.apply(&mut sim, *op);
+    }
+    rest(&mut sim, &mut player);
+    sim
+}
+
+struct Player {
+    /// Node, its run, ticket.
+    tickets: Vec<(usize, u32, Ticket)>,
+    /// Hits that a person could confirm: from, to, serial, ticket.
+    hits: Vec<(usize, usize, u32, Ticket)>,
+    down: Vec<Option<u64>>,
+}
+
+impl Player {
+    fn revive(&mut self, sim: &mut Sim) {
+        for node in 0..self.down.len() {
+            if self.down[node].is_some_and(|at| at <= sim.now) {
+                self.down[node] = None;
+                sim.start(node);
+            }
+        }
+    }
+
+    fn alive(&self, node: usize) -> bool {
+        self.down[node].is_none()
+    }
+
+    fn asked(&mut self, sim: &Sim, node: usize, ticket: Ticket) {
+        self.tickets.push((node, sim.nodes[node].run, ticket));
+    }
+
+    fn confirmed(&self, sim: &Sim, from: usize, to: usize, serial: u32) -> Option<Digest> {
+        self.hits.iter().filter(|(f, t, s, _)| (*f, *t, *s) == (from, to, serial)).find_map(|(_, _, _, ticket)| {
+            match sim.ending(from, *ticket) {
+                Some(Ending::Answered { answer_leaf, .. }) => Some(*answer_leaf),
+                _ => None,
+            }
+        })
+    }
+
+    fn apply(&mut self, sim: &mut Sim, op: Op) {
+        match op {
+            Op::Ask { from, to, serial } if self.alive(from) => {
+                let draft = hit_question(sim, from, to, &vin(serial));
+                let ticket = sim.ask(from, draft);
+                self.asked(sim, from, ticket);
+                self.hits.push((from, to, serial, ticket));
+            }
+            Op::AskCore { from, to, serial } if self.alive(from) => {
+                let Some(leaf) = self.confirmed(sim, from, to, serial) else {
+                    return self.apply(sim, Op::Ask { from, to, serial });
+                };
+                let draft = core_question(sim, from, to, &vin(serial), leaf);
+                let ticket = sim.ask(from, draft);
+                self.asked(sim, from, ticket);
+            }
+            Op::AskBarred { from } if self.alive(from) && from != DOJ && sim.nodes.len() > DOJ => {
+                let draft = barred_question(sim, from, DOJ);
+                let ticket = sim.ask(from, draft);
+                self.asked(sim, from, ticket);
+            }
+            Op::AskWrongly { from, to } if self.alive(from) => {
+                let draft = hit_question(sim, from, to, "1FTFW1E5XKF00000");
+                let ticket = sim.ask(from, draft);
+                assert_eq!(sim.ending(from, ticket), Some(&Ending::Invalid));
+            }
+            Op::Cancel { nth } => {
+                if let Some((node, run, ticket)) = self.tickets.iter().rev().nth(nth).copied()
+                    && self.alive(node)
+                    && sim.nodes[node].run == run
+                    && sim.ending(node, ticket).is_none()
+                {
+                    sim.cancel(node, ticket);
+                    self.tickets.retain(|(_, _, t)| *t != ticket);
+                }
+            }
+            Op::Record { node } if self.alive(node) => {
+                let ticket = sim.event(
+                    node,
+                    LocalEvent {
+                        kind: EventKind::Collect,
+                        record_type: "Vehicle".to_owned(),
+                        count: 3,
+                        purpose: Some(Purpose::VehicleRecovery),
+                        basis: None,
+                        role: None,
+                        detail: b"batch".to_vec(),
+                    },
+                );
+                self.asked(sim, node, ticket);
+            }
+            Op::Publish { node } if self.alive(node) => sim.publish(node),
+            Op::Close { node } if self.alive(node) => {
+                let ticket = sim.close_periods(node);
+                self.asked(sim, node, ticket);
+            }
+            Op::Connect { from, to } if self.alive(from) && self.alive(to) && !sim.is_cut(from, to) => {
+                sim.connect(from, to);
+            }
+            Op::Drop { nth } => {
+                if nth < sim.conns.len() {
+                    let conn = sim.conns.len() - 1 - nth;
+                    sim.drop_conn(conn);
+                }
+            }
+            Op::Cut { from, to } => {
+                sim.cut.insert((from, to));
+                sim.cut.insert((to, from));
+            }
+            Op::CutOneWay { from, to } => {
+                sim.cut.insert((from, to));
+            }
+            Op::Heal => sim.cut.clear(),
+            Op::Crash { node, survives, down } if self.alive(node) => {
+                sim.crash(node, survives);
+                if down == 0 {
+                    sim.start(node);
+                } else {
+                    self.down[node] = Some(sim.now + down);
+                }
+            }
+            Op::Pause { node, millis } => sim.nodes[node].paused_until = sim.now + millis,
+            Op::Jump { node, hours } => sim.nodes[node].skew += hours * 3_600_000,
+            Op::Nudge { node, millis } => sim.nodes[node].skew += millis,
+            Op::Drift { node, ppm } => sim.nodes[node].drift_ppm = ppm,
+            Op::Weather { slow, duplicates, slow_disk } => {
+                sim.weather = Weather {
+                    delay: if slow { (5, 5_000) } else { (1, 50) },
+                    write: if slow_disk { (1, 400) } else { (0, 5) },
+                    duplicates,
+                    ..Weather::CALM
+                };
+            }
+            Op::Advance(millis) => sim.run(millis),
+            _ => {}
+        }
+    }
+}
+
+/// Everything is mended; after a while nothing is open, both logs agree, and nothing acknowledged was lost.
+fn rest(sim: &mut Sim, player: &mut Player) {
+    sim.note(|| "everything is mended".to_owned());
+    sim.cut.clear();
+    sim.weather = Weather::CALM;
+    let mut late = 0;
+    for node in 0..sim.nodes.len() {
+        late = late.max(sim.nodes[node].skew.unsigned_abs());
+        sim.nodes[node].skew = 0;
+        sim.nodes[node].drift_ppm = 0;
+        sim.nodes[node].paused_until = 0;
+        if player.down[node].take().is_some() {
+            sim.start(node);
+        }
+    }
+    sim.run(200_000 + if late > 60_000 { 50 * 3_600_000 } else { 0 });
+    for _ in 0..2 {
+        for node in 0..sim.nodes.len() {
+            let ticket = sim.close_periods(node);
+            let done = sim.run_until(120_000, |s| s.ending(node, ticket).is_some());
+            assert!(done, "node {node} cannot close its periods");
+            let ending = sim.ending(node, ticket);
+            assert!(
+                matches!(ending, Some(Ending::PeriodsClosed { unreachable: 0, .. })),
+                "node {node} with everything mended: {ending:?}"
+            );
+        }
+        sim.run(1_000);
+    }
+    for (node, run, ticket) in &player.tickets {
+        let ended = sim.ending(*node, *ticket).is_some() || sim.nodes[*node].run != *run;
+        assert!(ended, "{ticket:?} of node {node} never ended");
+    }
+    for (index, node) in sim.nodes.iter().enumerate() {
+        let open = node.engine.as_ref().map(|e| e.open_exchanges());
+        assert_eq!(open, Some((0, 0)), "node {index} still has open exchanges");
+    }
+    check::check(sim, true);
+    let _ = world::START;
+}

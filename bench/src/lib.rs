@@ -1,1 +1,30 @@
 //! Measurements, beside their peers.
+//!
+//! `cargo run --release -p puente-bench -- NAME` prints one JSON object: the
+//! machine's size, medians of interleaved passes, the ratios that matter, and
+//! each goal with what was measured. Nothing here is a test: a busy machine makes
+//! figures worse and breaks nothing. docs/BENCH.md says how to read them.
+//!
+//! | name | what |
+//! |---|---|
+//! | `log` | durable appends, hash replay, verification, memory |
+//! | `exchange` | audited questions beside a bare echo and a unary call without any log |
+//! | `engine` | the same exchanges between two engines alone: no disk, no sockets |
+//! | `attack` | what hostile peers cost a node |
+
+pub mod echo;
+pub mod engine;
+pub mod exchange;
+pub mod goal;
+pub mod load;
+pub mod log;
+pub mod machine;
+pub mod peers;
+pub mod pki;
+pub mod process;
+pub mod stats;
+pub mod unary;
+pub mod world;
+
+/// What can go wrong in a measurement: told, then it ends.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -1,1 +1,156 @@
-fn main(){}
+//! The `puente-bench` command: one measurement, one JSON object on standard output.
+// A program prints.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use puente_bench::{Failure, echo, exchange, log, process, unary};
+
+/// Measures Puente beside its peers; prints one JSON object.
+#[derive(Debug, Parser)]
+#[command(name = "puente-bench", version)]
+struct Cli {
+    /// What to measure.
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Durable appends, hash replay, memory, restart.
+    Log {
+        /// Entries of the large log.
+        #[arg(long, default_value_t = 10_000_000)]
+        entries: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Audited questions beside a bare echo and a unary call without any log.
+    Exchange {
+        /// The program; else the one beside this one.
+        #[arg(long)]
+        puente: Option<PathBuf>,
+        /// How long one cell lasts in one pass, in milliseconds.
+        #[arg(long, default_value_t = 1_500)]
+        cell_ms: u64,
+        /// Operations under way.
+        #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
+        in_flight: Vec<usize>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// The same exchanges between two engines alone: no disk, no sockets.
+    Engine {
+        /// The program; else the one beside this one.
+        #[arg(long)]
+        puente: Option<PathBuf>,
+        /// Exchanges of each kind.
+        #[arg(long, default_value_t = 5_000)]
+        exchanges: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Appends (a part of `log`).
+    #[command(hide = true)]
+    LogAppend {
+        #[arg(long)]
+        entries: u64,
+        #[arg(long)]
+        batch: u64,
+        folder: PathBuf,
+    },
+    /// Grows a tree in memory (a part of `log`).
+    #[command(hide = true)]
+    LogMemory {
+        #[arg(long)]
+        entries: u64,
+        folder: PathBuf,
+    },
+    /// Opens a log again (a part of `log`).
+    #[command(hide = true)]
+    LogRestart { folder: PathBuf },
+    /// A bare QUIC echo (started by other measurements).
+    #[command(hide = true)]
+    EchoServer { folder: PathBuf },
+    /// A unary gRPC service (started by other measurements).
+    #[command(hide = true)]
+    UnaryServer { folder: PathBuf },
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Interleaved passes.
+    #[arg(long, default_value_t = 5)]
+    passes: usize,
+    /// Folder for everything that is written, on the disk to be measured; removed at the end.
+    #[arg(long, default_value = "target/bench")]
+    folder: PathBuf,
+}
+
+/// A fresh folder under the one named.
+fn fresh(folder: &Path) -> Result<PathBuf, Failure> {
+    let folder = folder.join(std::process::id().to_string());
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder.canonicalize()?)
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().what) {
+        Ok(value) => {
+            println!("{value:#}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("puente-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(what: What) -> Result<serde_json::Value, Failure> {
+    // rustls asks for one provider for the whole process where a library does not name its own.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let listening = |address: SocketAddr| println!("{address}");
+    match what {
+        What::Log { entries, common } => {
+            let folder = fresh(&common.folder)?;
+            let measured = log::measure(&log::Plan { entries, passes: common.passes, folder: folder.clone() });
+            std::fs::remove_dir_all(&folder)?;
+            return measured;
+        }
+        What::Exchange { puente, cell_ms, in_flight, common } => {
+            let folder = fresh(&common.folder)?;
+            let cell = std::time::Duration::from_millis(cell_ms);
+            let plan = exchange::Plan { puente, passes: common.passes, cell, in_flight, folder: folder.clone() };
+            let measured = exchange::measure(&plan);
+            // What a node said stays for whoever looks into a failure.
+            if measured.is_ok() {
+                std::fs::remove_dir_all(&folder)?;
+            }
+            return measured;
+        }
+        What::Engine { puente, exchanges, common } => {
+            let folder = fresh(&common.folder)?;
+            let measured = exchange::engine_alone(puente.as_deref(), &folder, exchanges);
+            if measured.is_ok() {
+                std::fs::remove_dir_all(&folder)?;
+            }
+            return measured;
+        }
+        What::LogAppend { entries, batch, folder } => return log::append(&folder, entries, batch),
+        What::LogMemory { entries, folder: _ } => return log::memory(entries),
+        What::LogRestart { folder } => return log::restart(&folder),
+        What::EchoServer { folder } => {
+            process::end_with_parent();
+            tokio::runtime::Runtime::new()?.block_on(echo::serve(&folder, listening))?;
+        }
+        What::UnaryServer { folder } => {
+            process::end_with_parent();
+            tokio::runtime::Runtime::new()?.block_on(unary::serve(&folder, listening))?;
+        }
+    }
+    Ok(serde_json::Value::Null)
+}

@@ -1,15 +1,16 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::{CommandFactory as _, Parser, Subcommand};
-use puente_audit::{
+use crate::{
     AuditError, Auditor, CHECK_BYTES_MAX, Checker, Conclusion, Lang, Severity, State, Verdict, check_bytes,
     load_charter, prove, read_file, show,
 };
+use clap::{CommandFactory as _, Parser, Subcommand};
 use puente_evidence::HpkeKeyPair;
 use puente_model::{Digest, Millis, Secret32};
 use serde::Serialize;
@@ -115,9 +116,14 @@ struct How {
     grace: u64,
 }
 
-/// Runs the command line and says how to exit.
-pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+/// Runs the command line of this process and says how to exit.
+pub fn run() -> ExitCode {
+    run_from(std::env::args_os())
+}
+
+/// Runs a command line, the program's name first, and says how to exit. Prints the verdict on stdout, words on stderr.
+pub fn run_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

@@ -23,6 +23,7 @@ mod aside;
 mod auditor;
 mod check;
 mod class;
+pub mod cli;
 mod compare;
 mod dir;
 mod error;

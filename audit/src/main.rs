@@ -1,9 +1,7 @@
 //! `puente-audit`: verdict on stdout, words on stderr, meaning in the exit code (0 sound, 1 unsound, 2 could not tell).
 
-mod cli;
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run()
+    puente_audit::cli::run()
 }

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod control_api;
+pub mod demo;
 pub mod disk;
 pub mod driver;
 pub mod files;

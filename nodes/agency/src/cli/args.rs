@@ -68,6 +68,9 @@ pub enum Command {
     /// The rules of what may be asked and answered.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Two nations and four agencies on this machine: real processes, sockets, questions and audits. --dir names a
+    /// new or empty folder for everything; one for temporary files unless given.
+    Demo(DemoArgs),
     /// Print a script that completes commands in a shell.
     Completions {
         /// The shell.
@@ -275,11 +278,28 @@ pub enum NodeCommand {
         /// Do not let the kernel cut packets (GSO), for network cards that get it wrong.
         #[arg(long)]
         no_segmentation_offload: bool,
+        /// Stop when standard input ends, that is when the program that started the node ends.
+        #[arg(long, hide = true)]
+        until_eof: bool,
     },
     /// One screen: peers, log, charter, days to expiry; the root cause first.
     Status,
     /// Stop the running node, with its periods closed and its log published.
     Stop,
+}
+
+/// `puente demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Seed of the invented records: the same seed gives the same records.
+    #[arg(long, default_value_t = 42, value_name = "N")]
+    pub seed: u64,
+    /// Records of each agency.
+    #[arg(long, default_value_t = 2_000, value_name = "N", value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub records: u32,
+    /// Leave the nodes running until Ctrl-C.
+    #[arg(long)]
+    pub serve: bool,
 }
 
 /// `puente import`.

@@ -31,9 +31,13 @@ use serde_json::json;
 
 pub use args::Cli;
 use args::{Command, Language, Shell};
+pub(crate) use output::wrap;
 pub use output::{Exit, Failure, Report};
 
 use crate::config::NodeDir;
+
+/// `puente audit-files ...` is `puente-audit ...`, for the demo where that program was not built.
+pub(crate) const AUDIT_FILES: &str = "audit-files";
 
 /// What every command needs to know.
 #[derive(Debug, Clone)]
@@ -57,6 +61,9 @@ pub(crate) fn now() -> Millis {
 /// The whole program: reads the command line, runs the command, prints what came of it.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|arg| arg == AUDIT_FILES) {
+        return puente_audit::cli::run_from(args.into_iter().skip(1));
+    }
     let as_json = args.iter().any(|a| a == "--json");
     let result = run(args);
     let (mut out, mut err) = (anstream::stdout(), anstream::stderr());
@@ -102,7 +109,22 @@ where
         Command::Query(args) => query::run(&context, &args),
         Command::Log(command) => log::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
+        Command::Demo(args) => demo(&context, &args),
     }
+}
+
+fn demo(context: &Context, args: &args::DemoArgs) -> Result<Report, Failure> {
+    // The current folder is what --dir says if it is not given: no folder for a demo.
+    let dir = context.dir.path();
+    let dir = (dir != std::path::Path::new(".")).then(|| dir.to_owned());
+    crate::demo::run(&crate::demo::Options {
+        dir,
+        seed: args.seed,
+        records: usize::try_from(args.records).unwrap_or(usize::MAX),
+        serve: args.serve,
+        lang: context.lang,
+        json: context.json,
+    })
 }
 
 /// A file that a node lives by could not be loaded.
@@ -142,3 +164,6 @@ fn completions(shell: Shell) -> Report {
     let script = String::from_utf8_lossy(&script).into_owned();
     Report::new(json!({"shell": shell.to_string(), "script": script}), script)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::args::NodeCommand;
@@ -13,9 +15,12 @@ pub(super) fn run(context: &Context, command: NodeCommand) -> Result<Report, Fai
             let plan = Plan { uri, listen, endpoint, name_en, name_es, roles, ca, charter };
             make(context, &plan)
         }
-        NodeCommand::Run { json_logs, leave_periods_open, no_segmentation_offload } => {
+        NodeCommand::Run { json_logs, leave_periods_open, no_segmentation_offload, until_eof } => {
             if !context.dir.config().exists() {
                 return Err(client::running(context).err().unwrap_or_else(client::unexpected));
+            }
+            if until_eof {
+                crate::demo::stop_at_eof(context.dir.clone());
             }
             let options = RunOptions { json_logs, leave_periods_open, no_segmentation_offload };
             crate::node::run(&context.dir, &options).map_err(not_run)?;
@@ -26,6 +31,11 @@ pub(super) fn run(context: &Context, command: NodeCommand) -> Result<Report, Fai
         NodeCommand::Stop => {
             let mut node = client::running(context)?;
             client::call(&mut node, Command::Shutdown, None)?;
+            // The folder is free once its socket is.
+            let until = Instant::now() + Duration::from_secs(10);
+            while client::connect(context)?.is_some() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             Ok(Report::new(json!({"stopped": true}), "stopped\n"))
         }
     }

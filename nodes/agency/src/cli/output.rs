@@ -220,7 +220,7 @@ pub(super) fn table(rows: &[(String, String)]) -> String {
 }
 
 /// Breaks text into lines of at most `width` characters, at blanks where there are any.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();

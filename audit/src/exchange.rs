@@ -1,6 +1,6 @@
 //! The course of each exchange in one log: one question, one end, one release.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use puente_model::{CharterVector, Digest, ExchangeId, Minute, NodeUri, Outcome};
 use puente_wire::Terms;
@@ -30,7 +30,14 @@ enum Stage {
     /// Voided, or named as a hole: needs no end, and may still get one.
     Closed,
     /// Answered with content; waits for its release.
-    Answered(Digest),
+    Answered(Digest, First),
+}
+
+/// Where an exchange got its first end, and whether its author is proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct First {
+    pub(crate) index: u64,
+    pub(crate) proven: bool,
 }
 
 /// An entry's place and author, as the rules need it.
@@ -38,6 +45,8 @@ pub(crate) struct Said<'a> {
     pub(crate) leaf: Digest,
     pub(crate) index: u64,
     pub(crate) seq: u64,
+    /// The author's own log, or with the author's receipt.
+    pub(crate) proven: bool,
     pub(crate) from: &'a NodeUri,
     pub(crate) to: &'a NodeUri,
     pub(crate) minute: Minute,
@@ -70,13 +79,13 @@ pub(crate) struct Unended {
 #[derive(Debug, Default)]
 pub(crate) struct Exchanges {
     courses: HashMap<ExchangeId, Course>,
-    ended: [HashSet<ExchangeId>; 2],
+    ended: [HashMap<ExchangeId, First>; 2],
 }
 
 impl Exchanges {
     pub(crate) fn query(&mut self, said: &Said<'_>, terms: Terms, due: Minute) -> Option<Class> {
         let id = terms.exchange;
-        if self.courses.contains_key(&id) || self.has_ended(&id) {
+        if self.courses.contains_key(&id) || self.ended(&id).is_some() {
             return Some(Class::ExchangeRepeated);
         }
         let course = Course {
@@ -94,7 +103,7 @@ impl Exchanges {
         None
     }
 
-    /// Takes an ANSWER or REFUSAL in; says what is wrong with it.
+    /// Takes an ANSWER or REFUSAL in; says what is wrong with it, and where the exchange had ended before.
     pub(crate) fn end(
         &mut self,
         said: &Said<'_>,
@@ -102,17 +111,20 @@ impl Exchanges {
         quoted: Digest,
         end: End,
         grace_minutes: u64,
-    ) -> Vec<Class> {
+    ) -> (Vec<Class>, Option<First>) {
         let id = terms.exchange;
+        let ended = self.ended(&id);
         let Some(course) = self.courses.get_mut(&id) else {
-            return vec![if self.has_ended(&id) { Class::Equivocated } else { Class::AnswerWithoutQuery }];
+            let class = if ended.is_some() { Class::Equivocated } else { Class::AnswerWithoutQuery };
+            return (vec![class], ended);
         };
-        if matches!(course.stage, Stage::Answered(_)) {
-            return vec![Class::Equivocated];
+        if let Stage::Answered(_, first) = course.stage {
+            return (vec![Class::Equivocated], Some(first));
         }
         if course.query_leaf != quoted {
-            return vec![Class::AnswerWithoutQuery];
+            return (vec![Class::AnswerWithoutQuery], None);
         }
+        let first = First { index: said.index, proven: said.proven };
         let mut wrong = Vec::new();
         if (&course.asker, &course.holder) != (said.to, said.from) || !same_terms(&course.terms, terms) {
             wrong.push(Class::TermsChanged);
@@ -124,27 +136,28 @@ impl Exchanges {
             wrong.push(Class::Late);
         }
         if end.discloses() {
-            course.stage = Stage::Answered(said.leaf);
+            course.stage = Stage::Answered(said.leaf, first);
             course.terms.handling = terms.handling;
         } else {
             self.courses.remove(&id);
-            self.remember(id);
+            self.remember(id, first);
         }
-        wrong
+        (wrong, None)
     }
 
     /// Takes a RELEASE in; says what is wrong with it.
     pub(crate) fn release(&mut self, said: &Said<'_>, terms: &Terms, quoted: Digest) -> Option<Class> {
         let id = terms.exchange;
         let Some(course) = self.courses.get(&id) else {
-            return Some(if self.has_ended(&id) { Class::ReleasedTwice } else { Class::ReleaseWithoutAnswer });
+            return Some(if self.ended(&id).is_some() { Class::ReleasedTwice } else { Class::ReleaseWithoutAnswer });
         };
-        if course.stage != Stage::Answered(quoted) {
-            return Some(Class::ReleaseWithoutAnswer);
-        }
+        let first = match course.stage {
+            Stage::Answered(leaf, first) if leaf == quoted => first,
+            _ => return Some(Class::ReleaseWithoutAnswer),
+        };
         let same = (&course.asker, &course.holder) == (said.to, said.from) && course.terms == *terms;
         self.courses.remove(&id);
-        self.remember(id);
+        self.remember(id, first);
         (!same).then_some(Class::TermsChanged)
     }
 
@@ -174,16 +187,16 @@ impl Exchanges {
         out
     }
 
-    fn has_ended(&self, id: &ExchangeId) -> bool {
-        self.ended.iter().any(|set| set.contains(id))
+    fn ended(&self, id: &ExchangeId) -> Option<First> {
+        self.ended.iter().find_map(|map| map.get(id)).copied()
     }
 
-    fn remember(&mut self, id: ExchangeId) {
+    fn remember(&mut self, id: ExchangeId, first: First) {
         if self.ended[0].len() >= ENDED_MAX {
             self.ended.swap(0, 1);
             self.ended[0].clear();
         }
-        self.ended[0].insert(id);
+        self.ended[0].insert(id, first);
     }
 }
 

@@ -103,6 +103,9 @@ pub struct Finding {
     /// Where the evidence was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
+    /// Another entry of the same log that it is about.
+    #[serde(skip)]
+    pub(crate) related: Option<u64>,
     /// What a third party needs; written to the evidence file, not printed.
     #[serde(skip)]
     pub(crate) proof: crate::evidence::Proof,
@@ -121,6 +124,7 @@ impl Finding {
             en: String::new(),
             es: String::new(),
             evidence: None,
+            related: None,
             proof: crate::evidence::Proof::default(),
         }
         .phrased()
@@ -134,6 +138,11 @@ impl Finding {
     pub(crate) fn numbered(mut self, seq: u64) -> Self {
         self.seq = Some(seq);
         self.phrased()
+    }
+
+    pub(crate) fn related(mut self, index: Option<u64>) -> Self {
+        self.related = index;
+        self
     }
 
     pub(crate) fn soften(mut self) -> Self {

@@ -23,6 +23,15 @@ pub(crate) struct Numbered {
     pub(crate) index: u64,
     pub(crate) kind: PairKind,
     pub(crate) exchange: Option<ExchangeId>,
+    /// The author's own log, or with the author's receipt.
+    pub(crate) proven: bool,
+}
+
+/// A number that does not fit, and the entry that it clashes with.
+pub(crate) struct Clash {
+    pub(crate) class: Class,
+    pub(crate) detail: String,
+    pub(crate) with: Option<Numbered>,
 }
 
 /// A PERIOD as this log holds it.
@@ -78,33 +87,36 @@ impl Track {
     }
 
     /// Takes an entry in. `rerecorded`: an own entry of an earlier log, taken over by its successor.
-    pub(crate) fn push(&mut self, seq: u64, entry: Numbered, rerecorded: bool) -> Option<(Class, String)> {
+    pub(crate) fn push(&mut self, seq: u64, entry: Numbered, rerecorded: bool) -> Option<Clash> {
         let own = self.own && !rerecorded;
         let expected = self.last.saturating_add(1);
         if let Some(there) = self.tail.get(&seq) {
             let same = there.leaf == entry.leaf;
             let class = if same || own { Class::SeqRepeat } else { Class::Equivocated };
-            return Some((class, format!("number {seq} stands at entry {} already", there.index)));
+            let detail = format!("number {seq} stands at entry {} already", there.index);
+            return Some(Clash { class, detail, with: Some(*there) });
         }
         if seq <= self.closed || (self.own && seq <= self.range_end) {
             let class = if own { Class::SeqRepeat } else { Class::ClosedNumber };
-            return Some((class, format!("numbers up to {} are closed", self.range_end)));
+            let detail = format!("numbers up to {} are closed", self.range_end);
+            return Some(Clash { class, detail, with: None });
         }
         self.tail.insert(seq, entry);
         self.last = self.last.max(seq);
         if own && seq != expected {
             let class = if seq > expected { Class::SeqGap } else { Class::SeqRepeat };
-            return Some((class, format!("number {seq} follows number {}", expected - 1)));
+            let detail = format!("number {seq} follows number {}", expected - 1);
+            return Some(Clash { class, detail, with: None });
         }
         None
     }
 
     /// A VOID of the author's names a question.
-    pub(crate) fn void(&mut self, voided: u64, quoted: Digest) -> Option<(Class, String)> {
+    pub(crate) fn void(&mut self, voided: u64, quoted: Digest) -> Option<Class> {
         if self.own && voided > self.range_end {
             let named = self.tail.get(&voided);
             if named.is_none_or(|entry| entry.leaf != quoted || entry.kind != PairKind::Query) {
-                return Some((Class::VoidMismatch, format!("number {voided} is no question with that leaf hash")));
+                return Some(Class::VoidMismatch);
             }
         }
         self.voided.insert(voided, quoted);

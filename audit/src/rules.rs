@@ -10,7 +10,7 @@ use puente_wire::{Entry, Event, Header, Pair, PairBody, PairKind, SeedUse, Seeds
 
 use crate::aside::Asides;
 use crate::class::Class;
-use crate::exchange::{End, Exchanges, Said};
+use crate::exchange::{End, Exchanges, First, Said};
 use crate::finding::{Blame, Counts, Finding, Findings};
 use crate::law::Law;
 use crate::numbering::{Numbered, Numbering, PeriodFault, Track};
@@ -276,8 +276,8 @@ impl<'a> Rules<'a> {
             self.fault(Class::CharterUnknown, at, Some(seq), format!("charter {}", pair.charter));
         }
         self.escrow(at, &pair, own);
-        self.number(at, &pair, own, rerecorded, &blame);
-        self.body(at, pair, own, &Blame::Node(blame));
+        self.number(at, &pair, own, rerecorded, proven);
+        self.body(at, pair, own, proven, &Blame::Node(blame));
     }
 
     fn count(&mut self, kind: PairKind) {
@@ -337,23 +337,31 @@ impl<'a> Rules<'a> {
         }
     }
 
-    fn number(&mut self, at: &At, pair: &Pair, own: bool, rerecorded: bool, blame: &NodeUri) {
+    fn number(&mut self, at: &At, pair: &Pair, own: bool, rerecorded: bool, proven: bool) {
         let numbering = Numbering { from: pair.from.clone(), log: pair.log, to: pair.to.clone() };
-        let entry = Numbered { leaf: at.leaf, index: at.index, kind: pair.kind(), exchange: pair.exchange() };
+        let (kind, exchange) = (pair.kind(), pair.exchange());
+        let entry = Numbered { leaf: at.leaf, index: at.index, kind, exchange, proven };
         let keep = self.keep.as_ref() == Some(&numbering);
         let track = self.tracks.entry(numbering).or_insert_with(|| Track::new(own && !rerecorded));
         track.keep = keep;
-        if let Some((class, detail)) = track.push(pair.seq.0, entry, rerecorded) {
-            let blame = if class == Class::Equivocated { blame.clone() } else { self.owner.clone() };
-            self.blame(class, Blame::Node(blame), at.index, Some(pair.seq.0), detail);
-        }
+        let Some(clash) = track.push(pair.seq.0, entry, rerecorded) else { return };
+        let blame = match (clash.class, clash.with) {
+            // Only an author who is proven to have written both said two things.
+            (Class::Equivocated, Some(with)) if with.proven && proven => Blame::Node(pair.from.clone()),
+            (Class::Equivocated, _) => Blame::Unknown,
+            _ => Blame::Node(self.owner.clone()),
+        };
+        let finding = Finding::new(clash.class, blame, &self.origin, clash.detail);
+        let related = clash.with.map(|with| with.index);
+        self.findings.push(finding.at(at.index).numbered(pair.seq.0).related(related));
     }
 
-    fn body(&mut self, at: &At, pair: Pair, own: bool, blame: &Blame) {
+    fn body(&mut self, at: &At, pair: Pair, own: bool, proven: bool, blame: &Blame) {
         let seq = pair.seq.0;
         let Pair { from, to, log, minute, charter, body, .. } = pair;
-        let said = Said { leaf: at.leaf, index: at.index, seq, from: &from, to: &to, minute, charter: &charter };
-        let mut wrong: Vec<Class> = Vec::new();
+        let said =
+            Said { leaf: at.leaf, index: at.index, seq, proven, from: &from, to: &to, minute, charter: &charter };
+        let (mut wrong, mut before): (Vec<Class>, Option<First>) = (Vec::new(), None);
         match body {
             PairBody::Query { terms, due, .. } => {
                 self.lawful(at, seq, &terms, minute, &from, &charter, blame);
@@ -361,10 +369,11 @@ impl<'a> Rules<'a> {
             }
             PairBody::Answer { terms, outcome, quoted, .. } => {
                 self.lawful(at, seq, &terms, minute, &to, &charter, blame);
-                wrong = self.exchanges.end(&said, &terms, quoted, End::Answer(outcome), self.set.grace_minutes);
+                (wrong, before) =
+                    self.exchanges.end(&said, &terms, quoted, End::Answer(outcome), self.set.grace_minutes);
             }
             PairBody::Refusal { terms, quoted, .. } => {
-                wrong = self.exchanges.end(&said, &terms, quoted, End::Refusal, self.set.grace_minutes);
+                (wrong, before) = self.exchanges.end(&said, &terms, quoted, End::Refusal, self.set.grace_minutes);
             }
             PairBody::Release { terms, quoted, receipt, .. } => {
                 wrong.extend(self.exchanges.release(&said, &terms, quoted));
@@ -377,7 +386,7 @@ impl<'a> Rules<'a> {
                 if voided.0 >= seq {
                     wrong.push(Class::VoidMismatch);
                 } else if let Some(track) = self.tracks.get_mut(&numbering)
-                    && let Some((class, _)) = track.void(voided.0, quoted)
+                    && let Some(class) = track.void(voided.0, quoted)
                 {
                     wrong.push(class);
                 }
@@ -400,7 +409,14 @@ impl<'a> Rules<'a> {
             }
         }
         for class in wrong {
-            self.blame(class, blame.clone(), at.index, Some(seq), String::new());
+            let blame = match class {
+                // What stands before an entry is the owner's doing, what it quotes the author's.
+                Class::AnswerWithoutQuery | Class::ReleaseWithoutAnswer if !own => Blame::Unknown,
+                Class::Equivocated if !(proven && before.is_some_and(|first| first.proven)) => Blame::Unknown,
+                _ => blame.clone(),
+            };
+            let finding = Finding::new(class, blame, &self.origin, "");
+            self.findings.push(finding.at(at.index).numbered(seq).related(before.map(|first| first.index)));
         }
     }
 

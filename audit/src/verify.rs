@@ -318,9 +318,8 @@ fn prove_entries(findings: &mut Findings, dir: &LogDir, tiles: &dyn TileReader, 
             continue;
         }
         proven += 1;
-        if let Some(entry) = crate::prove::proven_entry(dir, tiles, head, index) {
-            finding.proof.entries.push(entry);
-        }
+        let places = finding.related.into_iter().chain([index]);
+        finding.proof.entries.extend(places.filter_map(|at| crate::prove::proven_entry(dir, tiles, head, at)));
     }
 }
 

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use ed25519_dalek::SigningKey;
-use puente_audit_log::{
-    Batch, Ed25519Signer, Journal, KeyKind, Log, MemoryFiles, Signer as _, VerifierKey, leaf_hash, root_of,
-};
+use puente_audit_log::{Batch, Ed25519Signer, Journal, KeyKind, Log, MemoryFiles, Signer as _, leaf_hash, root_of};
 use puente_charter::{
     AnnexPart, AnnexPin, Auditor as CharterAuditor, Charter, ClaimedPart, CommonPart, GovernanceKey, JurisdictionEntry,
     LegalBasis, LogEntry, Member, Part, SealKey, quarter_of, sign,
@@ -215,12 +213,12 @@ impl Journal for Nowhere {
 /// A node's log with its sidecar, and what it needs to write more.
 pub(crate) struct Node {
     pub(crate) uri: NodeUri,
-    pub(crate) origin: String,
+    origin: String,
     pub(crate) entries: Vec<Vec<u8>>,
     pub(crate) asides: Vec<proto::Aside>,
     pub(crate) log: Log,
     pub(crate) files: MemoryFiles,
-    signer: Ed25519Signer,
+    pub(crate) signer: Ed25519Signer,
     next: BTreeMap<NodeUri, u64>,
     closed: BTreeMap<NodeUri, u64>,
     escrow: BTreeMap<Vec<String>, EscrowSeeds>,
@@ -244,10 +242,6 @@ impl Node {
             origin,
             uri,
         }
-    }
-
-    pub(crate) fn key(&self) -> VerifierKey {
-        self.signer.verifier().clone()
     }
 
     /// Appends a batch and publishes; returns the leaf hashes.
@@ -344,13 +338,22 @@ pub(crate) struct World {
     /// Changes the next entries before they are written.
     pub(crate) basis: &'static str,
     pub(crate) purpose: Purpose,
+    /// Spoils the entries that are written from now on.
+    pub(crate) spoil: Option<fn(&mut Pair)>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         let nodes = [MX, MX2, US, US2].into_iter().map(|name| (name, Node::new(name))).collect();
         let purpose = Purpose::CriminalInvestigation;
-        Self { nodes, rng: ChaCha8Rng::seed_from_u64(7), now: Millis(NOW.0 - 3_000_000), basis: BASIS, purpose }
+        Self {
+            nodes,
+            rng: ChaCha8Rng::seed_from_u64(7),
+            now: Millis(NOW.0 - 3_000_000),
+            basis: BASIS,
+            purpose,
+            spoil: None,
+        }
     }
 
     /// Exchanges of every course in both directions, periods, a void, local events.
@@ -444,7 +447,7 @@ impl World {
 
     pub(crate) fn entry(&mut self, from: &str, to: &str, body: PairBody) -> Pair {
         let seq = self.next(from, to);
-        Pair {
+        let mut pair = Pair {
             from: uri(from),
             to: uri(to),
             log: 1,
@@ -453,7 +456,11 @@ impl World {
             charter: charter().vector(),
             policy_hash: Digest::of(b"policy"),
             body,
+        };
+        if let Some(spoil) = self.spoil {
+            spoil(&mut pair);
         }
+        pair
     }
 
     pub(crate) fn terms(&mut self) -> Terms {

@@ -61,8 +61,9 @@ pub(crate) struct Asking {
     pub(crate) due_at: Millis,
     pub(crate) answer: Option<(Pair, Digest)>,
     pub(crate) route: Option<Route>,
-    /// Receipts of the ANSWER that went out in this run: RELEASE must name one of them.
-    receipts: Vec<Digest>,
+    /// Receipts of the ANSWER that went out: RELEASE must name one of them. None if some may have gone out before
+    /// a restart: the holder must show the one it names to auditors in any case.
+    receipts: Option<Vec<Digest>>,
     pub(crate) again_at: Millis,
 }
 
@@ -137,7 +138,7 @@ impl Engine {
             query_leaf,
             answer,
             route: None,
-            receipts: Vec::new(),
+            receipts: None,
             again_at: Millis(0),
         }))
     }
@@ -350,7 +351,7 @@ impl Engine {
             due_at: draft.due_at,
             answer: None,
             route: None,
-            receipts: Vec::new(),
+            receipts: Some(Vec::new()),
             again_at: now,
         };
         puts.push(ask.put(exchange));
@@ -693,7 +694,9 @@ impl Engine {
             }
             ask.route = Some(route);
             ask.again_at = now.plus(AGAIN_MILLIS);
-            ask.receipts.push(digest(label::RECEIPT, &[&receipt]));
+            if let Some(receipts) = &mut ask.receipts {
+                receipts.push(digest(label::RECEIPT, &[&receipt]));
+            }
         }
         let frame = proto::Acknowledge { exchange_id: exchange.0.to_vec(), receipt };
         self.send_proven(route, proto::frame::Body::Acknowledge(frame), !sealed);
@@ -761,7 +764,7 @@ impl Engine {
         if ask.stage != AskStage::AwaitingRelease && !late {
             return Err(Problem::Ignore);
         }
-        if !ask.receipts.is_empty() && !ask.receipts.contains(receipt_hash) {
+        if ask.receipts.as_ref().is_some_and(|sent| !sent.contains(receipt_hash)) {
             return Err(fault(FaultCode::BadReceipt));
         }
         if puente_evidence::sealing::sealed_key_hash(&release.sealed_key) != *sealed_key {
@@ -791,7 +794,6 @@ impl Engine {
     ) {
         let (mut asides, before) = self.seal_received(now, &proven, &leaf);
         let Some(ask) = self.asks.get_mut(&exchange) else { return };
-        let late = ask.stage == AskStage::RecordingEnd;
         asides.push(receipt_aside(&leaf, &proven.receipt));
         let opened = open(ask, &sealed_key);
         ask.stored.release = Some(proto::Proven { receipt: Vec::new(), ..proven.clone() });
@@ -834,7 +836,7 @@ impl Engine {
                     query_leaf,
                 };
                 let then = Then::End(exchange, Box::new(Conclusion::Answered(Box::new(answered))));
-                self.record_event(now, event, complete, if late { Then::Nothing } else { then });
+                self.record_event(now, event, complete, then);
             }
             Err(error) => self.dispute(now, exchange, answer_leaf, error.to_string().into_bytes()),
         }

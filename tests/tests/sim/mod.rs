@@ -569,6 +569,14 @@ impl Sim {
         self.ending(from, ticket).cloned().unwrap_or_else(|| panic!("{ticket:?} has no ending\n{}", self.story()))
     }
 
+    /// Asks; waits until it ended, or its node crashed and forgot the officer who waits.
+    pub fn ask_across_crashes(&mut self, from: usize, draft: Draft) -> Option<Ending> {
+        let run = self.nodes[from].run;
+        let ticket = self.ask(from, draft);
+        self.run_until(100_000, |s| s.ending(from, ticket).is_some() || s.nodes[from].run != run);
+        self.ending(from, ticket).cloned()
+    }
+
     pub fn story(&self) -> String {
         self.trace.iter().map(|line| format!("{line}\n")).collect()
     }

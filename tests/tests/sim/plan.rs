@@ -5,7 +5,7 @@ use puente_model::{Digest, EventKind, Purpose};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use super::world::{self, DOJ, HELD, vin};
+use super::world::{DOJ, HELD, vin};
 use super::{Ending, Sim, Weather, barred_question, check, core_question, hit_question};
 
 /// One thing that happens.
@@ -79,7 +79,12 @@ pub fn play(seed: u64, nodes: usize, ops: &[Op]) -> Sim {
         player.revive(&mut sim);
         player.apply(&mut sim, *op);
     }
-    rest(&mut sim, &mut player);
+    for node in 0..nodes {
+        if player.down[node].is_some() {
+            sim.start(node);
+        }
+    }
+    rest(&mut sim, &player.tickets);
     sim
 }
 
@@ -217,8 +222,25 @@ impl Player {
     }
 }
 
+/// Closes the periods of a node with everybody; a planned crash may come between.
+fn close(sim: &mut Sim, node: usize) {
+    loop {
+        let runs: Vec<u32> = sim.nodes.iter().map(|n| n.run).collect();
+        let ticket = sim.close_periods(node);
+        sim.run_until(120_000, |s| s.ending(node, ticket).is_some() || s.nodes[node].run != runs[node]);
+        let ending = sim.ending(node, ticket);
+        if matches!(ending, Some(Ending::PeriodsClosed { unreachable: 0, .. })) {
+            return;
+        }
+        let crashed = sim.nodes.iter().map(|n| n.run).ne(runs);
+        assert!(crashed, "node {node} with everything mended cannot close its periods: {ending:?}");
+    }
+}
+
 /// Everything is mended; after a while nothing is open, both logs agree, and nothing acknowledged was lost.
-fn rest(sim: &mut Sim, player: &mut Player) {
+///
+/// `tickets`: node, its run, ticket.
+pub fn rest(sim: &mut Sim, tickets: &[(usize, u32, Ticket)]) {
     sim.note(|| "everything is mended".to_owned());
     sim.cut.clear();
     sim.weather = Weather::CALM;
@@ -228,25 +250,15 @@ fn rest(sim: &mut Sim, player: &mut Player) {
         sim.nodes[node].skew = 0;
         sim.nodes[node].drift_ppm = 0;
         sim.nodes[node].paused_until = 0;
-        if player.down[node].take().is_some() {
-            sim.start(node);
-        }
     }
     sim.run(200_000 + if late > 60_000 { 50 * 3_600_000 } else { 0 });
     for _ in 0..2 {
         for node in 0..sim.nodes.len() {
-            let ticket = sim.close_periods(node);
-            let done = sim.run_until(120_000, |s| s.ending(node, ticket).is_some());
-            assert!(done, "node {node} cannot close its periods");
-            let ending = sim.ending(node, ticket);
-            assert!(
-                matches!(ending, Some(Ending::PeriodsClosed { unreachable: 0, .. })),
-                "node {node} with everything mended: {ending:?}"
-            );
+            close(sim, node);
         }
         sim.run(1_000);
     }
-    for (node, run, ticket) in &player.tickets {
+    for (node, run, ticket) in tickets {
         let ended = sim.ending(*node, *ticket).is_some() || sim.nodes[*node].run != *run;
         assert!(ended, "{ticket:?} of node {node} never ended");
     }
@@ -255,5 +267,4 @@ fn rest(sim: &mut Sim, player: &mut Player) {
         assert_eq!(open, Some((0, 0)), "node {index} still has open exchanges");
     }
     check::check(sim, true);
-    let _ = world::START;
 }

@@ -1,0 +1,126 @@
+//! Seeds of the corpora: the committed vectors, and the files of `seeds/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine as _;
+use puente_wire::proto::{self, Message as _};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Writes every target's seeds to `dir/<target>/`.
+pub fn write(dir: &Path) {
+    for (target, _) in crate::targets::ALL {
+        fs::create_dir_all(dir.join(target)).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    }
+    let put = |target: &str, name: &str, bytes: &[u8]| {
+        let file = dir.join(target).join(name);
+        fs::write(&file, bytes).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    };
+    let vectors = root().join("../vectors");
+    for target in ["frame", "entry", "header", "payload", "explanation"] {
+        for (name, text) in texts(&vectors.join("wire").join(target)) {
+            let Some(bytes) = line(&text, "hex").and_then(|h| hex::decode(h).ok()) else { continue };
+            // What is refused for its size only is no good start.
+            if bytes.len() > 8 * 1024 {
+                continue;
+            }
+            put(target, &name, &bytes);
+            if target == "frame" {
+                let prefix = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes();
+                put("stream", &name, &[&[7], prefix.as_slice(), &bytes, &prefix, &bytes].concat());
+            }
+            if target == "entry" {
+                let prefix = u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes();
+                put("bundle", &name, &[&[0], prefix.as_slice(), &bytes].concat());
+            }
+        }
+    }
+    for target in ["note", "checkpoint", "tlog-proof"] {
+        for (name, text) in texts(&vectors.join("audit-log").join(target)) {
+            let Some((head, body)) = text.split_once("\n\n") else { continue };
+            let bytes = match line(head, "encoding") {
+                Some("text") => body.as_bytes().to_vec(),
+                _ => STANDARD.decode(body.trim_end()).unwrap_or_default(),
+            };
+            put(target, &name, &bytes);
+            for key in ["key", "witness"] {
+                line(head, key).into_iter().for_each(|key| put("vkey", &name, key.as_bytes()));
+            }
+        }
+    }
+    evidence(&vectors.join("evidence"), &put);
+    for (target, _) in crate::targets::ALL {
+        let Ok(files) = fs::read_dir(root().join("seeds").join(target)) else { continue };
+        for file in files.flatten() {
+            let bytes = fs::read(file.path()).unwrap_or_else(|e| panic!("{}: {e}", file.path().display()));
+            put(target, &file.file_name().to_string_lossy(), &bytes);
+        }
+    }
+    // Seeds that take no file.
+    for path in ["checkpoint", "tile/0/x001/234.p/7", "tile/entries/000", "tile/63/000"] {
+        put("log-path", &path.replace('/', "-"), path.as_bytes());
+    }
+    put("tile", "two", &[1; 64]);
+    put("multiproof", "two-of-eight", &[8, 2, 1, 4, 1, 4]);
+    put("multiproof", "all-of-five", &[5, 5, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+    put("consistency", "same", &[7, 7, 0]);
+    put("consistency", "grown", &[[4, 7, 0].as_slice(), &[9; 96]].concat());
+}
+
+fn evidence(folder: &Path, put: &dyn Fn(&str, &str, &[u8])) {
+    for (name, text) in texts(folder) {
+        let bytes = |key: &str| line(&text, key).and_then(|h| hex::decode(h.trim()).ok()).unwrap_or_default();
+        if name == "sealed-body.txt" {
+            put("body", &name, &bytes("body"));
+            let sealed = proto::Sealed {
+                tree_commitment: bytes("tree-commitment"),
+                body: bytes("ciphertext"),
+                key_hash: bytes("key-hash"),
+            };
+            put("sealed", &name, &sealed.encode_to_vec());
+        }
+        if name == "escrow.txt" {
+            let escrow = proto::Escrow {
+                seeds: bytes("seeds-leaf"),
+                share_hash_1: bytes("share-hash-1"),
+                share_hash_2: bytes("share-hash-2"),
+                blob: bytes("blob"),
+            };
+            put("escrow", &name, &escrow.encode_to_vec());
+        }
+    }
+    let entry = root().join("../vectors/wire/entry/answer-core-data.txt");
+    let entry = fs::read_to_string(entry).unwrap_or_default();
+    let disclosure = proto::Disclosure {
+        v: 1,
+        entry: line(&entry, "hex").and_then(|h| hex::decode(h).ok()).unwrap_or_default(),
+        receipt: b"receipt".to_vec(),
+        tree_root: vec![1; 32],
+        leaf_count: 8,
+        body_hash: vec![2; 32],
+        key_hash: vec![3; 32],
+        indices: vec![1, 4],
+        leaves: vec![proto::Leaf { salt: vec![4; 32], path: "000/Vehicle/vin".to_owned(), value: b"v".to_vec() }; 2],
+        multiproof: vec![5; 128],
+        ..proto::Disclosure::default()
+    };
+    put("disclosure", "shape", &disclosure.encode_to_vec());
+}
+
+fn texts(folder: &Path) -> Vec<(String, String)> {
+    let files = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let read = |file: fs::DirEntry| {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let text = fs::read_to_string(file.path()).ok()?;
+        name.ends_with(".txt").then_some((name, text))
+    };
+    files.flatten().filter_map(read).collect()
+}
+
+fn line<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
+}

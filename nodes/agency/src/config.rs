@@ -315,7 +315,7 @@ fn mend(message: &str) -> String {
 /// The candidate that is closest to a mistyped word, if one is close.
 pub(crate) fn closest<'a>(found: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let found: String = found.trim().to_lowercase().chars().take(64).collect();
-    let best = candidates.iter().map(|c| (distance(&found, c), *c)).min()?;
+    let best = candidates.iter().map(|c| (distance(&found, &c.to_lowercase()), *c)).min()?;
     (best.0 <= 2.max(found.chars().count() / 3)).then_some(best.1)
 }
 

@@ -1,5 +1,6 @@
 //! Talking to the running node of a folder.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::Context;
@@ -16,6 +17,10 @@ impl From<ClientError> for Failure {
         match error {
             ClientError::NotRunning { .. } => Self::unreachable("not-running", text)
                 .hint("start it with 'puente node run', or name its folder with --dir"),
+            ClientError::Io(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Self::unreachable("no-answer", "the running node did not answer in time")
+                    .hint("'puente node status' says how it is doing")
+            }
             ClientError::Io(_) => Self::unreachable("no-answer", text).hint("look at the node's own output"),
             _ => Self::unreachable("other-version", text).hint("restart the node with this version of puente"),
         }

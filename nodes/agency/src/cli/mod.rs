@@ -90,6 +90,15 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    run_at(args, now())
+}
+
+/// As [`run`], as if it began at `now`.
+fn run_at<I, T>(args: I, now: Millis) -> Result<Report, Failure>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return parse_failure(&error),
@@ -98,7 +107,7 @@ where
         Language::En => Lang::En,
         Language::Es => Lang::Es,
     };
-    let context = Context { dir: NodeDir::new(&cli.dir), lang, json: cli.json, now: now() };
+    let context = Context { dir: NodeDir::new(&cli.dir), lang, json: cli.json, now };
     match cli.command {
         Command::Ca(command) => ca::run(&context, command),
         Command::Charter(command) => charter::run(&context, command),

@@ -48,8 +48,20 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// What touches the world, and so has no place in `crates/` or among what an auditor must trust.
 const WORLDLY: &[&str] = &[
-    "async-std", "hyper", "mio", "openmls", "quinn", "quinn-proto", "quinn-udp", "rusqlite", "rustls", "smol", "socket2",
-    "tokio", "tonic", "ureq",
+    "async-std",
+    "hyper",
+    "mio",
+    "openmls",
+    "quinn",
+    "quinn-proto",
+    "quinn-udp",
+    "rusqlite",
+    "rustls",
+    "smol",
+    "socket2",
+    "tokio",
+    "tonic",
+    "ureq",
 ];
 
 fn metadata() -> Value {
@@ -85,7 +97,10 @@ fn rooms_know_only_whom_they_may() {
     let mut seen = BTreeSet::new();
     for package in array(&metadata["packages"]) {
         let name = text(&package["name"]);
-        if !package["source"].is_null() || !name.starts_with("puente-") || ["puente-tests", "puente-bench"].contains(&name) {
+        if !package["source"].is_null()
+            || !name.starts_with("puente-")
+            || ["puente-tests", "puente-bench"].contains(&name)
+        {
             continue;
         }
         let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in the table of rooms"));

@@ -20,8 +20,5 @@ fn a_question_is_answered_and_core_data_released() {
     let Ending::Answered { outcome, .. } = sim.ask_and_wait(FGE, draft) else { panic!() };
     assert_eq!(outcome, Outcome::NoHit);
     let draft = barred_question(&sim, FGE, DOJ);
-    assert_eq!(
-        sim.ask_and_wait(FGE, draft),
-        Ending::Refused { recorded: true, reason: RefusalReason::StatutoryBar }
-    );
+    assert_eq!(sim.ask_and_wait(FGE, draft), Ending::Refused { recorded: true, reason: RefusalReason::StatutoryBar });
 }

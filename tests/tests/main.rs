@@ -4,5 +4,7 @@
 mod architecture;
 mod crashes;
 mod exchange;
+mod forgers;
+mod promises;
 mod sim;
 mod simulator;

@@ -264,7 +264,9 @@ impl Engine {
             exchange_id: exchange.map(|x| x.0.to_vec()).unwrap_or_default(),
         };
         self.send(route, proto::frame::Body::Fault(fault), route.stream != StreamId::CONTROL);
-        if matches!(code, FaultCode::Version | FaultCode::OldCharter | FaultCode::Catalogue) {
+        // Without Ready there is nothing to say to each other.
+        let ready = self.connections.get(&route.connection).is_some_and(|line| line.ready);
+        if !ready && matches!(code, FaultCode::Version | FaultCode::OldCharter | FaultCode::Catalogue) {
             self.emit(Effect::Close { connection: route.connection, reason: code });
         }
         // Being busy is no misdeed of the peer's.

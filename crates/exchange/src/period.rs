@@ -91,8 +91,13 @@ impl Engine {
     /// VOIDs that the peer may not have received go out again.
     pub(crate) fn redeliver_voids(&mut self, peer: &NodeUri) {
         let Some(known) = self.peers.get(peer) else { return };
-        let voids: Vec<u64> =
-            known.own.iter().filter(|(_, own)| own.kind == PairKind::Void && !own.closed).map(|(seq, _)| *seq).take(256).collect();
+        let voids: Vec<u64> = known
+            .own
+            .iter()
+            .filter(|(_, own)| own.kind == PairKind::Void && !own.closed)
+            .map(|(seq, _)| *seq)
+            .take(256)
+            .collect();
         for seq in voids {
             self.deliver(peer, seq, None);
         }

@@ -30,7 +30,14 @@ pub struct Conn {
 
 impl Conn {
     pub fn new(ends: [End; 2]) -> Self {
-        Self { ends, up: true, arrivals: HashMap::new(), odd: Default::default(), back: Default::default(), next_odd: [1, 1] }
+        Self {
+            ends,
+            up: true,
+            arrivals: HashMap::new(),
+            odd: Default::default(),
+            back: Default::default(),
+            next_odd: [1, 1],
+        }
     }
 
     /// The stream that side `from` calls `stream`.
@@ -38,7 +45,7 @@ impl Conn {
         match stream.0 {
             0 => (0, 0),
             n if n % 2 == 0 => (from, n),
-            n => (1 - from, self.back[from][&n]),
+            n => (1 - from, self.back[from].get(&n).copied().unwrap_or(n)),
         }
     }
 

@@ -2,6 +2,8 @@
 
 mod officers;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -211,8 +213,10 @@ impl Node {
         let (stop, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         let started = Instant::now();
         let node = Self { dir, bearings, policy_hash, driver, disk, net, roll, started, stop, stopped };
+        // Before anybody is served: who may ask, and what was brought in while the node was down.
         node.roll.record(&node.driver).await?;
         crate::import::stage::settle(&node.dir, &node.driver).await;
+        node.net.accept();
         Ok(node)
     }
 

@@ -179,7 +179,7 @@ impl Network for Net {
 }
 
 impl Net {
-    /// Listens, and tells the driver whatever arrives. When too much waits there, nothing more is read from the
+    /// Binds the socket; peers are answered from [`Net::accept`] on. Tells the driver whatever arrives. When too much waits there, nothing more is read from the
     /// network: that is the back-pressure. Call it inside a Tokio runtime.
     ///
     /// # Errors
@@ -224,8 +224,12 @@ impl Net {
             partial: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         });
-        tokio::spawn(endpoint::accept(shared.clone()));
         Ok(Self { shared, runtime: Handle::current() })
+    }
+
+    /// Answers whoever dials in, from now on. Call it once, when the node can serve.
+    pub fn accept(&self) {
+        self.runtime.spawn(endpoint::accept(self.shared.clone()));
     }
 
     /// Where it listens.

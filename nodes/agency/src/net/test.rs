@@ -35,6 +35,7 @@ fn node(world: &World, name: &str, root: &super::pki::Root, options: NetOptions,
     let (tell, inbox) = mpsc::channel(64);
     let identity = world.identity(name, root);
     let net = Net::with_trust(uri(name), world.trust(name, peers), identity, options, Inbox::Channel(tell)).unwrap();
+    net.accept();
     Node { net, inbox }
 }
 

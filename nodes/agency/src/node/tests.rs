@@ -1,0 +1,264 @@
+//! Two whole nodes in one process: real folders, real sockets, the real engine.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ed25519_dalek::SigningKey;
+use puente_charter::{
+    AnnexPart, AnnexPin, Auditor, CommonPart, GovernanceKey, JurisdictionEntry, LegalBasis, LogEntry, Member,
+    OfficerRecord, SealKey, quarter_of, sign,
+};
+use puente_model::{Digest, Handling, Purpose, Role, Secret32, Step, Urgency};
+
+use super::*;
+use crate::ca::{self, Algorithm};
+use crate::disk::records::NewRecord;
+use crate::init::{self, Plan};
+use crate::officers::OfficerBook;
+
+const MX: &str = "puente://mx/fge-bc/n1";
+const US: &str = "puente://us/tx-dps/n1";
+const VIN: &str = "1M8GDM9AXKP042788";
+const DAY: u64 = 86_400_000;
+
+fn key(name: &str) -> SigningKey {
+    SigningKey::from_bytes(&Digest::of(name.as_bytes()).0)
+}
+
+fn annex(nation: &str, uri: &str, role: &str, made: &init::Made) -> AnnexPart {
+    AnnexPart {
+        federation: "frontera".to_owned(),
+        jurisdiction: nation.parse().unwrap(),
+        number: 1,
+        previous: None,
+        common: 1,
+        members: vec![Member {
+            uri: uri.parse().unwrap(),
+            name_en: "Agency".to_owned(),
+            name_es: "Agencia".to_owned(),
+            roles: vec![role.to_owned()],
+            endpoints: vec![made.endpoint.clone()],
+            suspended: false,
+            suspended_reason: None,
+            logs: vec![LogEntry {
+                origin: made.origin.clone(),
+                vkey: made.vkey.clone(),
+                closed_at: None,
+                first_head: None,
+            }],
+        }],
+    }
+}
+
+fn auditors(nation: &str) -> Vec<Auditor> {
+    ["a", "b"]
+        .map(|letter| {
+            let name = format!("{nation}-auditor-{letter}");
+            let origin = format!("{nation}/{name}/n1/log1");
+            let seed = Secret32::new(Digest::of(name.as_bytes()).0);
+            let signer = Ed25519Signer::new(&origin, KeyKind::Ed25519, &seed).unwrap();
+            let quarters = [quarter_of(now()), quarter_of(now().plus(92 * DAY))];
+            let seal_keys = quarters.map(|quarter| SealKey {
+                quarter: quarter.parse().unwrap(),
+                key: Digest::of(format!("{name} {quarter}").as_bytes()).0,
+            });
+            Auditor {
+                name,
+                jurisdiction: nation.parse().unwrap(),
+                origin: origin.parse().unwrap(),
+                vkey: signer.verifier().to_string(),
+                seal_keys: seal_keys.into(),
+            }
+        })
+        .into()
+}
+
+/// Writes the charter of both nodes into both folders.
+fn found(root: &Path, nodes: &[(&NodeDir, AnnexPart)]) {
+    let nation = |annex: &AnnexPart| {
+        let code = annex.jurisdiction.as_str().to_owned();
+        let pem = std::fs::read(root.join(format!("ca-{code}/root.cert.pem"))).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
+        JurisdictionEntry {
+            code: annex.jurisdiction.clone(),
+            name_en: code.clone(),
+            name_es: code.clone(),
+            threshold: 1,
+            ca_roots: vec![pem.contents],
+            annex: AnnexPin { number: 1, hash: annex.hash() },
+            governance_keys: vec![GovernanceKey { key: key(&code).verifying_key().to_bytes(), name: format!("{code}-gov") }],
+        }
+    };
+    let codes: Vec<_> = nodes.iter().map(|(_, annex)| annex.jurisdiction.clone()).collect();
+    let common = CommonPart {
+        federation: "frontera".to_owned(),
+        number: 1,
+        previous: None,
+        valid_from: Millis(now().0 - DAY),
+        expires: now().plus(200 * DAY),
+        grace_days: 14,
+        cosign_bound_hours: 72,
+        audit_hold_days: 365,
+        period_minutes: 60,
+        catalogue: crate::load::catalogue(None).unwrap().digest(),
+        sensitive_kinds: vec![],
+        quorum: "none".to_owned(),
+        jurisdictions: nodes.iter().map(|(_, annex)| nation(annex)).collect(),
+        legal_bases: ["mx-us-stolen-vehicles-1981", "mx-lgsnsp-2009", "us-state-law"]
+            .map(|id| LegalBasis {
+                id: id.parse().unwrap(),
+                title_en: id.to_owned(),
+                title_es: id.to_owned(),
+                purposes: vec![Purpose::VehicleRecovery],
+                jurisdictions: codes.clone(),
+                expires: now().plus(300 * DAY),
+            })
+            .into(),
+        auditors: codes.iter().flat_map(|code| auditors(code.as_str())).collect(),
+        witnesses: vec![],
+        witness_groups: vec![],
+        corridors: vec![],
+    };
+    let line = |hash: &Digest, code: &str| format!("{}\n", sign(hash, &key(code), &format!("{code}-gov")));
+    for (dir, _) in nodes {
+        let write = |name: &str, text: String| std::fs::write(dir.charter().join(name), text).unwrap();
+        write("common-1.toml", common.to_toml().unwrap());
+        write("common-1.toml.sig", codes.iter().map(|code| line(&common.hash(), code.as_str())).collect());
+        for (_, annex) in nodes {
+            let code = annex.jurisdiction.as_str();
+            write(&format!("annex-{code}-1.toml"), annex.to_toml().unwrap());
+            write(&format!("annex-{code}-1.toml.sig"), line(&annex.hash(), code));
+        }
+        write("pin", common.hash().to_string());
+    }
+}
+
+/// Two folders that are ready to run.
+fn federation() -> (tempfile::TempDir, NodeDir, NodeDir) {
+    let root = tempfile::tempdir().unwrap();
+    let make = |nation: &str, uri: &str, role: &str| {
+        let authority = root.path().join(format!("ca-{nation}"));
+        ca::init(&nation.parse().unwrap(), &authority, Algorithm::P256, 365, now()).unwrap();
+        let dir = NodeDir::new(root.path().join(nation));
+        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let plan = Plan {
+            uri: uri.parse().unwrap(),
+            listen: free,
+            endpoint: None,
+            name_en: None,
+            name_es: None,
+            roles: vec![role.to_owned()],
+            ca: Some(authority),
+            charter: None,
+        };
+        let made = init::init(&dir, &plan, now()).unwrap();
+        let annex = annex(nation, uri, role, &made);
+        std::fs::remove_dir_all(dir.policies()).unwrap();
+        std::fs::create_dir(dir.policies()).unwrap();
+        std::fs::write(dir.policies().join("all.cedar"), POLICY).unwrap();
+        (dir, annex)
+    };
+    let (mx, mx_annex) = make("mx", MX, "state-prosecutor");
+    let (us, us_annex) = make("us", US, "state-police");
+    found(root.path(), &[(&mx, mx_annex), (&us, us_annex)]);
+    (root, mx, us)
+}
+
+const POLICY: &str = r#"
+@id("ask") @expires("2090-01-01")
+permit (principal, action == Action::"ask", resource == Kind::"vehicle.status");
+@id("answer") @expires("2090-01-01") @fields("")
+permit (principal, action == Action::"answer", resource == Kind::"vehicle.status");
+"#;
+
+fn enlist(dir: &NodeDir) {
+    let mut book = OfficerBook::open(dir).unwrap();
+    let officer = OfficerRecord {
+        id: "o-1042".parse().unwrap(),
+        name: "Agente 1042".to_owned(),
+        role: Role::Investigator,
+        granted: Millis(now().0 - DAY),
+        expires: now().plus(DAY),
+        revoked: None,
+    };
+    book.add(officer).unwrap();
+}
+
+fn keep_vehicle(dir: &NodeDir) {
+    let catalogue = crate::load::catalogue(None).unwrap();
+    let vehicles = catalogue.record_type("Vehicle").unwrap();
+    let cells = [("vin", VIN), ("status", "stolen"), ("entering_agency", "us/tx-dps")];
+    let cells: BTreeMap<String, String> = cells.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let row = vehicles.parse_row(&cells).unwrap();
+    let found = vehicles.match_keys_of(&row.record).unwrap();
+    let keys = found.iter().map(|key| (key.name.to_string(), key.value.clone())).collect();
+    let record = NewRecord { record_type: "Vehicle".to_owned(), bytes: row.record.into_bytes(), keys };
+    RecordStore::open(&dir.records()).unwrap().insert(&[record]).unwrap();
+}
+
+fn question(officer: &str) -> Command {
+    Command::Query(Box::new(Question {
+        to: US.parse().unwrap(),
+        kind: "vehicle.status".parse().unwrap(),
+        step: Step::ALL[0],
+        purpose: Purpose::VehicleRecovery,
+        basis: "mx-us-stolen-vehicles-1981".parse().unwrap(),
+        handling: Handling::ALL[Handling::ALL.len() - 1],
+        officer: officer.parse().unwrap(),
+        case_ref: "FGEBC/7".to_owned(),
+        params: BTreeMap::from([("vin".to_owned(), VIN.to_owned())]),
+        due_in_millis: 20_000,
+        urgency: Urgency::Routine,
+        justification: String::new(),
+        facts_statement: String::new(),
+        offence: String::new(),
+        confirms: None,
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_is_answered_between_two_whole_nodes() {
+    let (_root, mx, us) = federation();
+    enlist(&mx);
+    keep_vehicle(&us);
+    let holder = Node::start(us.clone(), |_| {}).await.unwrap();
+    let asker = Node::start(mx.clone(), |_| {}).await.unwrap();
+    assert_eq!(asker.ready()["node"], MX);
+
+    let unknown = asker.carry_out(question("o-9")).await;
+    assert!(matches!(unknown, Answer::Error { code, .. } if code == "officer"));
+    match asker.carry_out(question("o-1042")).await {
+        Answer::Concluded(concluded) => match *concluded {
+            Concluded::Answered { outcome, .. } => assert_eq!(outcome, "hit"),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+    let status = asker.status();
+    assert_eq!(status["peers"][0]["connections"], 1, "{status}");
+    assert!(status["problems"].as_array().unwrap().is_empty(), "{status}");
+    assert!(!status.to_string().contains("1042") && !status.to_string().contains(VIN));
+
+    for node in [&asker, &holder] {
+        node.shut_down(false).await.unwrap();
+    }
+    assert!(matches!(asker.carry_out(question("o-1042")).await, Answer::Error { code, .. } if code == "stopping"));
+    drop((asker, holder));
+    let again = Node::start(mx, |_| {}).await.unwrap();
+    assert!(again.status()["log"]["size"].as_u64().unwrap() > 4);
+    again.shut_down(true).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_stops_the_start_by_name() {
+    let (_root, mx, _us) = federation();
+    let cert = std::fs::read(mx.tls_cert()).unwrap();
+    std::fs::remove_file(mx.tls_cert()).unwrap();
+    let error = Node::start(mx.clone(), |_| {}).await.unwrap_err();
+    assert_eq!(error.code(), "key", "{error}");
+    std::fs::write(mx.tls_cert(), b"no certificate").unwrap();
+    assert_eq!(Node::start(mx.clone(), |_| {}).await.unwrap_err().code(), "certificate");
+    std::fs::write(mx.tls_cert(), cert).unwrap();
+    std::fs::write(mx.charter_pin(), Digest::default().to_string()).unwrap();
+    assert_eq!(Node::start(mx.clone(), |_| {}).await.unwrap_err().code(), "charter");
+}

@@ -271,7 +271,9 @@ impl<C: Core> Turn<C> {
     }
 
     fn take(&mut self, message: Message) {
-        self.shown.queued.fetch_sub(1, Ordering::Relaxed);
+        if !matches!(message, Message::Written(..)) {
+            self.shown.queued.fetch_sub(1, Ordering::Relaxed);
+        }
         let now = self.clock.now();
         match message {
             Message::Written(batch, result) => {

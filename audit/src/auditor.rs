@@ -21,6 +21,8 @@ const GRACE_MINUTES: u64 = 10;
 /// Evidence files written for one verdict.
 const EVIDENCE_FILES_MAX: usize = 500;
 
+type Progress = dyn Fn(&str, u64, u64) + Send;
+
 /// Verifies and reconciles copied logs.
 pub struct Auditor {
     charter: Charter,
@@ -30,7 +32,7 @@ pub struct Auditor {
     evidence: Option<PathBuf>,
     grace_minutes: u64,
     without_headers: bool,
-    progress: Box<dyn Fn(&str, u64, u64)>,
+    progress: Box<Progress>,
 }
 
 impl std::fmt::Debug for Auditor {
@@ -103,7 +105,7 @@ impl Auditor {
 
     /// Tells of long work: the log's origin, entries done, entries in all.
     #[must_use]
-    pub fn with_progress(mut self, progress: impl Fn(&str, u64, u64) + 'static) -> Self {
+    pub fn with_progress(mut self, progress: impl Fn(&str, u64, u64) + Send + 'static) -> Self {
         self.progress = Box::new(progress);
         self
     }

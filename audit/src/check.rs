@@ -27,7 +27,7 @@ pub enum Checker<'c> {
     /// Those of a charter.
     Charter(&'c Charter),
     /// One log key, given by hand.
-    Key(VerifierKey),
+    Key(&'c VerifierKey),
     /// None: whatever depends on a signature cannot be told.
     Nobody,
 }
@@ -47,7 +47,7 @@ impl Checker<'_> {
     fn key(&self, origin: &str) -> Option<VerifierKey> {
         match self {
             Self::Charter(charter) => Roster::new(charter).key(origin).cloned(),
-            Self::Key(key) => (key.name() == origin).then(|| key.clone()),
+            Self::Key(key) => (key.name() == origin).then(|| (*key).clone()),
             Self::Nobody => None,
         }
     }

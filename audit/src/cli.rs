@@ -11,6 +11,7 @@ use crate::{
     load_charter, prove, read_file, show,
 };
 use clap::{CommandFactory as _, Parser, Subcommand};
+use puente_audit_log::VerifierKey;
 use puente_evidence::HpkeKeyPair;
 use puente_model::{Digest, Millis, Secret32};
 use serde::Serialize;
@@ -291,8 +292,12 @@ fn check(cli: &Cli, file: &Path, entry: Option<&Path>, vkey: Option<&str>) -> Re
         (_, _, None) => State::open(&cli.state).map(|(_, charter)| charter).ok(),
         _ => None,
     };
-    let checker = match (&charter, vkey) {
-        (_, Some(vkey)) => Checker::Key(vkey.parse().map_err(|e| AuditError::Unreadable(format!("--vkey: {e}")))?),
+    let vkey: Option<VerifierKey> = match vkey {
+        Some(text) => Some(text.parse().map_err(|e| AuditError::Unreadable(format!("--vkey: {e}")))?),
+        None => None,
+    };
+    let checker = match (&charter, &vkey) {
+        (_, Some(key)) => Checker::Key(key),
         (Some(charter), None) => Checker::Charter(charter),
         (None, None) => Checker::Nobody,
     };

@@ -236,7 +236,7 @@ fn other_files(dir: &LogDir, origin: &Origin, size: u64) -> Vec<Finding> {
             LogPath::Checkpoint => continue,
         };
         let hashes = u32::from(level).checked_mul(8).and_then(|bits| size.checked_shr(bits)).unwrap_or(0);
-        let there = hashes.saturating_sub(index.checked_mul(256).unwrap_or(u64::MAX));
+        let there = hashes.saturating_sub(index.saturating_mul(256));
         let there = u16::try_from(there).unwrap_or(TILE_WIDTH).min(TILE_WIDTH);
         if there == width {
             continue;

@@ -17,7 +17,7 @@ fn a_proof_is_checked_with_a_key_or_the_charter() {
         let text = prove(&copy, index as u64).unwrap();
         let entry = &world.nodes[MX].entries[index];
         ClaimedReceipt::parse(&text).unwrap().verify(&leaf_hash(entry), &key).unwrap();
-        for checker in [Checker::Key(key.clone()), Checker::Charter(&charter)] {
+        for checker in [Checker::Key(&key), Checker::Charter(&charter)] {
             let checked = check_bytes(&text, Some(entry), &checker).unwrap();
             assert_eq!((checked.verdict, checked.what), (Conclusion::Sound, "proof"));
             let other = &world.nodes[MX].entries[index / 2 + 1];

@@ -329,7 +329,7 @@ impl Engine {
         let wrapped = self.wrap(now, query.clone()).map_err(|e| e.to_string())?;
         before.extend(wrapped.before.clone());
         let index = self.next_index() + before.len() as u64;
-        let mut puts = self.number(&draft.to, &wrapped, PairKind::Query, Some(exchange), None, 0, index);
+        let mut puts = self.number(&draft.to, &wrapped, PairKind::Query, Some(exchange), None, index);
         let stored = StoredAsk {
             peer: draft.to.to_string(),
             query: Some(wrapped.proven(Some(escrow.clone()))),

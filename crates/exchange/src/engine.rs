@@ -512,13 +512,12 @@ impl Engine {
         kind: PairKind,
         exchange: Option<ExchangeId>,
         own_proven: Option<proto::Proven>,
-        voided: u64,
         index: u64,
     ) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let Some(peer) = self.peers.get_mut(peer) else { return Vec::new() };
         let seq = peer.next_seq;
         peer.next_seq += 1;
-        let own = Own { leaf: wrapped.leaf, kind, exchange, index, proven: own_proven, voided, closed: false };
+        let own = Own { leaf: wrapped.leaf, kind, exchange, index, proven: own_proven, voided: 0, closed: false };
         let puts = vec![peer.own_put(seq, &own), peer.numbering_put()];
         peer.own.insert(seq, own);
         puts

@@ -176,3 +176,193 @@ impl PeerLog {
         Err(self.set_aside(head))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use puente_audit_log::{Batch, Ed25519Signer, Journal, KeyKind, Log, MemoryFiles, Signer as _};
+    use puente_model::{LeafIndex, Secret32};
+
+    use super::*;
+
+    struct Instant;
+
+    impl Journal for Instant {
+        type Error = std::convert::Infallible;
+
+        fn persist(&mut self, _: Batch<'_>) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+
+    const ORIGIN: &str = "us/tx-dps/n1/log1";
+
+    fn signer(seed: u8) -> Ed25519Signer {
+        Ed25519Signer::new(ORIGIN, KeyKind::Ed25519, &Secret32::new([seed; 32])).unwrap()
+    }
+
+    /// A log of one-byte entries, with the head of every size.
+    struct Author {
+        log: Log,
+        files: MemoryFiles,
+        heads: Vec<Vec<u8>>,
+        entries: Vec<Vec<u8>>,
+    }
+
+    impl Author {
+        fn of(bytes: &[u8]) -> Self {
+            let log = Log::empty(ORIGIN).unwrap();
+            let mut author = Self { log, files: MemoryFiles::new(), heads: Vec::new(), entries: Vec::new() };
+            author.append(&[]);
+            for byte in bytes {
+                author.append(&[vec![*byte]]);
+            }
+            author
+        }
+
+        fn append(&mut self, entries: &[Vec<u8>]) {
+            let sealed = self.log.stage(entries).unwrap().sign(&signer(1)).unwrap();
+            let persisted = sealed.persist(&mut Instant).unwrap();
+            self.files.put(self.log.commit(persisted).unwrap().files);
+            self.entries.extend_from_slice(entries);
+            self.heads.push(self.log.head().unwrap().note_bytes().to_vec());
+        }
+
+        fn proof(&self, from: u64, to: u64) -> Vec<Digest> {
+            self.log.prove_consistency(TreeSize(from), TreeSize(to), &self.files).unwrap()
+        }
+
+        /// The receipt of an entry under the newest head.
+        fn receipt(&self, index: u64) -> (Vec<u8>, Digest) {
+            let receipt = self.log.receipt(LeafIndex(index), &self.files).unwrap();
+            (receipt.encode(), *receipt.leaf())
+        }
+    }
+
+    fn fresh() -> PeerLog {
+        PeerLog::new(signer(1).verifier().clone(), None)
+    }
+
+    fn is_fork<T>(result: Result<T, HeadProblem>) -> bool {
+        matches!(result, Err(HeadProblem::Fork { .. }))
+    }
+
+    fn fault<T>(result: Result<T, HeadProblem>) -> Option<FaultCode> {
+        match result {
+            Err(HeadProblem::Fault(code)) => Some(code),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn heads_are_accepted_one_after_the_other_with_their_proofs() {
+        let (author, mut log) = (Author::of(b"abcdefg"), fresh());
+        log.extend(&author.heads[3], 0, &[]).unwrap();
+        log.extend(&author.heads[5], 3, &author.proof(3, 5)).unwrap();
+        assert_eq!(log.accepted_size(), 5);
+        assert!(log.dirty);
+        // A repeat is no news.
+        log.dirty = false;
+        log.extend(&author.heads[5], 3, &author.proof(3, 5)).unwrap();
+        assert!(!log.dirty);
+        // A receipt under an accepted head counts.
+        let old = Author::of(b"abcde");
+        let (receipt, leaf) = old.receipt(2);
+        assert_eq!(log.receipt(&receipt, &leaf).unwrap().index(), LeafIndex(2));
+        assert_eq!(fault(log.receipt(&receipt, &old.receipt(1).1)), Some(FaultCode::BadReceipt));
+    }
+
+    #[test]
+    fn heads_out_of_order_are_proven_backwards() {
+        let (author, mut log) = (Author::of(b"abcdefg"), fresh());
+        log.extend(&author.heads[7], 0, &[]).unwrap();
+        let early = Author::of(b"abcd");
+        let (receipt, leaf) = early.receipt(3);
+        assert!(matches!(log.receipt(&receipt, &leaf), Err(HeadProblem::Unproven)));
+        assert_eq!(log.wanted(), [(4, 7)]);
+        log.prove(4, 7, &author.proof(4, 7)).unwrap();
+        assert!(log.receipt(&receipt, &leaf).is_ok());
+        assert_eq!((log.accepted_size(), log.wanted().len()), (7, 0));
+    }
+
+    #[test]
+    fn heads_ahead_wait_for_their_proof() {
+        let (author, mut log) = (Author::of(b"abcdefg"), fresh());
+        log.extend(&author.heads[2], 0, &[]).unwrap();
+        let (receipt, leaf) = author.receipt(6);
+        assert!(matches!(log.receipt(&receipt, &leaf), Err(HeadProblem::Unproven)));
+        assert_eq!(log.wanted(), [(2, 7)]);
+        // A proof between other sizes changes nothing.
+        log.prove(1, 7, &author.proof(1, 7)).unwrap();
+        assert_eq!(log.accepted_size(), 2);
+        log.prove(2, 7, &author.proof(2, 7)).unwrap();
+        assert_eq!(log.accepted_size(), 7);
+        assert!(log.receipt(&receipt, &leaf).is_ok());
+    }
+
+    #[test]
+    fn two_histories_are_a_fork_however_they_come() {
+        let (author, other) = (Author::of(b"abcdefg"), Author::of(b"abcxefgh"));
+        let known = || {
+            let mut log = fresh();
+            log.extend(&author.heads[5], 0, &[]).unwrap();
+            log
+        };
+        // Another root of a known size.
+        let mut log = known();
+        let Err(HeadProblem::Fork { accepted, claimed }) = log.extend(&other.heads[5], 0, &[]) else { panic!() };
+        assert_eq!((accepted, claimed), (author.heads[5].clone(), other.heads[5].clone()));
+        // A larger head whose own proof does not start here.
+        assert!(is_fork(known().extend(&other.heads[8], 5, &other.proof(5, 8))));
+        // A receipt under a head of a known size.
+        let five = Author::of(b"abcxe");
+        let (receipt, leaf) = five.receipt(4);
+        assert!(is_fork(known().receipt(&receipt, &leaf)));
+        // A larger, and a smaller one, proven as asked.
+        let (mut log, (receipt, leaf)) = (known(), other.receipt(7));
+        assert!(matches!(log.receipt(&receipt, &leaf), Err(HeadProblem::Unproven)));
+        assert!(is_fork(log.prove(5, 8, &other.proof(5, 8))));
+        let (mut log, (receipt, leaf)) = (known(), Author::of(b"abcx").receipt(0));
+        assert!(matches!(log.receipt(&receipt, &leaf), Err(HeadProblem::Unproven)));
+        assert!(is_fork(log.prove(4, 5, &author.proof(4, 5))));
+        // None of them was accepted.
+        assert_eq!(log.accepted().unwrap().note_bytes(), author.heads[5]);
+    }
+
+    #[test]
+    fn heads_of_other_keys_and_closed_logs_do_not_count() {
+        let author = Author::of(b"abc");
+        let mut log = PeerLog::new(signer(2).verifier().clone(), None);
+        assert_eq!(fault(log.extend(&author.heads[3], 0, &[])), Some(FaultCode::WrongLog));
+        assert_eq!(fault(log.extend(b"no note", 0, &[])), Some(FaultCode::Malformed));
+        let (receipt, leaf) = author.receipt(0);
+        assert_eq!(fault(log.receipt(&receipt, &leaf)), Some(FaultCode::WrongLog));
+        assert_eq!(fault(log.receipt(b"", &leaf)), Some(FaultCode::BadReceipt));
+        let mut closed = PeerLog::new(signer(1).verifier().clone(), Some(2));
+        assert_eq!(fault(closed.extend(&author.heads[3], 0, &[])), Some(FaultCode::WrongLog));
+        closed.extend(&author.heads[2], 0, &[]).unwrap();
+        assert!(closed.restore(&author.heads[3]).is_err());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let author = Author::of(&[b'x'; 200]);
+        let mut log = fresh();
+        for head in &author.heads[1..] {
+            assert!(matches!(log.extend(head, 500, &[]), Err(HeadProblem::Unproven)));
+        }
+        assert_eq!(log.candidates.len(), CANDIDATES_MAX);
+    }
+
+    #[test]
+    fn a_ready_head_that_shrank_is_looked_into() {
+        let author = Author::of(b"abcdefg");
+        let mut log = fresh();
+        log.extend(&author.heads[6], 0, &[]).unwrap();
+        log.shown(&author.heads[4]).unwrap();
+        assert_eq!(log.wanted(), [(4, 6)], "a smaller head must be shown to lead to the accepted one");
+        log.shown(&author.heads[7]).unwrap();
+        assert_eq!(log.accepted_size(), 6, "a larger one counts once it is proven");
+        assert!(is_fork(log.shown(&Author::of(b"abcxef").heads[6])));
+        assert_eq!(author.entries.len(), 7);
+    }
+}

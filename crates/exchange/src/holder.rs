@@ -530,7 +530,7 @@ impl Engine {
         before.extend(seeds);
         before.extend(wrapped.before.clone());
         let index = self.next_index() + before.len() as u64 + 1;
-        let mut puts = self.number(&peer, &wrapped, kind, Some(exchange), None, 0, index);
+        let mut puts = self.number(&peer, &wrapped, kind, Some(exchange), None, index);
         if let Some(known) = self.peers.get_mut(&peer) {
             puts.push(known.take(query_seq, quoted, Some(exchange), index - 1));
         }
@@ -700,7 +700,7 @@ impl Engine {
         let wrapped = self.wrap(now, pair).map_err(|e| e.to_string())?;
         let before: Vec<_> = wrapped.before.clone().into_iter().collect();
         let index = self.next_index() + before.len() as u64;
-        let mut puts = self.number(&peer, &wrapped, PairKind::Release, Some(exchange), None, 0, index);
+        let mut puts = self.number(&peer, &wrapped, PairKind::Release, Some(exchange), None, index);
         let hold = self.holds.get_mut(&exchange).ok_or("the exchange is gone")?;
         hold.stored.release = Some(wrapped.proven(None));
         hold.stored.release_index = index;

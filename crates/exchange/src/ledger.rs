@@ -253,3 +253,93 @@ impl<T> Ledger<T> {
         self.tree.prove_consistency(TreeSize(from), TreeSize(to), &*self.tiles)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use puente_audit_log::{Ed25519Signer, KeyKind, MemoryFiles, leaf_hash};
+    use puente_model::Secret32;
+
+    use super::*;
+
+    const ORIGIN: &str = "mx/fge-bc/n1/log1";
+
+    fn ledger(tuning: Tuning) -> Ledger<u32> {
+        let signer = Ed25519Signer::new(ORIGIN, KeyKind::Ed25519, &Secret32::new([1; 32])).unwrap();
+        Ledger::new(Log::empty(ORIGIN).unwrap(), Box::new(MemoryFiles::new()), Box::new(signer), tuning)
+    }
+
+    fn intent(entries: &[&str], then: u32) -> Intent<u32> {
+        let entries = entries.iter().map(|e| e.as_bytes().to_vec()).collect();
+        Intent { entries, puts: vec![(vec![then as u8], Some(Vec::new()))], asides: Vec::new(), then }
+    }
+
+    #[test]
+    fn proofs_come_with_durability_and_not_before() {
+        let mut ledger = ledger(Tuning::default());
+        ledger.enqueue(Millis(5), intent(&["one"], 1));
+        ledger.enqueue(Millis(5), intent(&[], 2));
+        ledger.enqueue(Millis(5), intent(&["two", "three"], 3));
+        assert_eq!((ledger.next_index(), ledger.size()), (3, 0));
+        let batch = ledger.cut(Millis(5), Vec::new()).unwrap().unwrap();
+        assert_eq!((batch.number, batch.first_index, batch.entries.len(), batch.puts.len()), (1, LeafIndex(0), 3, 3));
+        assert!(ledger.recorded(LeafIndex(0)).is_err(), "nothing is proven before it is durable");
+        // What comes meanwhile waits for its turn.
+        ledger.enqueue(Millis(6), intent(&["four"], 4));
+        assert_eq!((ledger.next_index(), ledger.deadline()), (4, None));
+        assert!(ledger.cut(Millis(9), Vec::new()).unwrap().is_none(), "one batch at a time");
+        assert!(ledger.durable(7).is_empty(), "a batch that nobody cut");
+        let done = ledger.durable(1);
+        let leaves: Vec<(u32, Vec<Digest>)> =
+            done.into_iter().map(|(then, proofs)| (then, proofs.iter().map(|p| *p.leaf()).collect())).collect();
+        let leaf = |text: &str| leaf_hash(text.as_bytes());
+        assert_eq!(leaves, [(1, vec![leaf("one")]), (2, vec![]), (3, vec![leaf("two"), leaf("three")])]);
+        assert!(ledger.durable(1).is_empty(), "once");
+        assert_eq!(*ledger.recorded(LeafIndex(2)).unwrap().leaf(), leaf("three"));
+        let batch = ledger.cut(Millis(9), Vec::new()).unwrap().unwrap();
+        assert_eq!((batch.number, batch.first_index), (2, LeafIndex(3)));
+        ledger.durable(2);
+        assert!(ledger.is_idle());
+    }
+
+    #[test]
+    fn changes_of_the_store_alone_need_no_head() {
+        let mut ledger = ledger(Tuning::default());
+        ledger.enqueue(Millis(0), intent(&["one"], 1));
+        ledger.cut(Millis(0), Vec::new()).unwrap();
+        ledger.durable(1);
+        ledger.enqueue(Millis(0), intent(&[], 2));
+        let batch = ledger.cut(Millis(0), Vec::new()).unwrap().unwrap();
+        assert!(batch.checkpoint.is_empty() && batch.entries.is_empty());
+        assert_eq!(ledger.durable(2).len(), 1);
+        assert_eq!(ledger.size(), 1);
+    }
+
+    #[test]
+    fn a_batch_holds_what_the_limit_allows_and_keeps_intents_whole() {
+        let mut ledger = ledger(Tuning::default());
+        let pair = ["a", "b"];
+        for then in 0..600 {
+            ledger.enqueue(Millis(0), intent(&pair, then));
+        }
+        let first = ledger.cut(Millis(0), Vec::new()).unwrap().unwrap();
+        assert_eq!(first.entries.len(), limits::BATCH_ENTRIES_MAX);
+        ledger.durable(1);
+        let second = ledger.cut(Millis(0), Vec::new()).unwrap().unwrap();
+        assert_eq!((second.first_index.0, second.entries.len()), (1_024, 176));
+    }
+
+    #[test]
+    fn lingering_ends_and_a_clock_put_back_holds_nothing_up() {
+        let mut ledger = ledger(Tuning { linger_millis: 4, ..Tuning::default() });
+        ledger.enqueue(Millis(100), intent(&["a", "b", "c", "d", "e"], 1));
+        assert_eq!(ledger.deadline(), Some(Millis(100)), "alone it need not wait");
+        ledger.cut(Millis(100), Vec::new()).unwrap().unwrap();
+        ledger.durable(1);
+        ledger.enqueue(Millis(100), intent(&["f"], 2));
+        assert_eq!(ledger.deadline(), Some(Millis(104)), "after a crowd it waits for company");
+        assert!(ledger.cut(Millis(103), Vec::new()).unwrap().is_none());
+        ledger.clock_put_back(Millis(10));
+        assert_eq!(ledger.deadline(), Some(Millis(14)));
+        assert!(ledger.cut(Millis(14), Vec::new()).unwrap().is_some());
+    }
+}

@@ -52,13 +52,18 @@ impl Engine {
         let before: Vec<_> = wrapped.before.clone().into_iter().collect();
         let index = self.next_index() + before.len() as u64;
         let proven = wrapped.proven(None);
-        let mut puts = self.number(&peer, &wrapped, PairKind::Void, Some(exchange), Some(proven), voided.0, index);
+        let mut puts = self.number(&peer, &wrapped, PairKind::Void, Some(exchange), Some(proven), index);
         if let Some(known) = self.peers.get_mut(&peer)
             && let Some(own) = known.own.get_mut(&voided.0)
         {
             own.voided = seq;
             let own = own.clone();
             puts.push(known.own_put(voided.0, &own));
+            if let Some(own) = known.own.get_mut(&seq) {
+                own.voided = voided.0;
+                let own = own.clone();
+                puts.push(known.own_put(seq, &own));
+            }
         }
         puts.extend(self.ask_put(exchange));
         puts.push((crate::persist::open_ask_key(exchange), None));
@@ -531,7 +536,7 @@ impl Engine {
         let index = self.next_index() + before.len() as u64;
         let proven = wrapped.proven(None);
         let leaf = wrapped.leaf;
-        let puts = self.number(peer, &wrapped, PairKind::Period, None, Some(proven), 0, index);
+        let puts = self.number(peer, &wrapped, PairKind::Period, None, Some(proven), index);
         if let Some(closing) = self.peers.get_mut(peer).and_then(|p| p.closing.as_mut()) {
             closing.period = Some((seq, leaf));
             closing.until = now.plus(CLOSING_MILLIS);

@@ -8,6 +8,8 @@ use crate::scan::Repeated;
 use crate::{Pair, WireError, proto};
 
 /// What a log entry says.
+// Entries are held one at a time, and most of them are the large variant.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// An exchange between nodes of two nations.

@@ -81,7 +81,7 @@ impl FrameBuffer {
 
 /// Splits concatenated 32-byte hashes; at most [`limits::PROOF_HASHES_MAX`] of them.
 pub fn split_hashes(bytes: &[u8]) -> Result<Vec<Digest>, WireError> {
-    if bytes.len() % 32 != 0 || bytes.len() / 32 > limits::PROOF_HASHES_MAX {
+    if !bytes.len().is_multiple_of(32) || bytes.len() / 32 > limits::PROOF_HASHES_MAX {
         return Err(WireError::Field("proof"));
     }
     bytes.chunks_exact(32).map(|c| Digest::try_from(c).map_err(WireError::from)).collect()

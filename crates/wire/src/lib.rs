@@ -31,6 +31,8 @@ pub use header::{Event, Header};
 pub use pair::{Hole, HoleWhy, Pair, PairBody, PairKind, Period, Terms};
 pub use payload::{Explanation, Officer, QueryPayload, explanation_from_bytes};
 
+// Compares generated code with the files.
+#[allow(clippy::disallowed_methods)]
 #[cfg(test)]
 mod gen_test;
 #[cfg(test)]

@@ -113,8 +113,8 @@ pub(super) struct Made {
     pub(super) governance: Vec<(String, String, String)>,
     /// Auditor → vkey of its log, quarter and public sealing key.
     pub(super) auditors: Vec<(String, String, String, String, String)>,
-    /// Agency id → vkey of its log, endpoint.
-    pub(super) nodes: Vec<(String, String, String)>,
+    /// The member of each node, as `puente node init` prints it.
+    pub(super) members: Vec<String>,
 }
 
 /// Origin of an auditor's log.
@@ -137,19 +137,9 @@ pub(super) fn description(made: &Made, valid_from: &str, expires: &str) -> Strin
         for (_, name, key) in made.governance.iter().filter(|(nation, ..)| nation == code) {
             let _ = write!(out, "\n[[jurisdiction.governance_key]]\nname = \"{name}\"\nkey = \"{key}\"\n");
         }
-        for agency in AGENCIES.iter().filter(|a| a.nation() == *code) {
-            let Some((_, vkey, endpoint)) = made.nodes.iter().find(|(id, ..)| id == agency.id) else { continue };
-            let _ = write!(
-                out,
-                "\n[[jurisdiction.member]]\nuri = \"{}\"\nname_en = \"{}\"\nname_es = \"{}\"\nroles = [\"{}\"]\n\
-                 endpoints = [\"{endpoint}\"]\n\n[[jurisdiction.member.log]]\norigin = \"{}/n1/log1\"\nvkey = \"{vkey}\"\n",
-                agency.uri(),
-                agency.name_en,
-                agency.name_es,
-                agency.role,
-                agency.id
-            );
-        }
+    }
+    for stanza in &made.members {
+        let _ = write!(out, "\n{stanza}");
     }
     for (name, nation, vkey, quarter, key) in &made.auditors {
         let origin = auditor_origin(name, nation);

@@ -127,9 +127,8 @@ impl Stage {
         let ran = self.program.all(&jobs)?;
         for (agency, ran) in AGENCIES.iter().zip(ran) {
             let value = ran.done()?;
-            let (vkey, endpoint) = (text_of(&value, &["vkey"]).to_owned(), text_of(&value, &["endpoint"]).to_owned());
-            self.vkeys.insert(agency.id, vkey.clone());
-            made.nodes.push((agency.id.to_owned(), vkey, endpoint));
+            self.vkeys.insert(agency.id, text_of(&value, &["vkey"]).to_owned());
+            made.members.push(text_of(&value, &["stanza"]).to_owned());
         }
         let spoiled = self.at("nodes/foreign");
         let ca = self.at("ca/mx");

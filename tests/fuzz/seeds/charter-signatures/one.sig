@@ -1,0 +1,2 @@
+# signed in Mexicali
+mx-gov-1 25bTOw4dohKnX8hvQBalNjN7AuSLtoouhyTbQMXRJfc0GsZE2gqwy9CUjjUG4siS+yR0CqruhukKEtebm9Wuhg==

@@ -114,7 +114,7 @@ fn create(description: &Path, out: &Path, catalogue_extra: Option<&Path>) -> Res
             ("hash".to_owned(), Toml::String(annex.hash().to_string())),
         ]);
         nation.insert("annex".to_owned(), Toml::Table(pin));
-        parts.push((out.join(format!("annex-{code}-1.toml")), text_of(&annex_text(&annex)?)?, annex.hash()));
+        parts.push((out.join(format!("annex-{code}-1.toml")), text_of(&annex_text(&annex)?), annex.hash()));
     }
     if let Some(code) = members.keys().next() {
         return Err(bad(description, format!("a member belongs to {code}, which has no [[jurisdiction]]"), "add it"));
@@ -124,7 +124,7 @@ fn create(description: &Path, out: &Path, catalogue_extra: Option<&Path>) -> Res
         Part::Annex(_) => return Err(bad(description, "the common part is an annex", "see samples/federation.toml")),
     };
     let pin = common.hash();
-    parts.insert(0, (out.join("common-1.toml"), text_of(&common_text(&common)?)?, pin));
+    parts.insert(0, (out.join("common-1.toml"), text_of(&common_text(&common)?), pin));
     files::make_dir(out).map_err(|error| Failure::file(out, &error))?;
     for (path, text, _) in &parts {
         write_new(path, text)?;
@@ -197,8 +197,8 @@ fn annex_text(part: &AnnexPart) -> Result<String, Failure> {
     part.to_toml().map_err(|error| Failure::usage("part", error.to_string()))
 }
 
-fn text_of(body: &str) -> Result<String, Failure> {
-    Ok(format!("# Made by 'puente charter create'. Layout and comments are free; every value is signed.\n\n{body}"))
+fn text_of(body: &str) -> String {
+    format!("# Made by 'puente charter create'. Layout and comments are free; every value is signed.\n\n{body}")
 }
 
 /// A draft of the version after this part: to be edited, then signed.
@@ -217,7 +217,7 @@ fn next(path: &Path, out: &Path) -> Result<Report, Failure> {
     };
     files::make_dir(out).map_err(|error| Failure::file(out, &error))?;
     let target = out.join(name);
-    write_new(&target, &text_of(&text)?)?;
+    write_new(&target, &text_of(&text))?;
     let value = json!({"file": target.display().to_string(), "previous": previous.to_string()});
     Ok(Report::new(value, format!("{}\n", target.display()))
         .note("this draft still says what the version before it said")
@@ -295,7 +295,7 @@ pub(super) fn status(status: CharterStatus) -> (&'static str, Option<u32>, Strin
 fn report(context: &Context, charter: &Charter, whole: bool) -> Report {
     let (code, days_left, words) = status(charter.status(context.now));
     let common = charter.common();
-    let mut rows = vec![
+    let rows = [
         ("federation".to_owned(), charter.federation().to_owned()),
         ("versions".to_owned(), charter.vector().to_string()),
         ("status".to_owned(), words),
@@ -349,7 +349,6 @@ fn report(context: &Context, charter: &Charter, whole: bool) -> Report {
     }
     let mut text = table(&rows);
     if whole {
-        rows.clear();
         text.push_str("\nMembers\n");
         for m in charter.members() {
             let state = if m.suspended { " (suspended)" } else { "" };

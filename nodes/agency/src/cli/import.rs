@@ -145,7 +145,7 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
     if meta.is_dir() {
         return Err(Failure::usage("folder", format!("{} is a folder", path.display())).hint("name a file"));
     }
-    Ok((Box::new(file), meta.is_file().then(|| meta.len())))
+    Ok((Box::new(file), meta.is_file().then_some(meta.len())))
 }
 
 /// Row errors, as far as they are shown.

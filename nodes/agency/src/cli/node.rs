@@ -151,7 +151,7 @@ fn screen(status: &Value, problems: &[Value]) -> String {
                 text(&charter["status"])
             ),
         ),
-        ("certificate until", text(&status["certificate_ends"])),
+        ("certified to", text(&status["certificate_ends"])),
         ("policy set", text(&status["policy"])),
         ("log", format!("{} entries, {} published", text(&log["size"]), text(&log["published"]))),
     ];

@@ -80,14 +80,14 @@ pub struct Failure {
     /// What to do about it.
     pub hint: Option<String>,
     /// More, for programs; null without.
-    pub details: Value,
+    pub details: Box<Value>,
     /// How the command ends.
     pub exit: Exit,
 }
 
 impl Failure {
     fn new(code: &'static str, message: impl Into<String>, exit: Exit) -> Self {
-        Self { code, message: message.into(), hint: None, details: Value::Null, exit }
+        Self { code, message: message.into(), hint: None, details: Box::new(Value::Null), exit }
     }
 
     /// The command line, a file or a parameter is wrong.
@@ -133,7 +133,7 @@ impl Failure {
     /// With more for programs.
     #[must_use]
     pub fn details(mut self, details: Value) -> Self {
-        self.details = details;
+        self.details = Box::new(details);
         self
     }
 
@@ -141,7 +141,7 @@ impl Failure {
     pub fn to_json(&self) -> Value {
         let mut error = json!({"code": self.code, "message": self.message, "hint": self.hint});
         if let (Some(object), false) = (error.as_object_mut(), self.details.is_null()) {
-            object.insert("details".to_owned(), self.details.clone());
+            object.insert("details".to_owned(), (*self.details).clone());
         }
         json!({ "error": error })
     }
@@ -207,7 +207,7 @@ pub(super) fn table(rows: &[(String, String)]) -> String {
     for (label, value) in rows {
         let pad = " ".repeat(widest.saturating_sub(label.chars().count()));
         let indent = " ".repeat(widest + 2);
-        let body = wrap(value, 78usize.saturating_sub(widest + 2).max(20));
+        let body = wrap(value, 80usize.saturating_sub(widest + 2).max(20));
         for (i, line) in body.iter().enumerate() {
             if i == 0 {
                 out.push_str(&format!("{label}{pad}  {line}\n"));

@@ -54,7 +54,7 @@ texts! {
     Handling: "handling", "manejo";
     Obligations: "obligations", "obligaciones";
     Exchange: "exchange", "intercambio";
-    AnswerLeaf: "answer's leaf", "hoja de respuesta";
+    AnswerLeaf: "leaf (ANSWER)", "hoja (ANSWER)";
     Record: "record", "registro";
     Fields: "fields", "campos";
     NoFields: "nothing was disclosed", "no se reveló nada";

@@ -4,5 +4,8 @@ mod checks;
 mod flips;
 mod honest;
 mod hostile;
+mod kinds;
+mod kinds_history;
+mod kinds_rules;
 mod tamper;
 mod world;

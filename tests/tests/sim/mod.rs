@@ -46,7 +46,7 @@ enum Event {
     Lost { conn: usize, side: usize },
     Dialled { from: usize, run: u32, to: NodeUri },
     Written { node: usize, run: u32 },
-    Found { node: usize, run: u32, lookup: u64, records: Vec<Vec<u8>> },
+    Found { node: usize, run: u32, lookup: u64, records: Result<Vec<Vec<u8>>, String> },
     Wake { node: usize, run: u32 },
 }
 
@@ -75,6 +75,8 @@ pub struct Node {
     pub paused_until: u64,
     /// The disk accepts nothing more.
     pub disk_broken: bool,
+    /// The record store cannot be read.
+    pub records_broken: bool,
     in_flight: Option<Batch>,
     conns: BTreeMap<ConnectionId, (usize, usize)>,
     next_conn: u64,
@@ -157,6 +159,7 @@ impl Sim {
                 drift_ppm: 0,
                 paused_until: 0,
                 disk_broken: false,
+                records_broken: false,
                 in_flight: None,
                 conns: BTreeMap::new(),
                 next_conn: 1,
@@ -322,6 +325,8 @@ impl Sim {
                     .take(limit)
                     .map(|r| r.bytes.clone())
                     .collect();
+                let broken = self.nodes[node].records_broken;
+                let records = if broken { Err("disk I/O error".to_owned()) } else { Ok(records) };
                 let at = self.now + self.within(self.weather.lookup);
                 self.push(at, Event::Found { node, run, lookup, records });
             }
@@ -419,7 +424,7 @@ impl Sim {
             }
             Event::Found { node, run, lookup, records } => {
                 if self.nodes[node].run == run {
-                    self.input(node, Input::Found { lookup, records: Ok(records) });
+                    self.input(node, Input::Found { lookup, records });
                 }
             }
             Event::Wake { node, run } => {
@@ -655,9 +660,30 @@ impl Sim {
     }
 }
 
+thread_local! {
+    static QUIET: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs what may panic without its words, on this thread alone.
+pub fn quietly<T>(run: impl FnOnce() -> T) -> T {
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                usual(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = run();
+    QUIET.set(false);
+    result
+}
+
 impl Drop for Sim {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && !QUIET.get() {
             eprintln!("---- PUENTE_SEED={} at {} ms, the last events:\n{}", self.seed, self.now, self.story());
         }
     }
@@ -765,6 +791,18 @@ impl Sim {
 
     pub fn publish(&mut self, node: usize) {
         self.input(node, Input::Publish);
+    }
+
+    /// The peer of the newest connection resets a stream that it had opened.
+    pub fn reset(&mut self, nth: usize) {
+        let Some(at) = self.conns.len().checked_sub(nth + 1) else { return };
+        let conn = &self.conns[at];
+        let (end, up) = (conn.ends[nth % 2], conn.up);
+        if up && self.nodes[end.node].run == end.run {
+            let stream = StreamId(1 + 2 * nth as u64);
+            self.note(|| format!("node {} sees {stream:?} reset", end.node));
+            self.input(end.node, Input::StreamReset { connection: end.id, stream });
+        }
     }
 
     pub fn is_cut(&self, a: usize, b: usize) -> bool {

@@ -24,6 +24,9 @@ pub enum Op {
     Cut { from: usize, to: usize },
     CutOneWay { from: usize, to: usize },
     Heal,
+    BreakDisk { node: usize },
+    BreakRecords { node: usize },
+    Reset { nth: usize },
     Crash { node: usize, survives: bool, down: u64 },
     Pause { node: usize, millis: u64 },
     Jump { node: usize, hours: i64 },
@@ -44,7 +47,7 @@ pub fn plan(seed: u64, nodes: usize) -> Vec<Op> {
         let a = below(nodes as u64) as usize;
         let b = (a + 1 + below(nodes as u64 - 1) as usize) % nodes;
         let serial = below(u64::from(HELD) + 2) as u32;
-        ops.push(match below(40) {
+        ops.push(match below(43) {
             0..=7 => Op::Ask { from: a, to: b, serial },
             8..=13 => Op::AskCore { from: a, to: b, serial: serial % HELD },
             14 => Op::AskBarred { from: a },
@@ -64,6 +67,9 @@ pub fn plan(seed: u64, nodes: usize) -> Vec<Op> {
             33 => Op::Nudge { node: a, millis: below(40_000) as i64 - 20_000 },
             34 => Op::Drift { node: a, ppm: below(1_001) as i64 - 500 },
             35 => Op::Weather { slow: below(2) == 0, duplicates: 50 * below(2) as u32, slow_disk: below(2) == 0 },
+            36 if below(3) == 0 => Op::BreakDisk { node: a },
+            37 => Op::BreakRecords { node: a },
+            38 => Op::Reset { nth: below(3) as usize },
             _ => Op::Advance([3, 20, 80, 400, 6_000, 30_000][below(6) as usize]),
         });
         ops.push(Op::Advance([0, 3, 10, 30, 100, 1_000][below(6) as usize]));
@@ -81,6 +87,7 @@ pub fn play(seed: u64, nodes: usize, ops: &[Op]) -> Sim {
     }
     for node in 0..nodes {
         if player.down[node].is_some() {
+            sim.nodes[node].disk_broken = false;
             sim.start(node);
         }
     }
@@ -101,6 +108,7 @@ impl Player {
         for node in 0..self.down.len() {
             if self.down[node].is_some_and(|at| at <= sim.now) {
                 self.down[node] = None;
+                sim.nodes[node].disk_broken = false;
                 sim.start(node);
             }
         }
@@ -196,8 +204,15 @@ impl Player {
                 sim.cut.insert((from, to));
             }
             Op::Heal => sim.cut.clear(),
+            Op::BreakDisk { node } => sim.nodes[node].disk_broken = true,
+            Op::BreakRecords { node } => {
+                let broken = &mut sim.nodes[node].records_broken;
+                *broken = !*broken;
+            }
+            Op::Reset { nth } => sim.reset(nth),
             Op::Crash { node, survives, down } if self.alive(node) => {
                 sim.crash(node, survives);
+                sim.nodes[node].disk_broken = false;
                 if down == 0 {
                     sim.start(node);
                 } else {
@@ -250,6 +265,13 @@ pub fn rest(sim: &mut Sim, tickets: &[(usize, u32, Ticket)]) {
         sim.nodes[node].skew = 0;
         sim.nodes[node].drift_ppm = 0;
         sim.nodes[node].paused_until = 0;
+        sim.nodes[node].records_broken = false;
+        if sim.nodes[node].disk_broken {
+            // The disk is mended; the process has to be started again.
+            sim.crash(node, false);
+            sim.nodes[node].disk_broken = false;
+            sim.start(node);
+        }
     }
     sim.run(200_000 + if late > 60_000 { 50 * 3_600_000 } else { 0 });
     for _ in 0..2 {

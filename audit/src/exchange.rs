@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use puente_model::{CharterVector, Digest, ExchangeId, Minute, NodeUri, Outcome};
+use puente_model::{CharterVector, Digest, ExchangeId, FieldClass, Minute, NodeUri, Outcome};
 use puente_wire::Terms;
 
 use crate::class::Class;
@@ -56,13 +56,17 @@ pub(crate) struct Said<'a> {
 /// What an end says.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum End {
-    Answer(Outcome),
+    Answer(Outcome, FieldClass),
     Refusal,
 }
 
 impl End {
-    const fn discloses(self) -> bool {
-        matches!(self, Self::Answer(Outcome::HitUnconfirmed | Outcome::HitConfirmed | Outcome::CoreData))
+    fn discloses(self) -> bool {
+        match self {
+            Self::Answer(Outcome::HitConfirmed | Outcome::CoreData, _) => true,
+            Self::Answer(_, class) => class != FieldClass::None,
+            Self::Refusal => false,
+        }
     }
 }
 
@@ -132,7 +136,7 @@ impl Exchanges {
         if !said.charter.covers(&course.charter) {
             wrong.push(Class::CharterBack);
         }
-        if matches!(end, End::Answer(_)) && said.minute.0 > course.due.0.saturating_add(grace_minutes) {
+        if matches!(end, End::Answer(..)) && said.minute.0 > course.due.0.saturating_add(grace_minutes) {
             wrong.push(Class::Late);
         }
         if end.discloses() {

@@ -24,6 +24,7 @@ mod auditor;
 mod check;
 mod class;
 pub mod cli;
+pub mod cli;
 mod compare;
 mod dir;
 mod error;

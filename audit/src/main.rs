@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    puente_audit::cli::run()
+    puente_audit::cli::run_from(std::env::args_os())
 }

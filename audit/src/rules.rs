@@ -367,10 +367,15 @@ impl<'a> Rules<'a> {
                 self.lawful(at, seq, &terms, minute, &from, &charter, blame);
                 wrong.extend(self.exchanges.query(&said, terms, due));
             }
-            PairBody::Answer { terms, outcome, quoted, .. } => {
+            PairBody::Answer { terms, outcome, field_class, quoted, .. } => {
                 self.lawful(at, seq, &terms, minute, &to, &charter, blame);
-                (wrong, before) =
-                    self.exchanges.end(&said, &terms, quoted, End::Answer(outcome), self.set.grace_minutes);
+                (wrong, before) = self.exchanges.end(
+                    &said,
+                    &terms,
+                    quoted,
+                    End::Answer(outcome, field_class),
+                    self.set.grace_minutes,
+                );
             }
             PairBody::Refusal { terms, quoted, .. } => {
                 (wrong, before) = self.exchanges.end(&said, &terms, quoted, End::Refusal, self.set.grace_minutes);

@@ -529,7 +529,7 @@ impl World {
             _ => PairBody::Answer {
                 terms: terms.clone(),
                 outcome: if course == Course::NoHit { Outcome::NoHit } else { Outcome::HitUnconfirmed },
-                field_class: FieldClass::Plain,
+                field_class: if course == Course::NoHit { FieldClass::None } else { FieldClass::Plain },
                 count: CountBand::UnderFive,
                 commitment,
                 escrow: hash,

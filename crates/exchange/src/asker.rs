@@ -144,10 +144,6 @@ impl Engine {
     }
 
     pub(crate) fn question(&mut self, now: Millis, ticket: Ticket, draft: Draft) {
-        if self.is_failed() {
-            self.tell(ticket, Conclusion::LogUnavailable);
-            return;
-        }
         let params = match self.check_draft(now, &draft) {
             Ok(params) => params,
             Err(errors) => {

@@ -34,16 +34,11 @@ const FAULT_EVENT_MILLIS: u64 = 60_000;
 impl Engine {
     pub(crate) fn connected(&mut self, now: Millis, connection: ConnectionId, peer: NodeUri, _dialled: bool) {
         let active = self.charter.member(&peer).is_some_and(puente_charter::Member::is_active);
-        let failed = self.is_failed();
         let Some(known) = self.peers.get_mut(&peer).filter(|p| active && !p.forked) else {
             self.emit(Effect::Close { connection, reason: FaultCode::NotAMember });
             return;
         };
         known.dialling = false;
-        if failed {
-            self.emit(Effect::Close { connection, reason: FaultCode::LogUnavailable });
-            return;
-        }
         let your_head = known.log.accepted().map(|h| h.note_bytes().to_vec()).unwrap_or_default();
         self.connections.insert(connection, Connection { peer, ready: false, sent_head: 0, next_stream: 2 });
         let ready = proto::Ready {
@@ -158,10 +153,6 @@ impl Engine {
     pub(crate) fn frame(&mut self, now: Millis, connection: ConnectionId, stream: StreamId, bytes: &[u8]) {
         let Some(line) = self.connections.get(&connection) else { return };
         let (peer, ready) = (line.peer.clone(), line.ready);
-        if self.is_failed() {
-            self.fault(now, &peer, Route { connection, stream }, FaultCode::LogUnavailable, None);
-            return;
-        }
         let route = Route { connection, stream };
         let body = match decode_frame(bytes) {
             Ok(body) => body,
@@ -251,7 +242,14 @@ impl Engine {
     }
 
     /// Refuses a frame by name, and counts it: the first of a class is recorded at once.
-    fn fault(&mut self, now: Millis, peer: &NodeUri, route: Route, code: FaultCode, exchange: Option<ExchangeId>) {
+    pub(crate) fn fault(
+        &mut self,
+        now: Millis,
+        peer: &NodeUri,
+        route: Route,
+        code: FaultCode,
+        exchange: Option<ExchangeId>,
+    ) {
         let retry = match code {
             FaultCode::Overloaded => 200,
             FaultCode::ReceiptsOwed | FaultCode::LogUnavailable => 1_000,
@@ -270,7 +268,7 @@ impl Engine {
             self.emit(Effect::Close { connection: route.connection, reason: code });
         }
         // Being busy is no misdeed of the peer's.
-        if matches!(code, FaultCode::Overloaded | FaultCode::LogUnavailable) || self.is_failed() {
+        if matches!(code, FaultCode::Overloaded | FaultCode::LogUnavailable) {
             return;
         }
         let Some(known) = self.peers.get_mut(peer) else { return };

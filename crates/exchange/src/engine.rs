@@ -278,6 +278,10 @@ impl Engine {
     /// Takes one input in. Its effects are polled afterwards.
     pub fn handle(&mut self, now: Millis, input: Input) {
         self.watch_clock(now);
+        if self.failed {
+            self.turn_away(now, input);
+            return;
+        }
         match input {
             Input::Connected { connection, peer, dialled } => self.connected(now, connection, peer, dialled),
             Input::Disconnected { connection } => self.disconnected(now, connection),
@@ -290,11 +294,7 @@ impl Engine {
             Input::Question { ticket, draft } => self.question(now, ticket, *draft),
             Input::Cancel { ticket } => self.cancel(now, ticket),
             Input::Event { ticket, event } => {
-                if self.failed {
-                    self.tell(ticket, Conclusion::LogUnavailable);
-                } else {
-                    self.record_event(now, event, |_| {}, Then::Event(ticket));
-                }
+                self.record_event(now, event, |_| {}, Then::Event(ticket));
             }
             Input::Publish => {
                 if let Some(files) = self.ledger.tree().publish() {
@@ -357,6 +357,9 @@ impl Engine {
 
     /// When to call `handle` with [`Input::Tick`] at the latest.
     pub fn poll_deadline(&self) -> Option<Millis> {
+        if self.failed {
+            return None;
+        }
         let timer = self.timers.first().map(|(due, _)| *due);
         [timer, self.ledger.deadline()].into_iter().flatten().min()
     }
@@ -401,8 +404,33 @@ impl Engine {
         }
     }
 
-    pub(crate) fn is_failed(&self) -> bool {
-        self.failed
+    /// What comes once the log cannot be written: everybody is told so, and nothing else happens.
+    fn turn_away(&mut self, now: Millis, input: Input) {
+        match input {
+            Input::Connected { connection, .. } => {
+                self.effects.push_back(Effect::Close { connection, reason: FaultCode::LogUnavailable });
+            }
+            Input::Disconnected { connection } => {
+                self.connections.remove(&connection);
+            }
+            Input::Frame { connection, stream, .. } => {
+                if let Some(line) = self.connections.get(&connection) {
+                    let peer = line.peer.clone();
+                    self.fault(now, &peer, Route { connection, stream }, FaultCode::LogUnavailable, None);
+                }
+            }
+            Input::Question { ticket, .. } | Input::Event { ticket, .. } | Input::ClosePeriods { ticket } => {
+                self.tell(ticket, Conclusion::LogUnavailable);
+            }
+            Input::DialFailed { .. }
+            | Input::StreamReset { .. }
+            | Input::Durable { .. }
+            | Input::WriteFailed { .. }
+            | Input::Found { .. }
+            | Input::Cancel { .. }
+            | Input::Publish
+            | Input::Tick => {}
+        }
     }
 
     /// The log cannot be written: nothing is asked or answered any more.
@@ -413,7 +441,13 @@ impl Engine {
         self.failed = true;
         self.effects.clear();
         self.effects.push_back(Effect::Alarm(Alarm::LogUnavailable));
-        for ticket in self.tickets.drain().map(|(t, _)| t).collect::<Vec<_>>() {
+        let mut waiting: BTreeSet<Ticket> = self.tickets.drain().map(|(ticket, _)| ticket).collect();
+        waiting.extend(self.closers.drain().map(|(ticket, _)| ticket));
+        waiting.extend(self.ledger.abandon().into_iter().filter_map(|then| match then {
+            Then::Event(ticket) | Then::Tell(ticket, _) => Some(ticket),
+            _ => None,
+        }));
+        for ticket in waiting {
             self.tell(ticket, Conclusion::LogUnavailable);
         }
         let connections: Vec<_> = self.connections.keys().copied().collect();
@@ -445,9 +479,6 @@ impl Engine {
                 break;
             }
             self.timers.pop_first();
-            if self.failed {
-                continue;
-            }
             match timer {
                 Timer::Ask(exchange) => self.ask_due(now, exchange),
                 Timer::Again(exchange) => self.again(now, exchange),

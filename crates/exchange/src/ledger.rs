@@ -244,6 +244,14 @@ impl<T> Ledger<T> {
             .collect()
     }
 
+    /// The log cannot be written: what waited for it never follows.
+    pub(crate) fn abandon(&mut self) -> Vec<T> {
+        self.waiting_since = None;
+        self.queued_entries = 0;
+        let flying = self.in_flight.take().into_iter().flat_map(|f| f.parts).map(|(_, _, then)| then);
+        flying.chain(self.queue.drain(..).map(|intent| intent.then)).collect()
+    }
+
     /// A fresh proof of an entry recorded earlier, by this run or one before.
     pub(crate) fn recorded(&self, index: LeafIndex) -> Result<Recorded, ProveError> {
         Ok(Recorded { receipt: self.tree.receipt(index, &*self.tiles)? })

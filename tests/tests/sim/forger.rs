@@ -11,8 +11,7 @@ use puente_model::{
 use puente_wire::fault::FaultCode;
 use puente_wire::proto::frame::Body;
 use puente_wire::{
-    Entry, Explanation, Pair, PairBody, PairKind, QueryPayload, Terms, decode_frame, encode_frame, join_hashes, label,
-    proto,
+    Entry, Pair, PairBody, PairKind, QueryPayload, Terms, decode_frame, encode_frame, join_hashes, label, proto,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -75,7 +74,6 @@ pub struct Question {
     pub pair: Pair,
     pub leaf: Digest,
     pub exchange: ExchangeId,
-    pub reply_key: Secret32,
 }
 
 /// An answer of the forger's, and what it was made of.
@@ -276,7 +274,7 @@ impl Duel {
         query.escrow = Some(escrow);
         let leaf = leaf_hash(&query.entry);
         let ask = proto::Ask { query: Some(query), payload: bytes, salt: salt.expose().to_vec() };
-        Question { ask, pair, leaf, exchange, reply_key: Secret32::new(*key.private().expose()) }
+        Question { ask, pair, leaf, exchange }
     }
 
     pub fn ask(&mut self, question: &Question) -> StreamId {
@@ -353,14 +351,6 @@ impl Duel {
         let leaf = leaf_hash(&proven.entry);
         let reply = proto::Reply { answer: Some(proven), content: Some(proto::reply::Content::Sealed(sealed)) };
         Answer { reply, pair, leaf, key }
-    }
-
-    /// A plain refusal's explanation, committed.
-    pub fn plain(&mut self) -> (proto::Plain, Digest) {
-        let salt = Secret32::new(self.random());
-        let payload = Explanation::default().encode();
-        let commitment = Explanation::commit(&payload, &salt);
-        (proto::Plain { payload, salt: salt.expose().to_vec() }, commitment)
     }
 
     /// The Acknowledge that the honest asker sent.

@@ -122,28 +122,35 @@ impl Player {
         self.tickets.push((node, sim.nodes[node].run, ticket));
     }
 
-    fn confirmed(&self, sim: &Sim, from: usize, to: usize, serial: u32) -> Option<Digest> {
-        self.hits.iter().filter(|(f, t, s, _)| (*f, *t, *s) == (from, to, serial)).find_map(|(_, _, _, ticket)| {
-            match sim.ending(from, *ticket) {
-                Some(Ending::Answered { answer_leaf, .. }) => Some(*answer_leaf),
+    /// Some hit of this node's: whom it asked, about what, and the answer that a person confirmed.
+    fn confirmed(&self, sim: &Sim, from: usize, nth: u32) -> Option<(usize, u32, Digest)> {
+        let hits: Vec<_> = self
+            .hits
+            .iter()
+            .filter(|(f, _, serial, _)| *f == from && *serial < HELD)
+            .filter_map(|(_, to, serial, ticket)| match sim.ending(from, *ticket) {
+                Some(Ending::Answered { answer_leaf, .. }) => Some((*to, *serial, *answer_leaf)),
                 _ => None,
-            }
-        })
+            })
+            .collect();
+        hits.get(nth as usize % hits.len().max(1)).copied()
     }
 
     fn apply(&mut self, sim: &mut Sim, op: Op) {
         match op {
             Op::Ask { from, to, serial } if self.alive(from) => {
-                let draft = hit_question(sim, from, to, &vin(serial));
+                let mut draft = hit_question(sim, from, to, &vin(serial));
+                draft.due_at = due(sim, from, serial);
                 let ticket = sim.ask(from, draft);
                 self.asked(sim, from, ticket);
                 self.hits.push((from, to, serial, ticket));
             }
             Op::AskCore { from, to, serial } if self.alive(from) => {
-                let Some(leaf) = self.confirmed(sim, from, to, serial) else {
+                let Some((to, subject, leaf)) = self.confirmed(sim, from, serial) else {
                     return self.apply(sim, Op::Ask { from, to, serial });
                 };
-                let draft = core_question(sim, from, to, &vin(serial), leaf);
+                let mut draft = core_question(sim, from, to, &vin(subject), leaf);
+                draft.due_at = due(sim, from, serial);
                 let ticket = sim.ask(from, draft);
                 self.asked(sim, from, ticket);
             }
@@ -235,6 +242,11 @@ impl Player {
             _ => {}
         }
     }
+}
+
+/// Some questions are in a hurry.
+fn due(sim: &Sim, node: usize, serial: u32) -> puente_model::Millis {
+    sim.clock(node).plus([60_000, 15_000, 3_000][serial as usize % 3])
 }
 
 /// Closes the periods of a node with everybody; a planned crash may come between.

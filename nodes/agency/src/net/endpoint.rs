@@ -5,13 +5,20 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime, ValidationTokenConfig};
+use aws_lc_rs::hmac;
+use puente_model::Secret32;
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, Incoming, TokioRuntime, ValidationTokenConfig,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore as _, SeedableRng as _};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
 use super::options::NetOptions;
 use super::reason::EndReason;
 use super::{Shared, link};
+use crate::files;
 
 /// Connections that stand at once.
 const LINKS_MAX: usize = 4_096;
@@ -38,8 +45,34 @@ pub(crate) fn bind(options: &NetOptions) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// Opens the endpoint.
-pub(crate) fn open(options: &NetOptions, crypto: quinn::crypto::rustls::QuicServerConfig) -> io::Result<Endpoint> {
+/// Bytes of a connection id.
+const CID_BYTES: usize = 8;
+
+/// Random connection ids. None is refused unseen: one of a run before this one is answered with a stateless reset.
+struct RandomIds(Arc<Mutex<ChaCha20Rng>>);
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; CID_BYTES];
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut id);
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        CID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<std::time::Duration> {
+        None
+    }
+}
+
+/// Opens the endpoint; `reset` keys its stateless resets.
+pub(crate) fn open(
+    options: &NetOptions,
+    crypto: quinn::crypto::rustls::QuicServerConfig,
+    reset: &Secret32,
+) -> io::Result<Endpoint> {
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     let mut tokens = ValidationTokenConfig::default();
     tokens.sent(0);
@@ -49,7 +82,9 @@ pub(crate) fn open(options: &NetOptions, crypto: quinn::crypto::rustls::QuicServ
         .max_incoming(4_096)
         .incoming_buffer_size(64 << 10)
         .incoming_buffer_size_total(32 << 20);
-    let mut config = EndpointConfig::default();
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset.expose())));
+    let ids = Arc::new(Mutex::new(ChaCha20Rng::from_seed(*files::fresh_secret()?.expose())));
+    config.cid_generator(move || Box::new(RandomIds(ids.clone())));
     if let Some(max) = options.udp_payload_max {
         // Fails below 1,200 bytes, which QUIC needs.
         config.max_udp_payload_size(max.max(1_200)).map_err(io::Error::other)?;

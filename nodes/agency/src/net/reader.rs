@@ -58,7 +58,12 @@ pub(crate) async fn read(link: Arc<LinkShared>, stream: StreamId, mut recv: Recv
             link.conn.close(NetCode::ControlLost.code(), b"control-lost");
             None
         }
-        End::Finished => None,
+        End::Finished => {
+            // Who finishes wants nothing more on this stream; left open, it would count against the limit for ever.
+            // Fails only if the connection is gone.
+            let _ = link.commands.send(Command::Finish { stream });
+            None
+        }
         End::Reset => Some(NetCode::Cancelled),
         End::Fault(code) => {
             if link.node.counters.count(fault_class(code)) {

@@ -61,6 +61,9 @@ pub enum IdentityError {
 /// The node's certificate and key, replaceable while it runs.
 pub struct Identity {
     key: ArcSwap<CertifiedKey>,
+    /// Keys the stateless resets of this node: the same after a restart, so that peers of connections that died with
+    /// the process learn of it from the first packet that they send, not from their idle timeout.
+    reset: Secret32,
 }
 
 impl fmt::Debug for Identity {
@@ -70,12 +73,18 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
+    /// Key of this node's stateless resets.
+    pub(crate) const fn reset(&self) -> &Secret32 {
+        &self.reset
+    }
+
     /// From a PEM chain (leaf first) and a PEM key, for the node `own`.
     ///
     /// # Errors
     /// Not PEM, not each other's, or not this node's.
     pub fn from_pem(own: &NodeUri, chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
-        Ok(Self { key: ArcSwap::from_pointee(read(own, chain, key)?) })
+        let reset = Secret32::new(digest(RESET, &[key]).0);
+        Ok(Self { key: ArcSwap::from_pointee(read(own, chain, key)?), reset })
     }
 
     /// Takes another certificate and key; new handshakes use them, connections stay.

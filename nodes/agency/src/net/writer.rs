@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Accepted { stream: StreamId, send: SendStream },
     /// Send a frame.
     Send { stream: StreamId, bytes: Vec<u8>, finish: bool },
+    /// The peer has finished its half: so does this node once it has sent what waits.
+    Finish { stream: StreamId },
     /// The stream is given up.
     Forget { stream: StreamId, code: NetCode },
     /// Send what stands before, then close.
@@ -142,6 +144,7 @@ impl Writer {
                 self.link.queued.fetch_sub(bytes.len(), Ordering::Relaxed);
                 self.send(stream, (bytes, finish)).await;
             }
+            Command::Finish { stream } => self.finish(stream).await,
             Command::Forget { stream, code } => self.forget(stream, code),
             Command::Close(code) => {
                 self.close(code).await;
@@ -274,6 +277,23 @@ impl Writer {
         let _ = send.reset(NetCode::Cancelled.code());
         if self.link.conn.close_reason().is_none() {
             self.tell_reset(stream).await;
+        }
+    }
+
+    async fn finish(&mut self, stream: StreamId) {
+        match self.streams.remove(&stream) {
+            Some(Out::Open(send, permit)) => {
+                self.push(stream, send, permit, VecDeque::from([(Vec::new(), true)])).await;
+            }
+            Some(Out::Busy(mut next)) => {
+                next.push_back((Vec::new(), true));
+                self.streams.insert(stream, Out::Busy(next));
+            }
+            Some(waiting) => {
+                self.streams.insert(stream, waiting);
+            }
+            // Finished already.
+            None => {}
         }
     }
 

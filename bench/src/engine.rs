@@ -77,6 +77,8 @@ struct Side {
     entries: u64,
     written: u64,
     puts: u64,
+    /// The sidecar, where it is wanted.
+    asides: Option<Vec<u8>>,
 }
 
 /// The name of a frame, from its first field.
@@ -132,6 +134,7 @@ impl Side {
             entries: 0,
             written: 0,
             puts: 0,
+            asides: None,
         })
     }
 
@@ -171,6 +174,12 @@ impl Side {
                     let puts: usize =
                         batch.puts.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
                     self.written += (of(&batch.entries) + of(&batch.asides) + puts) as u64;
+                    if let Some(asides) = &mut self.asides {
+                        for aside in &batch.asides {
+                            asides.extend_from_slice(&u32::try_from(aside.len()).unwrap_or(0).to_be_bytes());
+                            asides.extend_from_slice(aside);
+                        }
+                    }
                     self.tiles.0.lock().unwrap_or_else(PoisonError::into_inner).put(batch.files);
                     {
                         let mut store = self.store.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,7 +203,8 @@ impl Side {
                     self.handle("found", Input::Found { lookup, records });
                 }
                 Effect::Conclude { ticket, conclusion } => self.concluded.push((ticket, *conclusion)),
-                Effect::Publish(_) | Effect::Connect { .. } | Effect::Close { .. } | Effect::Alarm(_) => {}
+                Effect::Publish(files) => self.tiles.0.lock().unwrap_or_else(PoisonError::into_inner).put(files),
+                Effect::Connect { .. } | Effect::Close { .. } | Effect::Alarm(_) => {}
             }
         }
         busy
@@ -217,6 +227,22 @@ impl Side {
             "store_changes_per_exchange": round(self.puts as f64 / exchanges as f64),
             "bytes_written_per_exchange": round(self.written as f64 / exchanges as f64),
         })
+    }
+
+    /// Writes the log as an auditor gets it.
+    fn export(&mut self, into: &Path) -> Result<u64, Failure> {
+        self.inbox.push_back(Input::Publish);
+        self.turn();
+        let files = self.tiles.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in files.paths() {
+            let path = into.join(name.to_string());
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::write(path, files.get(name).unwrap_or_default())?;
+        }
+        std::fs::write(into.join("asides"), self.asides.as_deref().unwrap_or_default())?;
+        Ok(self.engine.size())
     }
 
     fn forget(&mut self) {
@@ -385,4 +411,22 @@ pub fn sizes(folder: &Path, kinds: &[Kind]) -> Result<Vec<Sizes>, Failure> {
     let mut pair = Pair::new(folder)?;
     pair.run(Kind::Hit, 1, 20)?;
     kinds.iter().map(|kind| Ok(pair.run(*kind, 1, 50)?.1)).collect()
+}
+
+/// Makes the holder's log of so many exchanges, a quarter of them with released data, as an auditor gets it.
+///
+/// # Errors
+/// An exchange ends otherwise than it should, or a file cannot be written.
+pub fn make_log(folder: &Path, into: &Path, exchanges: u64) -> Result<u64, Failure> {
+    let mut pair = Pair::new(folder)?;
+    pair.holder.asides = Some(Vec::new());
+    pair.run(Kind::Hit, 64, 1_000)?;
+    let mut done = 0;
+    while done < exchanges {
+        pair.run(Kind::NoHit, 64, 5_000)?;
+        pair.run(Kind::Released, 64, 2_500)?;
+        pair.run(Kind::Refusal, 64, 2_500)?;
+        done += 10_000;
+    }
+    pair.holder.export(into)
 }

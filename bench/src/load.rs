@@ -37,10 +37,10 @@ impl Kind {
     /// What every answer must hold: a measurement of something else would be worth nothing.
     const fn expected(self) -> &'static str {
         match self {
-            Self::NoHit => "\"outcome\":\"no-hit\"",
-            Self::Released => "\"outcome\":\"core-data\"",
+            Self::NoHit => "\"outcome\":\"NO_HIT\"",
+            Self::Released => "\"outcome\":\"CORE_DATA\"",
             Self::Refusal => "\"reason\":\"statutory-bar\"",
-            Self::Hit => "\"outcome\":\"hit-unconfirmed\"",
+            Self::Hit => "\"outcome\":\"HIT_UNCONFIRMED\"",
         }
     }
 }

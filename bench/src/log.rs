@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 
 use crate::goal::{at_least, at_most};
 use crate::stats::{Sample, median, round};
-use crate::{Failure, machine};
+use crate::world::{Puente, World, now};
+use crate::{Failure, engine, machine};
 
 const ORIGIN: &str = "mx.example/bench/log1";
 /// Bytes of one entry: what an entry of an exchange has, more or less.
@@ -34,6 +35,42 @@ pub struct Plan {
     pub passes: usize,
     /// Folder for everything; on the disk that is to be measured.
     pub folder: PathBuf,
+    /// The program; the one beside this one unless given.
+    pub puente: Option<PathBuf>,
+    /// Exchanges of the log that is verified with every rule.
+    pub exchanges: u64,
+}
+
+struct Verified {
+    entries: u64,
+    per_second: f64,
+}
+
+/// Verification of a true log, with its sidecar and without.
+fn verifications(plan: &Plan) -> Result<(Verified, Verified), Failure> {
+    let world = plan.folder.join("world");
+    fs::create_dir_all(&world)?;
+    drop(World::start(Puente::find(plan.puente.as_deref())?, &world)?);
+    let copy = plan.folder.join("copy");
+    let entries = engine::make_log(&world, &copy, plan.exchanges)?;
+    let pin = puente_agency::load::charter_pin(&world.join("charter/pin"))?;
+    let charter = puente_audit::load_charter(&world.join("charter"), pin)?;
+    let mut rates = [Vec::new(), Vec::new()];
+    for (with, rates) in [true, false].into_iter().zip(&mut rates) {
+        if !with {
+            fs::remove_file(copy.join("asides"))?;
+        }
+        for _ in 0..plan.passes {
+            let began = Instant::now();
+            let verdict = puente_audit::verify_rules(&charter, &copy, now());
+            rates.push(entries as f64 / began.elapsed().as_secs_f64());
+            if with && verdict.verdict != puente_audit::Conclusion::Sound {
+                return Err(format!("the log under measurement is not sound: {:?}", verdict.findings.first()).into());
+            }
+        }
+    }
+    let [with, without] = rates.map(|rates| Verified { entries, per_second: median(rates) });
+    Ok((with, without))
 }
 
 /// Runs all of it.
@@ -67,9 +104,11 @@ pub fn measure(plan: &Plan) -> Result<Value, Failure> {
     }
     let (floor, hashed, visited) = (median(floors), median(hashes), median(visits));
 
+    let (verified, bare) = verifications(plan)?;
+
     let large_folder = plan.folder.join("large");
     let large = child(&["log-append", "--entries", &plan.entries.to_string(), "--batch", "256"], &large_folder)?;
-    let bare = child(&["log-memory", "--entries", &plan.entries.to_string()], &plan.folder)?;
+    let tree = child(&["log-memory", "--entries", &plan.entries.to_string()], &plan.folder)?;
     let restart = child(&["log-restart"], &large_folder)?;
 
     let (rate, p99) = (median(rates), median(p99s));
@@ -92,16 +131,22 @@ pub fn measure(plan: &Plan) -> Result<Value, Failure> {
             "sha256_floor_per_second": round(floor), "per_second": round(hashed), "ratio": round(hashed / floor),
             "with_a_visitor_per_second": round(visited),
         },
+        "verify": {
+            "what": "full verification of a log of exchanges by puente-audit, one thread: replay, parsing, every rule, kept receipts",
+            "entries": verified.entries, "per_second": round(verified.per_second),
+            "without_the_sidecar_per_second": round(bare.per_second),
+        },
         "memory": {
             "whole_node_disk": {"at": [large["early"], large["late"]], "commit_p99_us": large["p99_us"],
                 "per_second": large["per_second"]},
-            "tree_alone": bare,
+            "tree_alone": tree,
         },
         "restart": restart,
         "goals": [
             at_least("durable appends at batch 256, entries/s", 100_000.0, rate),
             at_most("p99 of a commit, ms", 10.0, p99 / 1_000.0),
             at_least("hash replay from files ÷ SHA-256 floor", 0.8, hashed / floor),
+            at_least("full verification, entries/s per core", 500_000.0, verified.per_second),
             at_most("ready again with the large log, s", 5.0, restart["seconds"].as_f64().unwrap_or(f64::NAN)),
         ],
     }))

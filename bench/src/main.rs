@@ -25,6 +25,12 @@ enum What {
         /// Entries of the large log.
         #[arg(long, default_value_t = 10_000_000)]
         entries: u64,
+        /// Exchanges of the log that is verified with every rule.
+        #[arg(long, default_value_t = 200_000)]
+        exchanges: u64,
+        /// The program; else the one beside this one.
+        #[arg(long)]
+        puente: Option<PathBuf>,
         #[command(flatten)]
         common: Common,
     },
@@ -115,9 +121,10 @@ fn run(what: What) -> Result<serde_json::Value, Failure> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let listening = |address: SocketAddr| println!("{address}");
     match what {
-        What::Log { entries, common } => {
+        What::Log { entries, exchanges, puente, common } => {
             let folder = fresh(&common.folder)?;
-            let measured = log::measure(&log::Plan { entries, passes: common.passes, folder: folder.clone() });
+            let passes = common.passes;
+            let measured = log::measure(&log::Plan { entries, passes, folder: folder.clone(), puente, exchanges });
             std::fs::remove_dir_all(&folder)?;
             return measured;
         }

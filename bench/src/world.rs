@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::Failure;
 
 /// Officers of the asking agency: an officer may ask 600 questions a minute.
-pub const OFFICERS: usize = 2_000;
+pub const OFFICERS: usize = 800;
 /// Records that the holder has.
 pub const RECORDS: u64 = 10_000;
 /// The asking node.

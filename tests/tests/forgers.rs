@@ -478,6 +478,27 @@ fn a_key_is_released_only_for_a_receipt_of_that_very_answer() {
     assert_eq!(first.release.unwrap().entry, second.release.unwrap().entry);
 }
 
+#[test]
+fn frames_that_wait_for_a_head_do_not_fill_the_memory() {
+    let mut duel = Duel::new();
+    duel.still_answers();
+    let template = duel.question(1, |_, _| ());
+    // Ever larger heads that are never proven.
+    let mut overloaded = 0;
+    for n in 0..300 {
+        let mut question = template.clone();
+        let entry = question.ask.query.as_ref().unwrap().entry.clone();
+        question.ask.query.as_mut().unwrap().receipt = duel.book.append(&[entry]).remove(0);
+        question.ask.payload = vec![n as u8; limits::QUERY_BYTES_MAX];
+        duel.ask(&question);
+        overloaded += usize::from(duel.fault() == Some(FaultCode::Overloaded));
+    }
+    assert!(overloaded > 100, "{overloaded}");
+    duel.show_head();
+    duel.heard();
+    duel.still_answers();
+}
+
 // ---- the forger holds the answer
 
 #[test]

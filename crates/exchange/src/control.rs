@@ -9,7 +9,7 @@ use crate::api::{Alarm, ConnectionId, Effect, LocalEvent, StreamId};
 use crate::engine::{Engine, Route, Then, Timer, aside};
 use crate::heads::HeadProblem;
 use crate::ledger::Intent;
-use crate::peer::{Connection, PARKED_MAX};
+use crate::peer::{Connection, PARKED_BYTES_MAX, PARKED_MAX};
 
 /// Why a frame was not processed, and what is to be done with it.
 #[derive(Debug)]
@@ -67,6 +67,7 @@ impl Engine {
         }
         if let Some(peer) = self.peers.get_mut(&gone.peer) {
             peer.parked.retain(|(c, _, _)| *c != connection);
+            peer.parked_bytes = peer.parked.iter().map(|(_, _, bytes)| bytes.len()).sum();
         }
         if closing && self.line_to(&gone.peer).is_some() {
             self.start_period(now, &gone.peer);
@@ -190,7 +191,8 @@ impl Engine {
             Err(Problem::Fault(code, exchange)) => self.fault(now, &peer, route, code, exchange),
             Err(Problem::Park) => {
                 if let Some(known) = self.peers.get_mut(&peer) {
-                    if known.parked.len() < PARKED_MAX {
+                    if known.parked.len() < PARKED_MAX && known.parked_bytes + bytes.len() <= PARKED_BYTES_MAX {
+                        known.parked_bytes += bytes.len();
                         known.parked.push_back((connection, stream, bytes.to_vec()));
                         self.want_head(now, &peer);
                     } else {
@@ -204,6 +206,7 @@ impl Engine {
     /// Judges parked frames again, once more of the peer's heads are known.
     fn unpark(&mut self, now: Millis, peer: &NodeUri) {
         let Some(known) = self.peers.get_mut(peer) else { return };
+        known.parked_bytes = 0;
         for (connection, stream, bytes) in std::mem::take(&mut known.parked) {
             self.frame(now, connection, stream, &bytes);
         }

@@ -13,6 +13,8 @@ use crate::persist::{self, StoredNumbering, StoredOwn, StoredTheirs};
 
 /// Frames that wait for a head they can be judged under.
 pub(crate) const PARKED_MAX: usize = 4_096;
+/// Their bytes: a peer that never proves its heads cannot fill this node's memory.
+pub(crate) const PARKED_BYTES_MAX: usize = 8 << 20;
 
 /// A number of this node's own.
 #[derive(Debug, Clone)]
@@ -74,6 +76,7 @@ pub(crate) struct Peer {
     pub(crate) ready: Option<ConnectionId>,
     pub(crate) dialling: bool,
     pub(crate) parked: VecDeque<(ConnectionId, StreamId, Vec<u8>)>,
+    pub(crate) parked_bytes: usize,
     pub(crate) head_asked: BTreeSet<(u64, u64)>,
     /// Answers of this node without a receipt, by deadline.
     pub(crate) unreceipted: BTreeSet<(Millis, ExchangeId)>,
@@ -123,6 +126,7 @@ impl Peer {
             ready: None,
             dialling: false,
             parked: VecDeque::new(),
+            parked_bytes: 0,
             head_asked: BTreeSet::new(),
             unreceipted: BTreeSet::new(),
             lookups: 0,

@@ -25,7 +25,7 @@ pub fn pair_in_the_clear(entry: &[u8]) -> Option<Pair> {
 #[derive(Debug, Clone)]
 pub enum Read {
     Pair(Box<Pair>),
-    Event(Event),
+    Event(Box<Event>),
     Seeds,
 }
 
@@ -64,7 +64,7 @@ pub fn read_log(node: usize, disk: &Disk) -> ReadLog {
                 let seed = seed.unwrap_or_else(|| panic!("node {node}: a header's seeds do not stand before it"));
                 match open_header(seed, bytes, header).unwrap().header {
                     Header::Pair(pair) => Read::Pair(Box::new(pair)),
-                    Header::Event(event) => Read::Event(event),
+                    Header::Event(event) => Read::Event(Box::new(event)),
                 }
             }
         };
@@ -89,7 +89,7 @@ impl ReadLog {
 
     pub fn events(&self) -> impl Iterator<Item = &Event> {
         self.entries.iter().filter_map(|(_, read)| match read {
-            Read::Event(event) => Some(event),
+            Read::Event(event) => Some(event.as_ref()),
             _ => None,
         })
     }

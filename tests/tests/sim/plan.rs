@@ -197,11 +197,9 @@ impl Player {
             Op::Connect { from, to } if self.alive(from) && self.alive(to) && !sim.is_cut(from, to) => {
                 sim.connect(from, to);
             }
-            Op::Drop { nth } => {
-                if nth < sim.conns.len() {
-                    let conn = sim.conns.len() - 1 - nth;
-                    sim.drop_conn(conn);
-                }
+            Op::Drop { nth } if nth < sim.conns.len() => {
+                let conn = sim.conns.len() - 1 - nth;
+                sim.drop_conn(conn);
             }
             Op::Cut { from, to } => {
                 sim.cut.insert((from, to));

@@ -12,6 +12,10 @@ use super::text_of;
 use super::words::Text;
 use crate::cli::Failure;
 
+/// Outcomes, as `puente query` names them.
+const HIT: &str = "HIT_UNCONFIRMED";
+const NO_HIT: &str = "NO_HIT";
+
 const VEHICLES_1981: &str = "mx-us-stolen-vehicles-1981";
 const MLAT_1987: &str = "mx-us-mlat-1987";
 const LGSNSP_2009: &str = "mx-lgsnsp-2009";
@@ -57,7 +61,7 @@ impl Stage {
         self.teller.say(Text::VehicleStory, &[&asker, &holder, &vin]);
         let params = [("vin", vin.as_str())];
         let hit = self.ask(&about_vehicle(&params))?;
-        let holds = hit.conclusion() == "answered" && hit.outcome() == "hit-unconfirmed" && hit.fields().is_empty();
+        let holds = hit.conclusion() == "answered" && hit.outcome() == HIT && hit.fields().is_empty();
         self.teller.expect(holds, Text::HitNothing, &[], &hit.why());
         self.expect_both(FGE_BC, TX_DPS, hit.exchange(), &[PairKind::Query, PairKind::Answer], Text::BothLogs)?;
 
@@ -117,7 +121,7 @@ impl Stage {
         self.teller.say(Text::NoHitStory, &[&asker, &holder, &unknown.make, &unknown.serial]);
         let params = [("serial", unknown.serial.as_str()), ("make", &unknown.make), ("calibre", &unknown.calibre)];
         let none = self.ask(&Question { holder: CA_DOJ, officer: "o-2001", ..about_firearm(&params) })?;
-        let holds = none.conclusion() == "answered" && none.outcome() == "no-hit" && none.fields().is_empty();
+        let holds = none.conclusion() == "answered" && none.outcome() == NO_HIT && none.fields().is_empty();
         self.teller.expect(holds, Text::NoHit, &[], &none.why());
         self.expect_both(FGE_BC, CA_DOJ, none.exchange(), &[PairKind::Query, PairKind::Answer], Text::BothLogs)?;
 
@@ -128,7 +132,7 @@ impl Stage {
         let params = [("serial", gap.as_str()), ("make", &known.make), ("calibre", &known.calibre)];
         let question = Question { asker: TX_DPS, holder: FGR, officer: "o-77", ..about_firearm(&params) };
         let near = self.ask(&question)?;
-        let holds = near.conclusion() == "answered" && near.outcome() == "hit-unconfirmed" && near.fields().is_empty();
+        let holds = near.conclusion() == "answered" && near.outcome() == HIT && near.fields().is_empty();
         self.teller.expect(holds, Text::GapHit, &[], &near.why());
         self.expect_both(TX_DPS, FGR, near.exchange(), &[PairKind::Query, PairKind::Answer], Text::BothLogs)
     }
@@ -212,7 +216,7 @@ impl Stage {
             veiled &= new.iter().filter(|b| hidden(b)).count() >= 2
                 && new.iter().all(|b| hidden(b) || matches!(Entry::decode(b), Ok(Entry::Seeds(_))));
         }
-        let holds = hit.conclusion() == "answered" && hit.outcome() == "hit-unconfirmed" && veiled;
+        let holds = hit.conclusion() == "answered" && hit.outcome() == HIT && veiled;
         self.teller.expect(holds, Text::DomesticHit, &[], &hit.why());
         Ok(())
     }

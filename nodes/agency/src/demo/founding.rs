@@ -43,7 +43,7 @@ impl Stage {
         let signatures = self.charter(&made)?.to_string();
         self.teller.say(Text::Founded, &["frontera", &signatures]);
         let pin = self.pin.clone();
-        self.teller.row(Text::Pin.get(self.teller.lang), &pin);
+        self.teller.plain(&format!("     {pin}"));
         let verify: Vec<Vec<String>> = AGENCIES
             .iter()
             .map(|a| words(&["charter", "verify", &format!("{}/charter", self.node_dir(a)), "--pin", &pin]))

@@ -106,13 +106,11 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
         serve(&mut stage)?;
     }
     stage.stop();
-    let mut report = Report::new(value, "").exit(if ok { Exit::Ok } else { Exit::Findings });
     if options.json {
         // Notes are not printed with --json, and somebody will want to know.
         failures.iter().for_each(|failure| teller::to_stderr(&format!("FAIL {failure}")));
     }
-    report.json["seconds"] = json!(rounded);
-    Ok(report)
+    Ok(Report::new(value, "").exit(if ok { Exit::Ok } else { Exit::Findings }))
 }
 
 /// The folder, new or empty, as an absolute path.

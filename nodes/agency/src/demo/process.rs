@@ -166,7 +166,8 @@ impl NodeProcess {
         command
             .arg("--dir")
             .arg(&self.dir)
-            .args(["node", "run", "--until-eof"])
+            // The demo closes periods while every node runs: one by one they would wait for those already gone.
+            .args(["node", "run", "--until-eof", "--leave-periods-open"])
             // It ends when this process does, however that happens: then nobody holds the other end.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -42,7 +42,7 @@ impl Question<'_> {
         let case = format!("{}/2026/4711", self.asker.case_prefix);
         let to = self.holder.uri();
         let mut args = vec!["--dir", dir, "query", self.kind, "--to", &to, "--step", self.step, "--purpose", self.purpose];
-        args.extend(["--basis", self.basis, "--officer", self.officer, "--case", &case]);
+        args.extend(["--basis", self.basis, "--officer", self.officer, "--case", &case, "--due", "30s"]);
         let params: Vec<String> = self.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
         for param in &params {
             args.extend(["--param", param]);

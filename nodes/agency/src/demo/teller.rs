@@ -78,9 +78,16 @@ impl Teller {
     /// A row of a list: label and value.
     pub(super) fn row(&mut self, label: &str, value: &str) {
         let width = 24_usize;
-        let pad = " ".repeat(width.saturating_sub(label.chars().count()));
         let rest = " ".repeat(width + 7);
-        self.indented(&format!("     {label}{pad}  "), &rest, value);
+        let length = label.chars().count();
+        if length > width {
+            // A long label has its own line.
+            self.indented("     ", "     ", label);
+            self.indented(&rest, &rest, value);
+        } else {
+            let pad = " ".repeat(width - length);
+            self.indented(&format!("     {label}{pad}  "), &rest, value);
+        }
     }
 
     /// Something that must hold; says whether it does. `why` is told if it does not.
@@ -208,6 +215,7 @@ mod tests {
                 teller.expect(false, *text, &[&long], &long);
             }
             teller.row(&"x".repeat(10), &long);
+            teller.row(&long, &long);
             assert_eq!(teller.failures().len(), super::super::words::ALL.len());
             let text = String::from_utf8(shared.0.borrow().clone()).unwrap();
             let wide: Vec<&str> = text.lines().filter(|l| l.chars().count() > COLUMNS).collect();

@@ -31,7 +31,6 @@ texts! {
     DoingCharter: "writing and signing the charter", "redactando y firmando la carta";
     Founded: "Each nation has its own certificate authority and three governance keys, two of which must sign. Each agency has a node with its own keys, each nation two auditors. The charter, {0}, names them all; common part and annexes carry {1} signatures. Its hash is given to everybody out of band:",
         "Cada nación tiene su propia autoridad de certificación y tres llaves de gobierno, de las que dos deben firmar. Cada institución tiene un nodo con sus propias llaves y cada nación dos auditores. La carta, {0}, los nombra a todos; parte común y anexos llevan {1} firmas. Su huella se entrega a cada quien por otra vía:";
-    Pin: "pin", "huella";
     CharterHolds: "all four nodes verify every part and signature of the charter", "los cuatro nodos verifican cada parte y firma de la carta";
     ForeignRoot: "Mexico's authority refuses to vouch for a node of the United States", "la autoridad de México se niega a avalar un nodo de Estados Unidos";
 
@@ -108,7 +107,7 @@ texts! {
     TamperStory: "Copies of the copies are tampered with, with the node's own log key where that helps; each is then audited in a fresh process.",
         "Se alteran copias de las copias, con la llave de la propia bitácora cuando ayuda; cada una se audita en un proceso nuevo.";
     DoingTamper: "auditing: {0}", "auditando: {0}";
-    Caught: "{0}: caught, {1}, by {2}", "{0}: descubierta, {1}, por {2}";
+    Caught: "{0}: caught as {1}, attributed to {2}", "{0}: descubierto como {1}, atribuido a {2}";
     TamperFlip: "one byte of an entry flipped", "un byte de un asiento alterado";
     TamperDrop: "the last entries dropped, an older signed head shown", "los últimos asientos quitados, se muestra una cabeza anterior";
     TamperRewrite: "the last entries rewritten under a fresh head", "los últimos asientos reescritos bajo una cabeza nueva";

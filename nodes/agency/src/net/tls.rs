@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use puente_model::{Millis, NodeUri};
+use puente_model::{Label, Millis, NodeUri, Secret32, digest};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ResolvesClientCert, Resumption};
@@ -25,6 +25,9 @@ use super::trust::{Presenter, Trust};
 
 /// The one protocol that this node speaks over QUIC.
 pub const ALPN: &[u8] = b"puente/1";
+
+/// Key of stateless resets, from the node's private key (PEM).
+const RESET: Label = Label("puente/v1/stateless-reset");
 
 /// The name in the handshake; nobody looks at it, and it is not sent.
 pub(crate) const SERVER_NAME: &str = "puente.invalid";

@@ -100,11 +100,11 @@ fn hash_leaf(leaf: &proto::Leaf) -> Digest {
 
 fn tree() -> AnswerTree {
     let fields = [
-        ("000/Vehicle/make", "Toyota"),
-        ("000/Vehicle/model", "Tacoma"),
-        ("000/Vehicle/plate", "BCN1234"),
-        ("000/Vehicle/status", "active"),
-        ("000/Vehicle/vin", "1HGCM82633A004352"),
+        ("000/vehicle/make", "Toyota"),
+        ("000/vehicle/model", "Tacoma"),
+        ("000/vehicle/plate", "BCN1234"),
+        ("000/vehicle/status", "active"),
+        ("000/vehicle/vin", "1HGCM82633A004352"),
     ];
     AnswerTree::build(fields.map(|(p, v)| (p.to_owned(), v.as_bytes().to_vec())).to_vec(), &mut rng(1)).unwrap()
 }

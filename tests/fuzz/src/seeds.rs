@@ -104,7 +104,7 @@ fn evidence(folder: &Path, put: &dyn Fn(&str, &str, &[u8])) {
         body_hash: vec![2; 32],
         key_hash: vec![3; 32],
         indices: vec![1, 4],
-        leaves: vec![proto::Leaf { salt: vec![4; 32], path: "000/Vehicle/vin".to_owned(), value: b"v".to_vec() }; 2],
+        leaves: vec![proto::Leaf { salt: vec![4; 32], path: "000/vehicle/vin".to_owned(), value: b"v".to_vec() }; 2],
         multiproof: vec![5; 128],
         ..proto::Disclosure::default()
     };

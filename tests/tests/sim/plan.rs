@@ -162,7 +162,7 @@ impl Player {
             Op::AskWrongly { from, to } if self.alive(from) => {
                 let draft = hit_question(sim, from, to, "1FTFW1E5XKF00000");
                 let ticket = sim.ask(from, draft);
-                assert_eq!(sim.ending(from, ticket), Some(&Ending::Invalid));
+                assert!(matches!(sim.ending(from, ticket), Some(Ending::Invalid | Ending::LogUnavailable)));
             }
             Op::Cancel { nth } => {
                 if let Some((node, run, ticket)) = self.tickets.iter().rev().nth(nth).copied()
@@ -288,7 +288,8 @@ pub fn rest(sim: &mut Sim, tickets: &[(usize, u32, Ticket)]) {
         for node in 0..sim.nodes.len() {
             close(sim, node);
         }
-        sim.run(1_000);
+        // Longer than a key is waited for that a late answer still promises.
+        sim.run(10_000);
     }
     for (node, run, ticket) in tickets {
         let ended = sim.ending(*node, *ticket).is_some() || sim.nodes[*node].run != *run;

@@ -85,7 +85,8 @@ impl Stage {
             && core.fields().contains(&("vin", vin.as_str()));
         self.teller.expect(right, Text::CoreReleased, &[&names.len().to_string()], &core.why());
         let kept = core.ran.value.to_string();
-        let withheld = right && !["theft_place", "agency_case", "US-48", TX_DPS.case_prefix].iter().any(|w| kept.contains(w));
+        let withheld =
+            right && !["theft_place", "agency_case", "US-48", TX_DPS.case_prefix].iter().any(|w| kept.contains(w));
         self.teller.expect(withheld, Text::Withheld, &[], "");
         let kinds = [PairKind::Query, PairKind::Answer, PairKind::Release];
         self.expect_both(FGE_BC, TX_DPS, core.exchange(), &kinds, Text::BothLogs)?;
@@ -179,7 +180,8 @@ impl Stage {
         let mut holds = true;
         for (label, asked) in [(Text::BadVin, &bad_vin), (Text::BadPurpose, &bad_purpose)] {
             let error = asked.ran.value.get("error").unwrap_or(&Value::Null);
-            let details = error.get("details").and_then(Value::as_array).and_then(|d| d.first()).unwrap_or(&Value::Null);
+            let details =
+                error.get("details").and_then(Value::as_array).and_then(|d| d.first()).unwrap_or(&Value::Null);
             let mend = match text_of(details, &["mend"]) {
                 "" => text_of(error, &["hint"]),
                 mend => mend,

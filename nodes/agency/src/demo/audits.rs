@@ -40,9 +40,7 @@ impl Audit {
             .findings
             .iter()
             .take(4)
-            .map(|f| {
-                format!("[{}] {} ({})", text_of(f, &["class"]), text_of(f, &["en"]), text_of(f, &["detail"]))
-            })
+            .map(|f| format!("[{}] {} ({})", text_of(f, &["class"]), text_of(f, &["en"]), text_of(f, &["detail"])))
             .collect();
         format!("{} {}", self.verdict, found.join("; "))
     }
@@ -75,7 +73,11 @@ impl Stage {
     pub(super) fn auditor_init(&self, state: &str) -> Result<(), Failure> {
         let charter = self.at("charter");
         let (code, value) = self.auditor(&["init", "--state", state, "--charter", &charter, "--pin", &self.pin])?;
-        if code == 0 { Ok(()) } else { Err(Failure::unavailable("demo", format!("the auditor refuses the charter: {value}"))) }
+        if code == 0 {
+            Ok(())
+        } else {
+            Err(Failure::unavailable("demo", format!("the auditor refuses the charter: {value}")))
+        }
     }
 
     /// One audit of these folders by this auditor, with what it remembers in `state`.

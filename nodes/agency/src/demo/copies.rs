@@ -84,7 +84,8 @@ impl Journal for Nowhere {
 
 /// The files of a log with these entries, its head signed afresh with the log's own key.
 pub(super) fn sign_anew(origin: &str, entries: &[Vec<u8>], key: &Secret32) -> Result<Vec<LogFile>, Failure> {
-    let failed = |what: String| Failure::unavailable("demo", format!("the log {origin} could not be written anew: {what}"));
+    let failed =
+        |what: String| Failure::unavailable("demo", format!("the log {origin} could not be written anew: {what}"));
     let signer = Ed25519Signer::new(origin, KeyKind::Ed25519, key).map_err(|e| failed(e.to_string()))?;
     let mut log = Log::empty(origin).map_err(|e| failed(e.to_string()))?;
     let mut files = Vec::new();

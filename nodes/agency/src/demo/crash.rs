@@ -90,7 +90,8 @@ impl Stage {
             let of = pairs.iter().filter(move |p| p.pair.exchange() == Some(id)).map(|p| p.pair.kind());
             of.into_iter().any(|kind| matches!(kind, PairKind::Answer | PairKind::Refusal))
         };
-        let own = pairs.iter().filter(|p| p.pair.kind() == PairKind::Query && p.pair.from.as_str() == question.asker.uri());
+        let own =
+            pairs.iter().filter(|p| p.pair.kind() == PairKind::Query && p.pair.from.as_str() == question.asker.uri());
         Ok(own.filter_map(|p| p.pair.exchange()).map(|id| (id, end(id))).collect())
     }
 
@@ -105,10 +106,11 @@ impl Stage {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
             let pairs = self.pairs_between(question.asker, question.holder)?;
-            let outcome = pairs.iter().filter(|p| p.pair.exchange() == Some(exchange)).find_map(|p| match &p.pair.body {
-                puente_wire::PairBody::Answer { outcome, .. } => Some(outcome.to_string()),
-                _ => None,
-            });
+            let outcome =
+                pairs.iter().filter(|p| p.pair.exchange() == Some(exchange)).find_map(|p| match &p.pair.body {
+                    puente_wire::PairBody::Answer { outcome, .. } => Some(outcome.to_string()),
+                    _ => None,
+                });
             if let Some(outcome) = outcome {
                 return Ok(outcome);
             }

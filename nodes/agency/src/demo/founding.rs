@@ -73,7 +73,8 @@ impl Stage {
             keygen(&auditor_origin(name, nation), "log", self.at(&format!("auditors/{name}/log.key")));
             keygen(name, "seal", self.at(&format!("auditors/{name}/seal.key")));
         }
-        let values = self.program.all(&jobs)?.into_iter().map(super::process::Ran::done).collect::<Result<Vec<_>, _>>()?;
+        let values =
+            self.program.all(&jobs)?.into_iter().map(super::process::Ran::done).collect::<Result<Vec<_>, _>>()?;
         let public = |name: &str| {
             let found = values.iter().find(|v| text_of(v, &["name"]) == name);
             found.map(|v| text_of(v, &["public"]).to_owned()).unwrap_or_default()
@@ -101,8 +102,10 @@ impl Stage {
         let mut jobs = Vec::new();
         for agency in AGENCIES {
             let socket = UdpSocket::bind("127.0.0.1:0");
-            let address = socket.as_ref().map_err(|e| e.to_string()).and_then(|s| s.local_addr().map_err(|e| e.to_string()));
-            let address = address.map_err(|e| Failure::unavailable("demo", format!("no free UDP port: {e}")))?.to_string();
+            let address =
+                socket.as_ref().map_err(|e| e.to_string()).and_then(|s| s.local_addr().map_err(|e| e.to_string()));
+            let address =
+                address.map_err(|e| Failure::unavailable("demo", format!("no free UDP port: {e}")))?.to_string();
             held.push(socket);
             let ca = self.at(&format!("ca/{}", agency.nation()));
             jobs.push(words(&[
@@ -191,7 +194,17 @@ impl Stage {
             for (id, name, role) in agency.officers {
                 let dir = self.node_dir(agency);
                 officers.push(words(&[
-                    "--dir", &dir, "officer", "add", id, "--name", name, "--role", role, "--expires", &expires,
+                    "--dir",
+                    &dir,
+                    "officer",
+                    "add",
+                    id,
+                    "--name",
+                    name,
+                    "--role",
+                    role,
+                    "--expires",
+                    &expires,
                 ]));
             }
         }
@@ -231,7 +244,16 @@ impl Stage {
                 let (dir, of) = (self.node_dir(agency), file.record_type);
                 let authority = format!("{} (invented)", agency.name_en);
                 jobs.push(words(&[
-                    "--dir", &dir, "--lang", lang, "import", &path, "--type", of, "--authority", &authority,
+                    "--dir",
+                    &dir,
+                    "--lang",
+                    lang,
+                    "import",
+                    &path,
+                    "--type",
+                    of,
+                    "--authority",
+                    &authority,
                 ]));
                 if k == 0 || agency.id == AGENCIES[0].id {
                     self.teller.doing(Text::DoingImport, &[&path]);

@@ -145,14 +145,15 @@ fn serve(stage: &mut Stage) -> Result<(), Failure> {
     stage.teller.end_progress();
     let failed = |error: std::io::Error| Failure::unavailable("signals", error.to_string());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(async {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-        }
-    })
-    .map_err(failed)
+    runtime
+        .block_on(async {
+            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            tokio::select! {
+                _ = terminate.recv() => Ok(()),
+                interrupted = tokio::signal::ctrl_c() => interrupted,
+            }
+        })
+        .map_err(failed)
 }
 
 /// Stops the node of this folder when standard input ends: whoever started it holds the other end, and is gone then.

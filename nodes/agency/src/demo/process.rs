@@ -54,8 +54,9 @@ fn owned(args: &[&str]) -> Vec<String> {
 
 impl Program {
     pub(super) fn current() -> Result<Self, Failure> {
-        let exe = std::env::current_exe()
-            .map_err(|error| Failure::unavailable("demo", format!("this program's own file cannot be found: {error}")))?;
+        let exe = std::env::current_exe().map_err(|error| {
+            Failure::unavailable("demo", format!("this program's own file cannot be found: {error}"))
+        })?;
         Ok(Self { exe })
     }
 
@@ -257,8 +258,11 @@ impl Starting {
             let said = std::fs::read_to_string(&self.words).unwrap_or_default();
             let last: Vec<&str> = said.lines().rev().take(3).collect();
             let last: Vec<&str> = last.into_iter().rev().collect();
-            Failure::unavailable("demo", format!("the node in {} did not start: {}", self.dir.display(), last.join(" ")))
-                .hint(format!("its own words are in {}", self.words.display()))
+            Failure::unavailable(
+                "demo",
+                format!("the node in {} did not start: {}", self.dir.display(), last.join(" ")),
+            )
+            .hint(format!("its own words are in {}", self.words.display()))
         })?;
         serde_json::from_str(&line)
             .map_err(|_| Failure::unavailable("demo", format!("the node in {} said: {line}", self.dir.display())))

@@ -41,7 +41,8 @@ impl Question<'_> {
     pub(super) fn args(&self, dir: &str) -> Vec<String> {
         let case = format!("{}/2026/4711", self.asker.case_prefix);
         let to = self.holder.uri();
-        let mut args = vec!["--dir", dir, "query", self.kind, "--to", &to, "--step", self.step, "--purpose", self.purpose];
+        let mut args =
+            vec!["--dir", dir, "query", self.kind, "--to", &to, "--step", self.step, "--purpose", self.purpose];
         args.extend(["--basis", self.basis, "--officer", self.officer, "--case", &case, "--due", "30s"]);
         let params: Vec<String> = self.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
         for param in &params {
@@ -228,7 +229,10 @@ impl Stage {
         let until = Instant::now() + SETTLING;
         loop {
             let of = |copy: Copy| -> Vec<Placed> {
-                copy.pairs().into_iter().filter(|p| p.pair.exchange().is_some_and(|x| x.to_string() == exchange)).collect()
+                copy.pairs()
+                    .into_iter()
+                    .filter(|p| p.pair.exchange().is_some_and(|x| x.to_string() == exchange))
+                    .collect()
             };
             let (here, there) = (of(self.copy(one)?), of(self.copy(other)?));
             let leaves = |placed: &[Placed]| {
@@ -312,9 +316,7 @@ impl Stage {
     }
 
     pub(super) fn exchanges_json(&self) -> Value {
-        let exchange = |e: &Exchange| {
-            json!({"kind": e.kind, "from": e.from, "to": e.to, "outcome": e.outcome, "released_fields": e.fields})
-        };
+        let exchange = |e: &Exchange| json!({"kind": e.kind, "from": e.from, "to": e.to, "outcome": e.outcome, "released_fields": e.fields});
         Value::Array(self.exchanges.iter().map(exchange).collect())
     }
 }

@@ -14,6 +14,8 @@ use crate::cli::wrap;
 const COLUMNS: usize = 80;
 /// The longest silence on stderr.
 const SILENCE: Duration = Duration::from_secs(4);
+/// How often it is looked whether it was silent for so long.
+const WATCH: Duration = Duration::from_millis(500);
 
 /// Where the story goes.
 pub(super) struct Teller {
@@ -58,10 +60,10 @@ impl Teller {
     /// Begins the next act.
     pub(super) fn act(&mut self, title: Text) {
         self.acts += 1;
-        let title = format!("{}. {}", self.acts, title.get(self.lang));
-        self.progress.say(&title);
+        let (number, title) = (format!("{}. ", self.acts), title.get(self.lang));
+        self.progress.say(&format!("{number}{title}"));
         self.line("");
-        self.line(&title);
+        self.indented(&number, &" ".repeat(number.len()), title);
     }
 
     /// A paragraph.
@@ -138,9 +140,11 @@ impl Progress {
         let (send, stopped) = mpsc::channel();
         let shared = now.clone();
         let thread = std::thread::spawn(move || {
-            while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(SILENCE) {
+            let mut said = Instant::now();
+            while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(WATCH) {
                 let (what, since) = shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if !what.is_empty() && since.elapsed() >= SILENCE {
+                if !what.is_empty() && since.max(said).elapsed() >= SILENCE {
+                    said = Instant::now();
                     let seconds = since.elapsed().as_secs().to_string();
                     to_stderr(&fill(Text::StillAt.get(lang), &[&what, &seconds]));
                 }

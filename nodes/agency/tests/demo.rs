@@ -1,5 +1,8 @@
 //! The demo as a whole: what it says of itself, and that no byte of its logs can change unseen.
 
+// Helpers of tests are tests too: what is not as expected ends them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

@@ -1,7 +1,6 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

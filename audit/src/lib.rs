@@ -24,7 +24,6 @@ mod auditor;
 mod check;
 mod class;
 pub mod cli;
-pub mod cli;
 mod compare;
 mod dir;
 mod error;

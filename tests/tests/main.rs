@@ -3,6 +3,7 @@
 
 mod architecture;
 mod crashes;
+mod documents;
 mod exchange;
 mod forgers;
 mod promises;

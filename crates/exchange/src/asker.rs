@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use prost::Message as _;
 use puente_catalogue::{Lang, Params};
-use puente_evidence::{CheckedEscrow, CheckedSealed, EscrowedEntry, ReplyKey, SealError};
+use puente_evidence::{CheckedEscrow, CheckedSealed, EscrowedEntry, ReplyKey};
 use puente_model::{
-    Digest, EventKind, ExchangeId, Handling, Millis, Minute, Mode, NodeUri, Outcome, RefusalReason, Secret32, Step,
-    Urgency, digest, limits,
+    Digest, EventKind, ExchangeId, Millis, Minute, Mode, NodeUri, RefusalReason, Secret32, Step, Urgency, digest,
+    limits,
 };
 use puente_policy::{Direction, Request, Verdict};
 use puente_wire::{
@@ -15,7 +15,7 @@ use puente_wire::{
 };
 
 use crate::api::{Answered, Conclusion, Draft, LocalEvent, Ticket};
-use crate::control::{Problem, plain_event, receipt_aside};
+use crate::control::{Problem, receipt_aside};
 use crate::engine::{AGAIN_MILLIS, Engine, Route, Then, Timer, aside, unwrap};
 use crate::ledger::{Intent, Recorded};
 use crate::period::RECORDED;
@@ -63,7 +63,7 @@ pub(crate) struct Asking {
     pub(crate) route: Option<Route>,
     /// Receipts of the ANSWER that went out: RELEASE must name one of them. None if some may have gone out before
     /// a restart: the holder must show the one it names to auditors in any case.
-    receipts: Option<Vec<Digest>>,
+    pub(crate) receipts: Option<Vec<Digest>>,
     pub(crate) again_at: Millis,
 }
 
@@ -73,7 +73,7 @@ impl Asking {
         matches!(self.stage, AskStage::AwaitingReply | AskStage::AwaitingRelease)
     }
 
-    fn put(&self, exchange: ExchangeId) -> (Vec<u8>, Option<Vec<u8>>) {
+    pub(crate) fn put(&self, exchange: ExchangeId) -> (Vec<u8>, Option<Vec<u8>>) {
         let mut stored = self.stored.clone();
         // An answer that discloses nothing is the end of its exchange.
         let ended = stored.plain.is_some() && self.answer.is_some();
@@ -113,7 +113,7 @@ impl Engine {
         }
     }
 
-    fn load_ask(&self, exchange: ExchangeId) -> Result<Option<Asking>, String> {
+    pub(crate) fn load_ask(&self, exchange: ExchangeId) -> Result<Option<Asking>, String> {
         let Some(bytes) = self.store.get(&persist::ask_key(exchange))? else { return Ok(None) };
         let stored = StoredAsk::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
         let query = stored.query.as_ref().ok_or("an ask without its QUERY")?;
@@ -641,19 +641,6 @@ impl Engine {
         }
     }
 
-    /// Records a DISPUTE: what the peer committed to and what it delivered do not fit.
-    fn dispute(&mut self, now: Millis, exchange: ExchangeId, leaf: Digest, detail: Vec<u8>) {
-        let peer = self.asks.get(&exchange).map(|a| a.peer.clone());
-        let event = plain_event(EventKind::Dispute, 1, detail);
-        let complete = |e: &mut puente_wire::Event| {
-            e.quoted = Some(leaf);
-            e.exchange = Some(exchange);
-            e.peer = peer;
-        };
-        let then = Then::End(exchange, Box::new(Conclusion::Disputed { exchange }));
-        self.record_event(now, event, complete, then);
-    }
-
     pub(crate) fn reply_recorded(&mut self, now: Millis, exchange: ExchangeId, recorded: &[Recorded]) {
         let Some(ask) = self.asks.get_mut(&exchange) else { return };
         if ask.stage != AskStage::RecordingReply {
@@ -708,143 +695,6 @@ impl Engine {
         self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
     }
 
-    pub(crate) fn on_release(
-        &mut self,
-        now: Millis,
-        peer: &NodeUri,
-        route: Route,
-        release: proto::Release,
-        redelivered: bool,
-    ) -> Result<(), Problem> {
-        let proven = release.release.ok_or(Problem::from(FaultCode::Malformed))?;
-        let (pair, leaf) = unwrap(&proven)?;
-        let PairBody::Release { terms, quoted, receipt: receipt_hash, sealed_key } = &pair.body else {
-            return Err(FaultCode::OutOfOrder.into());
-        };
-        let exchange = terms.exchange;
-        let fault = |code| Problem::Fault(code, Some(exchange));
-        if pair.from != *peer || pair.to != self.node {
-            return Err(fault(FaultCode::Misaddressed));
-        }
-        if !self.asks.contains_key(&exchange) {
-            match self.load_ask(exchange) {
-                Ok(Some(ask)) if ask.peer == *peer => {
-                    self.asks.insert(exchange, ask);
-                }
-                _ => return Err(fault(FaultCode::UnknownExchange)),
-            }
-        }
-        let Some(ask) = self.asks.get(&exchange) else { return Err(fault(FaultCode::UnknownExchange)) };
-        let Some((answer, answer_leaf)) = ask.answer.clone() else { return Err(fault(FaultCode::OutOfOrder)) };
-        if ask.peer != *peer || *quoted != answer_leaf || answer.terms() != Some(terms) {
-            return Err(fault(FaultCode::BadCommitment));
-        }
-        let known = self.peers.get(peer).ok_or(fault(FaultCode::NotAMember))?;
-        if let Some(recorded) = known.theirs.get(&pair.seq.0).copied() {
-            if recorded.leaf != leaf {
-                return Err(fault(FaultCode::Replayed));
-            }
-            if redelivered {
-                self.confirm(now, route.connection, leaf, RECORDED, recorded.index);
-            }
-            self.forget_ended(exchange);
-            return Ok(());
-        }
-        if pair.seq.0 <= known.theirs_closed {
-            return Err(fault(FaultCode::NumberClosed));
-        }
-        if pair.log != known.log_number {
-            return Err(fault(FaultCode::WrongLog));
-        }
-        let late = ask.stage == AskStage::RecordingEnd;
-        if ask.stage != AskStage::AwaitingRelease && !late {
-            return Err(Problem::Ignore);
-        }
-        if ask.receipts.as_ref().is_some_and(|sent| !sent.contains(receipt_hash)) {
-            return Err(fault(FaultCode::BadReceipt));
-        }
-        if puente_evidence::sealing::sealed_key_hash(&release.sealed_key) != *sealed_key {
-            return Err(fault(FaultCode::BadCommitment));
-        }
-        let verified = {
-            let Some(known) = self.peers.get_mut(peer) else { return Err(fault(FaultCode::NotAMember)) };
-            known.log.receipt(&proven.receipt, &leaf)
-        };
-        if let Err(problem) = verified {
-            return Err(self.head_problem(now, peer, problem));
-        }
-        self.record_release(now, exchange, proven, pair.seq.0, leaf, release.sealed_key, redelivered.then_some(route));
-        Ok(())
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn record_release(
-        &mut self,
-        now: Millis,
-        exchange: ExchangeId,
-        proven: proto::Proven,
-        seq: u64,
-        leaf: Digest,
-        sealed_key: Vec<u8>,
-        redelivered: Option<Route>,
-    ) {
-        let (mut asides, before) = self.seal_received(now, &proven, &leaf);
-        let Some(ask) = self.asks.get_mut(&exchange) else { return };
-        asides.push(receipt_aside(&leaf, &proven.receipt));
-        let opened = open(ask, &sealed_key);
-        ask.stored.release = Some(proto::Proven { receipt: Vec::new(), ..proven.clone() });
-        ask.stored.sealed_key = sealed_key;
-        if let Ok((key, _)) = &opened {
-            ask.stored.content_key = key.expose().to_vec();
-        }
-        ask.stage = AskStage::RecordingEnd;
-        let peer = ask.peer.clone();
-        let mut puts = vec![ask.put(exchange), (persist::open_ask_key(exchange), None)];
-        let answer_leaf = ask.answer.as_ref().map(|(_, leaf)| *leaf).unwrap_or_default();
-        let query_leaf = ask.query_leaf;
-        let terms = ask.answer.as_ref().and_then(|(pair, _)| pair.terms().cloned());
-        let index = self.next_index() + before.len() as u64;
-        if let Some(known) = self.peers.get_mut(&peer) {
-            puts.push(known.take(seq, leaf, Some(exchange), index));
-        }
-        let entries = before.into_iter().chain([proven.entry]).collect();
-        self.enqueue(now, Intent { entries, puts, asides, then: Then::Nothing });
-        if let Some(route) = redelivered {
-            self.confirm(now, route.connection, leaf, RECORDED, index);
-        }
-        match opened {
-            Ok((_, body)) => {
-                let fields: Vec<_> = body.tree.fields().map(|(p, v)| (p.to_owned(), v.to_vec())).collect();
-                let event = plain_event(EventKind::Opened, fields.len() as u64, Vec::new());
-                let complete = |e: &mut puente_wire::Event| {
-                    e.quoted = Some(answer_leaf);
-                    e.exchange = Some(exchange);
-                    e.peer = Some(peer);
-                };
-                let answered = Answered {
-                    exchange,
-                    outcome: self.outcome_of(exchange),
-                    handling: terms.map_or(Handling::H3, |t| t.handling),
-                    fields,
-                    obligations: body.obligations,
-                    explanation: None,
-                    answer_leaf,
-                    query_leaf,
-                };
-                let then = Then::End(exchange, Box::new(Conclusion::Answered(Box::new(answered))));
-                self.record_event(now, event, complete, then);
-            }
-            Err(error) => self.dispute(now, exchange, answer_leaf, error.to_string().into_bytes()),
-        }
-    }
-
-    fn outcome_of(&self, exchange: ExchangeId) -> Outcome {
-        match self.asks.get(&exchange).and_then(|a| a.answer.as_ref()) {
-            Some((Pair { body: PairBody::Answer { outcome, .. }, .. }, _)) => *outcome,
-            _ => Outcome::NoHit,
-        }
-    }
-
     /// The deadline of an ask has passed.
     pub(crate) fn ask_due(&mut self, now: Millis, exchange: ExchangeId) {
         let Some(ask) = self.asks.get(&exchange) else { return };
@@ -869,22 +719,6 @@ impl Engine {
             AskStage::Recording | AskStage::RecordingReply => self.at(now.plus(100), Timer::Ask(exchange)),
             AskStage::RecordingEnd | AskStage::Voided => {}
         }
-    }
-
-    fn unreleased(&mut self, now: Millis, exchange: ExchangeId) {
-        let Some(ask) = self.asks.get_mut(&exchange) else { return };
-        ask.stage = AskStage::RecordingEnd;
-        let (peer, leaf) = (ask.peer.clone(), ask.answer.as_ref().map(|(_, leaf)| *leaf));
-        let puts = vec![ask.put(exchange), (persist::open_ask_key(exchange), None)];
-        self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
-        let event = plain_event(EventKind::Unreleased, 1, Vec::new());
-        let complete = |e: &mut puente_wire::Event| {
-            e.quoted = leaf;
-            e.exchange = Some(exchange);
-            e.peer = Some(peer);
-        };
-        let then = Then::End(exchange, Box::new(Conclusion::Unreleased { exchange }));
-        self.record_event(now, event, complete, then);
     }
 
     pub(crate) fn cancel(&mut self, now: Millis, ticket: Ticket) {
@@ -917,21 +751,6 @@ impl Engine {
         }
     }
 
-    /// Tells the asker, and forgets an exchange that has ended.
-    pub(crate) fn end_ask(&mut self, exchange: ExchangeId, conclusion: Conclusion) {
-        let Some(ask) = self.asks.remove(&exchange) else { return };
-        if let Some(ticket) = ask.ticket {
-            self.tell(ticket, conclusion);
-        }
-    }
-
-    /// Drops an ended exchange that was loaded to judge a repeat.
-    fn forget_ended(&mut self, exchange: ExchangeId) {
-        if self.asks.get(&exchange).is_some_and(|a| a.stage == AskStage::RecordingEnd && a.ticket.is_none()) {
-            self.asks.remove(&exchange);
-        }
-    }
-
     pub(crate) fn ask_put(&self, exchange: ExchangeId) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         self.asks.get(&exchange).map(|ask| ask.put(exchange)).into_iter().collect()
     }
@@ -959,20 +778,6 @@ fn plain_conclusion(exchange: ExchangeId, ask: &Asking) -> Option<Conclusion> {
         }))),
         _ => None,
     }
-}
-
-/// Opens the content key, the body and its tree.
-fn open(ask: &Asking, sealed_key: &[u8]) -> Result<(Secret32, puente_evidence::VerifiedBody), SealError> {
-    let reply_key: [u8; 32] = ask.stored.reply_key.as_slice().try_into().map_err(|_| SealError::Field("reply_key"))?;
-    let reply_key = ReplyKey::from_private(Secret32::new(reply_key)).map_err(SealError::Hpke)?;
-    let Some((Pair { body: PairBody::Answer { commitment, .. }, .. }, leaf)) = &ask.answer else {
-        return Err(SealError::Commitment);
-    };
-    let sealed = ask.stored.sealed.as_ref().ok_or(SealError::Field("body"))?;
-    let checked = CheckedSealed::check(sealed, *commitment)?;
-    let key = puente_evidence::sealing::open_content_key(&reply_key, None, *leaf, sealed_key)?;
-    let body = checked.open(&key)?;
-    Ok((key, body))
 }
 
 /// The explanation that a plain answer or refusal commits to.

@@ -5,6 +5,7 @@ pub mod disk;
 pub mod forger;
 pub mod net;
 pub mod plan;
+mod questions;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -15,7 +16,7 @@ use puente_exchange::api::{
     Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, StreamId, Ticket,
 };
 use puente_exchange::{Engine, Setup, Tuning};
-use puente_model::{Digest, Handling, Millis, NodeUri, Outcome, Purpose, RefusalReason, Role, Step, Urgency};
+use puente_model::{Digest, Millis, NodeUri, Outcome, RefusalReason};
 use puente_wire::fault::FaultCode;
 use puente_wire::{decode_frame, proto};
 use rand_chacha::ChaCha20Rng;
@@ -23,6 +24,7 @@ use rand_core::{RngCore, SeedableRng};
 
 use disk::{Disk, Shared};
 use net::{Conn, End, StreamKey};
+pub use questions::{barred_question, core_question, hit_question};
 use world::{START, World, uri};
 
 /// What the network and the disks do.
@@ -733,53 +735,6 @@ pub fn describe(body: &proto::frame::Body) -> String {
         Body::Acknowledge(_) => "Acknowledge".to_owned(),
         Body::Release(_) => "Release".to_owned(),
         Body::Ready(_) => "Ready".to_owned(),
-    }
-}
-
-/// A step-1 question by VIN.
-pub fn hit_question(sim: &Sim, from: usize, to: usize, vin: &str) -> Draft {
-    let domestic = world::nation_of(from) == world::nation_of(to);
-    let basis = match (domestic, world::nation_of(from).as_str()) {
-        (false, _) => "mx-us-stolen-vehicles-1981",
-        (true, "mx") => "mx-lgsnsp-2009",
-        _ => "us-28cfr20",
-    };
-    Draft {
-        to: uri(to),
-        kind: "vehicle.status".parse().unwrap(),
-        step: Step::HitNoHit,
-        purpose: Purpose::VehicleRecovery,
-        basis: basis.parse().unwrap(),
-        handling: Handling::H3,
-        officer: world::officer(Role::Investigator),
-        case_ref: "C-1/2026".to_owned(),
-        params: vec![("vin".to_owned(), vin.to_owned())],
-        due_at: sim.clock(from).plus(60_000),
-        urgency: Urgency::Routine,
-        justification: String::new(),
-        facts_statement: String::new(),
-        offence: String::new(),
-        confirms: None,
-    }
-}
-
-/// The step-2 question that follows a confirmed hit.
-pub fn core_question(sim: &Sim, from: usize, to: usize, vin: &str, confirms: Digest) -> Draft {
-    Draft {
-        step: Step::CoreData,
-        facts_statement: "seen at the crossing with these plates".to_owned(),
-        offence: "vehicle theft".to_owned(),
-        confirms: Some(confirms),
-        ..hit_question(sim, from, to, vin)
-    }
-}
-
-/// A question by plate to California from abroad: barred by statute.
-pub fn barred_question(sim: &Sim, from: usize, to: usize) -> Draft {
-    Draft {
-        kind: "plate.status".parse().unwrap(),
-        params: vec![("plate".to_owned(), "ABC0001".to_owned())],
-        ..hit_question(sim, from, to, "")
     }
 }
 

@@ -35,11 +35,8 @@ fn every_threat_names_tests_that_exist() {
         let names: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
         assert!(!names.is_empty(), "no test shows: {row}");
         for name in names {
-            let found = if name.contains('/') {
-                root().join(name).exists()
-            } else {
-                code.contains(&format!("fn {name}("))
-            };
+            let found =
+                if name.contains('/') { root().join(name).exists() } else { code.contains(&format!("fn {name}(")) };
             if !found {
                 missing.push(name.to_owned());
             }

@@ -491,7 +491,11 @@ impl Engine {
     }
 
     pub(crate) fn enqueue(&mut self, now: Millis, intent: Intent<Then>) {
-        self.ledger.enqueue(now, intent);
+        if intent.entries.is_empty() && matches!(intent.then, Then::Nothing) {
+            self.ledger.enqueue_quiet(now, intent);
+        } else {
+            self.ledger.enqueue(now, intent);
+        }
     }
 
     pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {

@@ -146,13 +146,17 @@ impl Engine {
             return Err(FaultCode::Oversized.into());
         }
         let (pair, leaf) = unwrap(&proven)?;
-        let PairBody::Query { terms, commitment, escrow, .. } = &pair.body else {
+        let PairBody::Query { terms, due, commitment, escrow } = &pair.body else {
             return Err(FaultCode::OutOfOrder.into());
         };
-        let (exchange, commitment, escrow_hash) = (terms.exchange, *commitment, *escrow);
+        let (exchange, due, commitment, escrow_hash) = (terms.exchange, *due, *commitment, *escrow);
         let fault = |code| Problem::Fault(code, Some(exchange));
         if pair.from != *peer || pair.to != self.node {
             return Err(fault(FaultCode::Misaddressed));
+        }
+        if !terms.group.is_empty() || terms.epoch != 0 {
+            // Groups have their place in the format; version 1 has none.
+            return Err(fault(FaultCode::Malformed));
         }
         if self.hold_in_memory(exchange)? {
             return self.repeat(exchange, peer, leaf, route);
@@ -179,6 +183,10 @@ impl Engine {
         let payload = QueryPayload::decode(&ask.payload);
         if payload.as_ref().is_ok_and(|p| p.asked_at.0 > now.0 + limits::CLOCK_SKEW_MILLIS_MAX) {
             return Err(fault(FaultCode::FutureDated));
+        }
+        let longest = limits::DEADLINE_MILLIS_MAX + limits::CLOCK_SKEW_MILLIS_MAX;
+        if payload.as_ref().is_ok_and(|p| p.due_at.since(now) > longest || p.due_at.0.div_ceil(60_000) != due.0) {
+            return Err(fault(FaultCode::Malformed));
         }
         let due_at = payload.as_ref().map_or(now, |p| p.due_at);
         let hold = Holding {

@@ -71,6 +71,10 @@ impl Journal for AlreadyDurable {
     }
 }
 
+/// How long changes of the store alone wait for a batch with entries: a sync of their own would cost what an exchange
+/// does, and what a crash takes of them (a peer's receipt, a mark that an exchange ended) is asked for again.
+const QUIET_MILLIS: u64 = 250;
+
 /// How long to wait for company before a batch is cut.
 #[derive(Debug, Clone, Copy)]
 pub struct Tuning {
@@ -109,6 +113,8 @@ pub(crate) struct Ledger<T> {
     queue: VecDeque<Intent<T>>,
     queued_entries: usize,
     waiting_since: Option<Millis>,
+    /// Since when changes of the store alone wait, which nobody waits for.
+    quiet_since: Option<Millis>,
     last_batch_entries: usize,
     in_flight: Option<InFlight<T>>,
     next_number: u64,
@@ -129,6 +135,7 @@ impl<T> Ledger<T> {
             queue: VecDeque::new(),
             queued_entries: 0,
             waiting_since: None,
+            quiet_since: None,
             last_batch_entries: 0,
             in_flight: None,
             next_number: 1,
@@ -165,17 +172,26 @@ impl<T> Ledger<T> {
         self.queue.push_back(intent);
     }
 
+    /// Changes of the store that nothing follows from: they go with the next batch, or after a while alone.
+    pub(crate) fn enqueue_quiet(&mut self, now: Millis, intent: Intent<T>) {
+        self.quiet_since.get_or_insert(now);
+        self.queue.push_back(intent);
+    }
+
     /// When the waiting batch is to be cut, if one waits and none is on its way.
     pub(crate) fn deadline(&self) -> Option<Millis> {
         if self.in_flight.is_some() {
             return None;
         }
-        self.waiting_since.map(|since| since.plus(self.linger()))
+        let waiting = self.waiting_since.map(|since| since.plus(self.linger()));
+        let quiet = self.quiet_since.map(|since| since.plus(QUIET_MILLIS));
+        [waiting, quiet].into_iter().flatten().min()
     }
 
     /// What waits would otherwise wait until the clock is where it was.
     pub(crate) fn clock_put_back(&mut self, now: Millis) {
         self.waiting_since = self.waiting_since.map(|since| since.min(now));
+        self.quiet_since = self.quiet_since.map(|since| since.min(now));
     }
 
     fn linger(&self) -> u64 {
@@ -205,6 +221,7 @@ impl<T> Ledger<T> {
         }
         self.queued_entries -= entries.len();
         self.waiting_since = if self.queue.is_empty() { None } else { Some(now) };
+        self.quiet_since = None;
         self.last_batch_entries = entries.len();
         let number = self.next_number;
         self.next_number += 1;

@@ -61,6 +61,9 @@ impl Engine {
         if pair.log != known.log_number {
             return Err(fault(FaultCode::WrongLog));
         }
+        if pair.minute.start().0 > now.0 + puente_model::limits::CLOCK_SKEW_MILLIS_MAX {
+            return Err(fault(FaultCode::FutureDated));
+        }
         let late = ask.stage == AskStage::RecordingEnd;
         if ask.stage != AskStage::AwaitingRelease && !late {
             return Err(Problem::Ignore);

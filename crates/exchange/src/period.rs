@@ -446,8 +446,9 @@ impl Engine {
         if probe.log != known.log_number || probe.first == 0 || probe.last < probe.first {
             return Err(FaultCode::Malformed.into());
         }
-        let missing = (probe.first..=probe.last)
-            .filter(|seq| *seq > known.theirs_closed && !known.theirs.contains_key(seq))
+        // A probe of long-closed numbers costs nothing.
+        let missing = (probe.first.max(known.theirs_closed + 1)..=probe.last)
+            .filter(|seq| !known.theirs.contains_key(seq))
             .take(limits::HOLES_PER_PERIOD_MAX)
             .collect();
         let have = proto::Have { log: probe.log, first: probe.first, last: probe.last, missing };

@@ -262,6 +262,11 @@ impl Duel {
         let nothing = Digest([0; 32]);
         let mut pair = self.pair(PairBody::Query { terms, due, commitment: nothing, escrow: nothing });
         tweak(&mut payload, &mut pair);
+        if let PairBody::Query { due: minute, .. } = &mut pair.body
+            && *minute == due
+        {
+            *minute = Minute(payload.due_at.0.div_ceil(60_000));
+        }
         let bytes = payload.encode();
         let salt = Secret32::new(self.random());
         let made = QueryPayload::commit(&bytes, &salt);

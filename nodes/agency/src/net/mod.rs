@@ -207,7 +207,8 @@ impl Net {
         let counters = Arc::new(Counters::default());
         let verifier = Arc::new(Verifier::new(trust.clone(), None, counters.clone()));
         let crypto = tls::server(verifier, identity.clone())?;
-        let endpoint = endpoint::open(&options, crypto, identity.reset()).map_err(|why| NetError::Listen { at: options.listen, why })?;
+        let endpoint = endpoint::open(&options, crypto, identity.reset())
+            .map_err(|why| NetError::Listen { at: options.listen, why })?;
         let dialling = options.transport(true);
         let shared = Arc::new(Shared {
             options,

@@ -358,7 +358,7 @@ fn deadlines_tick_and_peers_are_shown() {
 
 #[test]
 fn whoever_floods_the_queue_waits() {
-    let world = world(Duration::from_millis(300), usize::MAX);
+    let world = world(Duration::from_secs(3), usize::MAX);
     block(async {
         // The engine's thread is busy with its first, inline sync.
         let handle = world.handle.clone();

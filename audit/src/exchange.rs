@@ -1,6 +1,7 @@
 //! The course of each exchange in one log: one question, one end, one release.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use puente_model::{CharterVector, Digest, ExchangeId, FieldClass, Minute, NodeUri, Outcome};
 use puente_wire::Terms;
@@ -13,11 +14,11 @@ const ENDED_MAX: usize = 1 << 16;
 /// What is known of an exchange that has not ended.
 #[derive(Debug)]
 struct Course {
-    asker: NodeUri,
-    holder: NodeUri,
+    asker: Arc<NodeUri>,
+    holder: Arc<NodeUri>,
     terms: Terms,
     due: Minute,
-    charter: CharterVector,
+    charter: Arc<CharterVector>,
     query_leaf: Digest,
     index: u64,
     seq: u64,
@@ -47,10 +48,10 @@ pub(crate) struct Said<'a> {
     pub(crate) seq: u64,
     /// The author's own log, or with the author's receipt.
     pub(crate) proven: bool,
-    pub(crate) from: &'a NodeUri,
-    pub(crate) to: &'a NodeUri,
+    pub(crate) from: &'a Arc<NodeUri>,
+    pub(crate) to: &'a Arc<NodeUri>,
     pub(crate) minute: Minute,
-    pub(crate) charter: &'a CharterVector,
+    pub(crate) charter: &'a Arc<CharterVector>,
 }
 
 /// What an end says.
@@ -73,8 +74,8 @@ impl End {
 /// A question without end.
 #[derive(Debug)]
 pub(crate) struct Unended {
-    pub(crate) asker: NodeUri,
-    pub(crate) holder: NodeUri,
+    pub(crate) asker: Arc<NodeUri>,
+    pub(crate) holder: Arc<NodeUri>,
     pub(crate) due: Minute,
     pub(crate) index: u64,
     pub(crate) seq: u64,
@@ -93,11 +94,11 @@ impl Exchanges {
             return Some(Class::ExchangeRepeated);
         }
         let course = Course {
-            asker: said.from.clone(),
-            holder: said.to.clone(),
+            asker: Arc::clone(said.from),
+            holder: Arc::clone(said.to),
             terms,
             due,
-            charter: said.charter.clone(),
+            charter: Arc::clone(said.charter),
             query_leaf: said.leaf,
             index: said.index,
             seq: said.seq,
@@ -133,7 +134,7 @@ impl Exchanges {
         if (&course.asker, &course.holder) != (said.to, said.from) || !same_terms(&course.terms, terms) {
             wrong.push(Class::TermsChanged);
         }
-        if !said.charter.covers(&course.charter) {
+        if !Arc::ptr_eq(said.charter, &course.charter) && !said.charter.covers(&course.charter) {
             wrong.push(Class::CharterBack);
         }
         if matches!(end, End::Answer(..)) && said.minute.0 > course.due.0.saturating_add(grace_minutes) {

@@ -193,6 +193,16 @@ impl Findings {
         }
     }
 
+    /// Counts a finding and says whether it would be kept.
+    pub(crate) fn wants(&mut self, class: Class, severity: Severity) -> bool {
+        let count = self.counts.entry((class, severity)).or_default();
+        if *count < FINDINGS_PER_CLASS_MAX as u64 {
+            return true;
+        }
+        *count += 1;
+        false
+    }
+
     pub(crate) fn extend(&mut self, more: impl IntoIterator<Item = Finding>) {
         more.into_iter().for_each(|finding| self.push(finding));
     }

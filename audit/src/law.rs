@@ -1,24 +1,26 @@
 //! What the charter says about an entry: membership, legal bases, versions, auditors.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use puente_charter::{Charter, LegalBasisError};
-use puente_model::{CharterVector, Jurisdiction, Minute, NodeUri};
+use puente_model::{CharterVector, Jurisdiction, LegalBasisId, Millis, Minute, NodeUri, Purpose};
 use puente_wire::{SeedUse, Seeds, Terms};
 
 use crate::class::Class;
 
+/// Legal bases that are remembered as good.
+const GOOD_MAX: usize = 64;
+
 pub(crate) struct Law<'c> {
     charter: &'c Charter,
     vector: CharterVector,
-    /// Origins of the charter by author and log number.
-    origins: RefCell<HashMap<(NodeUri, u32), Option<String>>>,
+    /// Bases that were found good: basis, purpose, asker's nation as text, and until when.
+    good: RefCell<Vec<(LegalBasisId, Purpose, String, Millis)>>,
 }
 
 impl<'c> Law<'c> {
     pub(crate) fn new(charter: &'c Charter) -> Self {
-        Self { charter, vector: charter.vector(), origins: RefCell::default() }
+        Self { charter, vector: charter.vector(), good: RefCell::default() }
     }
 
     /// The auditor's charter is not older than this.
@@ -28,22 +30,25 @@ impl<'c> Law<'c> {
 
     /// The origin of a member's `k`-th log, if the charter names it.
     pub(crate) fn author_log(&self, author: &NodeUri, k: u32) -> Option<String> {
-        let place = (author.clone(), k);
-        if let Some(known) = self.origins.borrow().get(&place) {
-            return known.clone();
-        }
         let origin = author.origin(k).ok().filter(|origin| self.charter.member_by_origin(origin).is_some());
-        let origin = origin.map(|origin| origin.to_string());
-        let mut origins = self.origins.borrow_mut();
-        if origins.len() < 65_536 {
-            origins.insert(place, origin.clone());
-        }
-        origin
+        origin.map(|origin| origin.to_string())
     }
 
     /// What is wrong with the legal basis of a question that `asker` asked.
     pub(crate) fn wrong_basis(&self, terms: &Terms, minute: Minute, asker: &NodeUri) -> Option<(Class, String)> {
-        let found = self.charter.legal_basis_for(&terms.basis, terms.purpose, &asker.jurisdiction(), minute.start());
+        let (at, nation) = (minute.start(), nation_of(asker));
+        let good = |(basis, purpose, of, until): &(LegalBasisId, Purpose, String, Millis)| {
+            *purpose == terms.purpose && of == nation && at < *until && *basis == terms.basis
+        };
+        if self.good.borrow().iter().any(good) {
+            return None;
+        }
+        let found = self.charter.legal_basis_for(&terms.basis, terms.purpose, &asker.jurisdiction(), at);
+        if let Ok(basis) = &found
+            && self.good.borrow().len() < GOOD_MAX
+        {
+            self.good.borrow_mut().push((basis.id.clone(), terms.purpose, nation.to_owned(), basis.expires));
+        }
         let error = found.err()?;
         let class = match error {
             LegalBasisError::Unknown { .. } => Class::BasisUnknown,
@@ -77,4 +82,9 @@ impl<'c> Law<'c> {
             _ => None,
         }
     }
+}
+
+/// The two letters of a node's nation.
+fn nation_of(node: &NodeUri) -> &str {
+    node.as_str().strip_prefix("puente://").and_then(|rest| rest.get(..2)).unwrap_or_default()
 }

@@ -1,12 +1,13 @@
 //! The rules of the entry grammar, applied to one log in one pass.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use puente_audit_log::SignedCheckpoint;
 use puente_evidence::veil::open_header;
 use puente_evidence::{HpkeKeyPair, open_seed};
 use puente_model::{CharterVector, Digest, Millis, Minute, NodeUri, Secret32, limits};
-use puente_wire::{Entry, Event, Header, Pair, PairBody, PairKind, SeedUse, Seeds, Veiled, WireError};
+use puente_wire::{Entry, Event, Header, Pair, PairBody, PairKind, SeedUse, Seeds, Terms, Veiled, WireError};
 
 use crate::aside::Asides;
 use crate::class::Class;
@@ -44,6 +45,22 @@ pub(crate) struct Unreceipted {
     pub(crate) author: NodeUri,
 }
 
+/// A numbering, and what is asked of the charter about it once.
+struct Lane {
+    from: Arc<NodeUri>,
+    to: Arc<NodeUri>,
+    log: u32,
+    own: bool,
+    /// Own entries of an earlier log, taken over by this one.
+    rerecorded: bool,
+    /// Origin of the author's log, if author and receiver are members.
+    author: Option<String>,
+    track: Track,
+}
+
+/// Lanes that are looked through one by one before they are looked up.
+const LANES_SCANNED: usize = 8;
+
 /// An entry on its way through the rules.
 struct At {
     index: u64,
@@ -60,7 +77,9 @@ pub(crate) struct Rules<'a> {
     pub(crate) asides: Asides,
     pub(crate) findings: Findings,
     pub(crate) counts: Counts,
-    pub(crate) tracks: BTreeMap<Numbering, Track>,
+    lanes: Vec<Lane>,
+    lane_of: HashMap<Numbering, usize>,
+    lane: usize,
     /// Heads that other nodes recorded of this log.
     pub(crate) own_heads: Vec<SignedCheckpoint>,
     /// Heads of other logs that stand in this log's entries.
@@ -72,7 +91,9 @@ pub(crate) struct Rules<'a> {
     exchanges: Exchanges,
     seeds: HashMap<Digest, SeedsSeen>,
     newest: Minute,
-    vector: CharterVector,
+    vector: Arc<CharterVector>,
+    /// The vector of the entry before, own or not.
+    recent: Arc<CharterVector>,
     headers_missing: u64,
     headers_unread: u64,
 }
@@ -89,7 +110,9 @@ impl<'a> Rules<'a> {
             asides,
             findings: Findings::default(),
             counts,
-            tracks: BTreeMap::new(),
+            lanes: Vec::new(),
+            lane_of: HashMap::new(),
+            lane: 0,
             own_heads: Vec::new(),
             peer_heads: Vec::new(),
             unreceipted: Vec::new(),
@@ -97,7 +120,8 @@ impl<'a> Rules<'a> {
             exchanges: Exchanges::default(),
             seeds: HashMap::new(),
             newest: Minute(0),
-            vector: CharterVector::default(),
+            vector: Arc::default(),
+            recent: Arc::default(),
             headers_missing: 0,
             headers_unread: 0,
         }
@@ -127,6 +151,9 @@ impl<'a> Rules<'a> {
     }
 
     fn fault(&mut self, class: Class, at: &At, seq: Option<u64>, detail: impl Into<String>) {
+        if !self.findings.wants(class, class.severity()) {
+            return;
+        }
         let blame = Blame::Node(self.owner.clone());
         self.blame(class, blame, at.index, seq, detail.into());
     }
@@ -224,19 +251,28 @@ impl<'a> Rules<'a> {
     }
 
     fn event(&mut self, at: &At, event: &Event) {
-        self.vector_goes_on(at, None, &event.charter);
+        let vector = self.vector(event.charter.clone());
+        self.vector_goes_on(at, None, &vector);
         if event.kind == puente_model::EventKind::Dispute {
             let blame = Blame::Unknown;
             self.blame(Class::Disputed, blame, at.index, None, "a DISPUTE is recorded".to_owned());
         }
     }
 
-    fn vector_goes_on(&mut self, at: &At, seq: Option<u64>, vector: &CharterVector) {
-        if *vector == self.vector {
+    /// The vector as it is remembered, so that equal ones are compared once.
+    fn vector(&mut self, vector: CharterVector) -> Arc<CharterVector> {
+        if *self.recent != vector {
+            self.recent = if *self.vector == vector { Arc::clone(&self.vector) } else { Arc::new(vector) };
+        }
+        Arc::clone(&self.recent)
+    }
+
+    fn vector_goes_on(&mut self, at: &At, seq: Option<u64>, vector: &Arc<CharterVector>) {
+        if Arc::ptr_eq(vector, &self.vector) || **vector == *self.vector {
             return;
         }
         if vector.covers(&self.vector) {
-            self.vector = vector.clone();
+            self.vector = Arc::clone(vector);
         } else {
             self.fault(Class::CharterBack, at, seq, format!("{vector} after {}", self.vector));
         }
@@ -252,32 +288,79 @@ impl<'a> Rules<'a> {
         if !own && pair.to != self.owner {
             return self.fault(Class::NotAParty, at, Some(seq), format!("from {} to {}", pair.from, pair.to));
         }
-        let peer = if own { &pair.to } else { &pair.from }.clone();
-        // A successor re-records entries of the log that it succeeds.
-        let rerecorded = own && pair.log < self.log;
         if own && pair.log > self.log {
             return self.fault(Class::WrongLog, at, Some(seq), format!("numbered by log{}", pair.log));
         }
-        let author = match self.law.author_log(&pair.from, pair.log) {
-            Some(origin) if self.set.roster.charter.member(&peer).is_some() => origin,
-            _ => return self.fault(Class::NotAMember, at, Some(seq), format!("{peer}, log{}", pair.log)),
+        let lane = self.find_lane(&pair, own);
+        let Some(Lane { from, to, rerecorded, author: Some(author), .. }) = self.lanes.get(lane) else {
+            return self.fault(Class::NotAMember, at, Some(seq), format!("from {}, log{}", pair.from, pair.log));
         };
-        let proven = own || self.receipted_by(at, &author, &peer, seq);
-        if !proven && !matches!(pair.kind(), PairKind::Void | PairKind::Period) {
+        let (from, to, rerecorded) = (Arc::clone(from), Arc::clone(to), *rerecorded);
+        let (received, stranger) = self.receipts(at, author, if own { &to } else { &from });
+        if let Some(detail) = stranger {
+            self.fault(Class::ReceiptInvalid, at, Some(seq), detail);
+        }
+        let proven = own || received;
+        if !proven && self.asides.present && !matches!(pair.kind(), PairKind::Void | PairKind::Period) {
             self.unreceipted.push(Unreceipted { leaf: at.leaf, index: at.index, author: pair.from.clone() });
             let detail = format!("{} by {}", pair.kind().as_str_name(), pair.from);
             self.fault(Class::ReceiptMissing, at, Some(seq), detail);
         }
-        let blame = if proven { &pair.from } else { &self.owner }.clone();
-        self.time(at, pair.minute, own && !rerecorded, &blame);
-        if own && !rerecorded {
-            self.vector_goes_on(at, Some(seq), &pair.charter);
-        } else if !self.law.knows(&pair.charter) {
-            self.fault(Class::CharterUnknown, at, Some(seq), format!("charter {}", pair.charter));
-        }
+        let owner = self.owner.clone();
+        let answerable: &NodeUri = if proven { &from } else { &owner };
+        self.time(at, pair.minute, own && !rerecorded, answerable);
+        let blame = Blame::Node(answerable.clone());
         self.escrow(at, &pair, own);
-        self.number(at, &pair, own, rerecorded, proven);
-        self.body(at, pair, own, proven, &Blame::Node(blame));
+        self.number(at, &pair, lane, proven);
+        let Pair { minute, charter, body, .. } = pair;
+        let charter = self.vector(charter);
+        if own && !rerecorded {
+            self.vector_goes_on(at, Some(seq), &charter);
+        } else if !Arc::ptr_eq(&charter, &self.vector) && !self.law.knows(&charter) {
+            self.fault(Class::CharterUnknown, at, Some(seq), format!("charter {charter}"));
+        }
+        let said =
+            Said { leaf: at.leaf, index: at.index, seq, proven, from: &from, to: &to, minute, charter: &charter };
+        self.body(at, body, &said, lane, &blame);
+    }
+
+    /// The numbering's place, made when it is first seen.
+    fn find_lane(&mut self, pair: &Pair, own: bool) -> usize {
+        let fits = |l: &Lane| l.log == pair.log && *l.from == pair.from && *l.to == pair.to;
+        if self.lanes.get(self.lane).is_some_and(fits) {
+            return self.lane;
+        }
+        let name = || Numbering { from: pair.from.clone(), log: pair.log, to: pair.to.clone() };
+        let known = match self.lanes.len() <= LANES_SCANNED {
+            true => self.lanes.iter().position(fits),
+            false => self.lane_of.get(&name()).copied(),
+        };
+        self.lane = known.unwrap_or_else(|| {
+            let name = name();
+            let peer = if own { &pair.to } else { &pair.from };
+            let member = self.set.roster.charter.member(peer).is_some();
+            let rerecorded = own && pair.log < self.log;
+            let mut track = Track::new(own && !rerecorded);
+            track.keep = self.keep.as_ref() == Some(&name);
+            self.lanes.push(Lane {
+                from: Arc::new(pair.from.clone()),
+                to: Arc::new(pair.to.clone()),
+                log: pair.log,
+                own,
+                rerecorded,
+                author: self.law.author_log(&pair.from, pair.log).filter(|_| member),
+                track,
+            });
+            self.lane_of.insert(name, self.lanes.len() - 1);
+            self.lanes.len() - 1
+        });
+        self.lane
+    }
+
+    /// What was gathered of each numbering.
+    pub(crate) fn take_tracks(&mut self) -> BTreeMap<Numbering, Track> {
+        let lanes = std::mem::take(&mut self.lanes).into_iter().filter(|lane| lane.author.is_some());
+        lanes.map(|l| (Numbering { from: (*l.from).clone(), log: l.log, to: (*l.to).clone() }, l.track)).collect()
     }
 
     fn count(&mut self, kind: PairKind) {
@@ -293,17 +376,12 @@ impl<'a> Rules<'a> {
         *counter += 1;
     }
 
-    /// The author's receipt is kept. Receipts of any other log than the other party's are faults.
-    fn receipted_by(&mut self, at: &At, author: &str, peer: &NodeUri, seq: u64) -> bool {
+    /// Whether the author's receipt is kept, and whether any is of another log than the other party's.
+    fn receipts(&self, at: &At, author: &str, peer: &NodeUri) -> (bool, Option<String>) {
         let receipts = self.asides.get(&at.leaf).map(|kept| kept.receipts.as_slice()).unwrap_or_default();
-        let of_peer = |origin: &str| origin.parse::<puente_model::Origin>().is_ok_and(|o| o.node() == *peer);
-        let stranger = receipts.iter().find(|r| r.head.origin() != author && !of_peer(r.head.origin()));
-        let stranger = stranger.map(|r| format!("a receipt of {}", r.head.origin()));
+        let stranger = receipts.iter().map(|r| r.head.origin()).find(|o| *o != author && !writes(peer, o));
         let found = receipts.iter().any(|r| r.head.origin() == author);
-        if let Some(detail) = stranger {
-            self.fault(Class::ReceiptInvalid, at, Some(seq), detail);
-        }
-        found
+        (found, stranger.map(|origin| format!("a receipt of {origin}")))
     }
 
     fn escrow(&mut self, at: &At, pair: &Pair, own: bool) {
@@ -337,14 +415,11 @@ impl<'a> Rules<'a> {
         }
     }
 
-    fn number(&mut self, at: &At, pair: &Pair, own: bool, rerecorded: bool, proven: bool) {
-        let numbering = Numbering { from: pair.from.clone(), log: pair.log, to: pair.to.clone() };
+    fn number(&mut self, at: &At, pair: &Pair, lane: usize, proven: bool) {
         let (kind, exchange) = (pair.kind(), pair.exchange());
         let entry = Numbered { leaf: at.leaf, index: at.index, kind, exchange, proven };
-        let keep = self.keep.as_ref() == Some(&numbering);
-        let track = self.tracks.entry(numbering).or_insert_with(|| Track::new(own && !rerecorded));
-        track.keep = keep;
-        let Some(clash) = track.push(pair.seq.0, entry, rerecorded) else { return };
+        let Some(lane) = self.lanes.get_mut(lane) else { return };
+        let Some(clash) = lane.track.push(pair.seq.0, entry, lane.rerecorded) else { return };
         let blame = match (clash.class, clash.with) {
             // Only an author who is proven to have written both said two things.
             (Class::Equivocated, Some(with)) if with.proven && proven => Blame::Node(pair.from.clone()),
@@ -356,53 +431,44 @@ impl<'a> Rules<'a> {
         self.findings.push(finding.at(at.index).numbered(pair.seq.0).related(related));
     }
 
-    fn body(&mut self, at: &At, pair: Pair, own: bool, proven: bool, blame: &Blame) {
-        let seq = pair.seq.0;
-        let Pair { from, to, log, minute, charter, body, .. } = pair;
-        let said =
-            Said { leaf: at.leaf, index: at.index, seq, proven, from: &from, to: &to, minute, charter: &charter };
+    fn body(&mut self, at: &At, body: PairBody, said: &Said<'_>, lane: usize, blame: &Blame) {
+        let Said { seq, proven, from, to, .. } = *said;
+        let own = self.lanes.get(lane).is_some_and(|lane| lane.own);
         let (mut wrong, mut before): (Vec<Class>, Option<First>) = (Vec::new(), None);
         match body {
             PairBody::Query { terms, due, .. } => {
-                self.lawful(at, seq, &terms, minute, &from, &charter, blame);
-                wrong.extend(self.exchanges.query(&said, terms, due));
+                self.lawful(at, said, &terms, from, blame);
+                wrong.extend(self.exchanges.query(said, terms, due));
             }
             PairBody::Answer { terms, outcome, field_class, quoted, .. } => {
-                self.lawful(at, seq, &terms, minute, &to, &charter, blame);
-                (wrong, before) = self.exchanges.end(
-                    &said,
-                    &terms,
-                    quoted,
-                    End::Answer(outcome, field_class),
-                    self.set.grace_minutes,
-                );
+                self.lawful(at, said, &terms, to, blame);
+                (wrong, before) =
+                    self.exchanges.end(said, &terms, quoted, End::Answer(outcome, field_class), self.set.grace_minutes);
             }
             PairBody::Refusal { terms, quoted, .. } => {
-                (wrong, before) = self.exchanges.end(&said, &terms, quoted, End::Refusal, self.set.grace_minutes);
+                (wrong, before) = self.exchanges.end(said, &terms, quoted, End::Refusal, self.set.grace_minutes);
             }
             PairBody::Release { terms, quoted, receipt, .. } => {
-                wrong.extend(self.exchanges.release(&said, &terms, quoted));
+                wrong.extend(self.exchanges.release(said, &terms, quoted));
                 if own {
-                    self.release_proven(at, seq, &quoted, &receipt, &to);
+                    self.release_proven(at, seq, &quoted, &receipt, to);
                 }
             }
             PairBody::Void { exchange, voided, quoted } => {
-                let numbering = Numbering { from: from.clone(), log, to: to.clone() };
                 if voided.0 >= seq {
                     wrong.push(Class::VoidMismatch);
-                } else if let Some(track) = self.tracks.get_mut(&numbering)
-                    && let Some(class) = track.void(voided.0, quoted)
+                } else if let Some(lane) = self.lanes.get_mut(lane)
+                    && let Some(class) = lane.track.void(voided.0, quoted)
                 {
                     wrong.push(class);
                 }
                 self.exchanges.close(&exchange, &quoted);
             }
             PairBody::Period(period) => {
-                self.period_head(at, seq, &period.peer_head, &to, blame);
-                let numbering = Numbering { from: from.clone(), log, to: to.clone() };
+                self.period_head(at, seq, &period.peer_head, to, blame);
                 let mut faults = Vec::new();
-                let holes = match self.tracks.get_mut(&numbering) {
-                    Some(track) => track.period(at.leaf, at.index, seq, period, &mut faults),
+                let holes = match self.lanes.get_mut(lane) {
+                    Some(lane) => lane.track.period(at.leaf, at.index, seq, period, &mut faults),
                     None => Vec::new(),
                 };
                 for hole in holes {
@@ -431,21 +497,11 @@ impl<'a> Rules<'a> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn lawful(
-        &mut self,
-        at: &At,
-        seq: u64,
-        terms: &puente_wire::Terms,
-        minute: Minute,
-        asker: &NodeUri,
-        charter: &CharterVector,
-        blame: &Blame,
-    ) {
-        let Some((class, detail)) = self.law.wrong_basis(terms, minute, asker) else { return };
-        let finding = Finding::new(class, blame.clone(), &self.origin, detail).at(at.index).numbered(seq);
+    fn lawful(&mut self, at: &At, said: &Said<'_>, terms: &Terms, asker: &NodeUri, blame: &Blame) {
+        let Some((class, detail)) = self.law.wrong_basis(terms, said.minute, asker) else { return };
+        let finding = Finding::new(class, blame.clone(), &self.origin, detail).at(at.index).numbered(said.seq);
         // What an older common part said is not known here.
-        let older = charter.common < self.set.roster.charter.vector().common;
+        let older = said.charter.common < self.set.roster.charter.vector().common;
         self.findings.push(if older { finding.soften() } else { finding });
     }
 
@@ -456,9 +512,7 @@ impl<'a> Rules<'a> {
         }
         let kept = self.asides.get(answer).map(|kept| kept.receipts.as_slice()).unwrap_or_default();
         let named = kept.iter().find(|r| r.digest == *receipt);
-        let of_asker =
-            |origin: &str| origin.parse::<puente_model::Origin>().is_ok_and(|origin| origin.node() == *asker);
-        if !named.is_some_and(|r| of_asker(r.head.origin())) {
+        if !named.is_some_and(|r| writes(asker, r.head.origin())) {
             let detail = if kept.is_empty() { "no receipt is kept" } else { "the kept receipts are others" };
             self.fault(Class::ReleaseUnproven, at, Some(seq), detail);
         }
@@ -469,7 +523,7 @@ impl<'a> Rules<'a> {
             return;
         }
         match self.set.roster.head(note) {
-            Ok(head) if head.origin().parse::<puente_model::Origin>().is_ok_and(|o| o.node() == *of) => {
+            Ok(head) if writes(of, head.origin()) => {
                 if *of == self.owner { &mut self.own_heads } else { &mut self.peer_heads }.push(head);
             }
             Ok(head) => {
@@ -482,14 +536,14 @@ impl<'a> Rules<'a> {
 
     /// What can only be said at the end of the log.
     pub(crate) fn finish(&mut self) {
-        let faults: Vec<PeriodFault> = self.tracks.values_mut().flat_map(Track::settle).collect();
+        let faults: Vec<PeriodFault> = self.lanes.iter_mut().flat_map(|lane| lane.track.settle()).collect();
         // From one log alone nobody can tell whose list is wrong.
         self.period_faults(faults, &Blame::Unknown);
         let now = self.set.now.minute().0;
         for open in self.exchanges.unended() {
             self.counts.open += 1;
             let over = open.due.0.saturating_add(self.set.grace_minutes) < now;
-            let (class, blame) = match (over, open.holder == self.owner) {
+            let (class, blame) = match (over, *open.holder == self.owner) {
                 (false, _) => (Class::Pending, Blame::Unknown),
                 (true, true) => (Class::Unanswered, Blame::Node(self.owner.clone())),
                 (true, false) => (Class::NoEnd, Blame::Unknown),
@@ -524,4 +578,10 @@ impl<'a> Rules<'a> {
         }
         self.findings.extend(found);
     }
+}
+
+/// The log of this name is one of the node's.
+fn writes(node: &NodeUri, origin: &str) -> bool {
+    let name = node.as_str().strip_prefix("puente://").unwrap_or_default();
+    origin.strip_prefix(name).is_some_and(|rest| rest.starts_with("/log"))
 }

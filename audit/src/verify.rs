@@ -139,7 +139,8 @@ pub(crate) fn verify(
         counts: rules.counts,
         verdict: findings.conclusion(),
     };
-    let Rules { asides, tracks, peer_heads, unreceipted, .. } = rules;
+    let tracks = rules.take_tracks();
+    let Rules { asides, peer_heads, unreceipted, .. } = rules;
     let checked = Checked { dir, origin: origin.to_string(), node, head, asides, tracks, peer_heads, unreceipted };
     Audited { report, findings, checked: Some(checked) }
 }
@@ -333,7 +334,7 @@ pub(crate) fn full_track(set: &Setting<'_>, log: &Checked, numbering: &Numbering
         ControlFlow::Continue(())
     });
     // The log was replayed before: it cannot fail now unless its files change under our hands.
-    match (replayed, rules.tracks.remove(numbering)) {
+    match (replayed, rules.take_tracks().remove(numbering)) {
         (Ok(_), Some(track)) => track.tail,
         _ => BTreeMap::new(),
     }

@@ -190,7 +190,7 @@ impl Engine {
                 .parse()
                 .map_err(|e: puente_audit_log::KeyError| OpenError::Key(member.uri.clone(), e.to_string()))?;
             let roles = member.roles.iter().cloned().collect();
-            let mut peer = Peer::new(member.uri.clone(), roles, &log.origin, key, log.closed_at);
+            let mut peer = Peer::new(member.uri.clone(), roles, log, key);
             peer.restore(&*store).map_err(OpenError::Store)?;
             peers.insert(member.uri.clone(), peer);
         }

@@ -30,6 +30,8 @@ pub(crate) struct PeerLog {
     key: VerifierKey,
     /// Heads beyond this size do not count, once the annex closes the log.
     closed_at: Option<u64>,
+    /// Size and root with which acquaintance begins: the annex's, or the empty tree.
+    first: (u64, Digest),
     known: BTreeMap<u64, SignedCheckpoint>,
     candidates: BTreeMap<u64, SignedCheckpoint>,
     /// The largest head was not yet part of a durable batch.
@@ -38,7 +40,14 @@ pub(crate) struct PeerLog {
 
 impl PeerLog {
     pub(crate) fn new(key: VerifierKey, closed_at: Option<u64>) -> Self {
-        Self { key, closed_at, known: BTreeMap::new(), candidates: BTreeMap::new(), dirty: false }
+        let first = (0, puente_audit_log::empty_root());
+        Self { key, closed_at, first, known: BTreeMap::new(), candidates: BTreeMap::new(), dirty: false }
+    }
+
+    /// Begins with the head that the annex pins: no tree that does not extend it is ever accepted.
+    pub(crate) fn pinned(mut self, size: u64, root: Digest) -> Self {
+        self.first = (size, root);
+        self
     }
 
     /// Takes up the head that a durable batch held.
@@ -54,7 +63,12 @@ impl PeerLog {
     }
 
     pub(crate) fn accepted_size(&self) -> u64 {
-        self.accepted().map_or(0, |head| head.size().0)
+        self.largest().0
+    }
+
+    /// Size and root of the largest accepted head; before the first, of the one that is pinned.
+    fn largest(&self) -> (u64, Digest) {
+        self.accepted().map_or(self.first, |head| (head.size().0, head.root()))
     }
 
     fn verify(&self, note: &[u8]) -> Result<SignedCheckpoint, HeadProblem> {
@@ -81,7 +95,8 @@ impl PeerLog {
         match self.known.get(&head.size().0) {
             Some(known) if known.root() == head.root() => Ok(true),
             Some(_) => Err(self.fork(head)),
-            None => Ok(head.size().0 == 0),
+            None if head.size().0 == self.first.0 && head.root() != self.first.1 => Err(self.fork(head)),
+            None => Ok(head.size().0 == self.first.0),
         }
     }
 
@@ -104,8 +119,7 @@ impl PeerLog {
             return Ok(());
         }
         let (size, largest) = (head.size().0, self.accepted_size());
-        let base_root =
-            if base == 0 { Some(puente_audit_log::empty_root()) } else { self.known.get(&base).map(|h| h.root()) };
+        let base_root = if base == self.first.0 { Some(self.first.1) } else { self.known.get(&base).map(|h| h.root()) };
         match base_root {
             // A proof from the largest head, forwards, is the ordinary case. From a smaller one it shows that
             // this head extends *that*, not that it agrees with the largest.
@@ -151,7 +165,7 @@ impl PeerLog {
             return Ok(()); // A proof towards a head that has grown since; whoever still needs one asks again.
         }
         let Some(head) = self.candidates.get(&candidate).cloned() else { return Ok(()) };
-        let largest_root = self.accepted().map_or_else(puente_audit_log::empty_root, SignedCheckpoint::root);
+        let (_, largest_root) = self.largest();
         let (old, new) = if candidate > largest { (largest_root, head.root()) } else { (head.root(), largest_root) };
         verify_consistency(TreeSize(from), TreeSize(to), &old, &new, proof).map_err(|_| self.fork(&head))?;
         self.learn(head);
@@ -269,6 +283,22 @@ mod tests {
         let (receipt, leaf) = old.receipt(2);
         assert_eq!(log.receipt(&receipt, &leaf).unwrap().index(), LeafIndex(2));
         assert_eq!(fault(log.receipt(&receipt, &old.receipt(1).1)), Some(FaultCode::BadReceipt));
+    }
+
+    #[test]
+    fn nothing_that_does_not_extend_the_pinned_head_is_accepted() {
+        let author = Author::of(b"abcdefg");
+        let early = Author::of(b"abcd");
+        let pinned = || fresh().pinned(4, early.log.root());
+        let mut log = pinned();
+        assert_eq!(log.accepted_size(), 4);
+        assert!(matches!(log.extend(&author.heads[7], 0, &[]), Err(HeadProblem::Unproven)), "0 is not where it begins");
+        assert_eq!(log.wanted(), [(4, 7)]);
+        log.prove(4, 7, &author.proof(4, 7)).unwrap();
+        assert_eq!(log.accepted_size(), 7);
+        let other = Author::of(b"abXdefg");
+        assert!(is_fork(pinned().extend(&other.heads[7], 4, &other.proof(4, 7))));
+        assert!(is_fork(pinned().extend(&other.heads[4], 0, &[])), "another tree of the pinned size");
     }
 
     #[test]

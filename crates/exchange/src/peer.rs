@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use prost::Message;
 use puente_audit_log::VerifierKey;
-use puente_model::{Digest, ExchangeId, Millis, NodeUri, Origin, Seq};
+use puente_charter::LogEntry;
+use puente_model::{Digest, ExchangeId, Millis, NodeUri, Seq};
 use puente_wire::{PairKind, fault::FaultCode, proto};
 
 use crate::api::{ConnectionId, Store, StreamId, Ticket};
@@ -104,19 +105,18 @@ pub(crate) struct Connection {
 }
 
 impl Peer {
-    pub(crate) fn new(
-        uri: NodeUri,
-        agency_roles: BTreeSet<String>,
-        origin: &Origin,
-        key: VerifierKey,
-        closed_at: Option<u64>,
-    ) -> Self {
-        let log_number = origin.as_str().rsplit("/log").next().and_then(|k| k.parse().ok()).unwrap_or(1);
+    pub(crate) fn new(uri: NodeUri, agency_roles: BTreeSet<String>, entry: &LogEntry, key: VerifierKey) -> Self {
+        let log = PeerLog::new(key, entry.closed_at);
+        let log = match &entry.first_head {
+            Some(first) => log.pinned(first.size, first.root),
+            None => log,
+        };
+        let log_number = entry.origin.as_str().rsplit("/log").next().and_then(|k| k.parse().ok()).unwrap_or(1);
         Self {
             uri,
             agency_roles,
             log_number,
-            log: PeerLog::new(key, closed_at),
+            log,
             next_seq: Seq::FIRST.0,
             own_closed: 0,
             theirs_closed: 0,

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::control_api::{Answer, Command};
 
 pub use client::{ClientError, ControlClient, ControlReceiver, ControlSender, Numbered};
-pub use server::{Backend, ServeError, bind, serve};
+pub use server::{Backend, Listener, ServeError, bind, serve};
 
 /// The longest line of a command, in bytes.
 pub const COMMAND_BYTES_MAX: usize = 256 * 1024;

@@ -17,8 +17,11 @@ use crate::control_api::{Answer, Command};
 
 /// Replies that wait for a client who does not read.
 const REPLIES_MAX: usize = 1_024;
-/// Clients at once.
+/// Clients at once, where the process may open enough files.
 const CLIENTS_MAX: usize = 64;
+/// Descriptors that clients never get: log, stores and network come first, and a log that cannot be written for want
+/// of one stays shut until the next start.
+const DESCRIPTORS_KEPT: usize = 32;
 /// The longest path of a Unix socket, in bytes.
 const SOCKET_PATH_MAX: usize = 100;
 
@@ -52,12 +55,27 @@ pub enum ServeError {
     },
 }
 
+/// The control socket, and how many clients the process has descriptors for.
+#[derive(Debug)]
+pub struct Listener {
+    socket: UnixListener,
+    clients: usize,
+}
+
+/// How many clients the descriptors of this process allow; at least one.
+fn clients_max() -> usize {
+    // Opened and closed again at once, before anybody else needs any: what can be had now is what there is.
+    let open = || std::fs::File::open("/dev/null").ok();
+    let free = (0..CLIENTS_MAX + DESCRIPTORS_KEPT).map_while(|_| open()).collect::<Vec<_>>().len();
+    free.saturating_sub(DESCRIPTORS_KEPT).max(1)
+}
+
 /// Makes the socket, readable and writable by its owner alone from its first moment on. Replaces one that a node
-/// left behind when it was killed. Call it inside a Tokio runtime.
+/// left behind when it was killed. Call it inside a Tokio runtime, before the node's other parts start.
 ///
 /// # Errors
 /// [`ServeError`].
-pub fn bind(path: &Path) -> Result<UnixListener, ServeError> {
+pub fn bind(path: &Path) -> Result<Listener, ServeError> {
     let fresh = path.with_extension("sock.new");
     let bytes = fresh.as_os_str().len();
     if bytes > SOCKET_PATH_MAX {
@@ -80,17 +98,18 @@ pub fn bind(path: &Path) -> Result<UnixListener, ServeError> {
         std::fs::rename(&fresh, path)?;
         UnixListener::from_std(socket.into())
     };
-    make().map_err(|why| ServeError::Io { path: path.to_owned(), why })
+    let socket = make().map_err(|why| ServeError::Io { path: path.to_owned(), why })?;
+    Ok(Listener { socket, clients: clients_max() })
 }
 
 /// Serves clients until the future is dropped.
-pub async fn serve<B: Backend>(listener: UnixListener, backend: Arc<B>) {
-    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+pub async fn serve<B: Backend>(listener: Listener, backend: Arc<B>) {
+    let places = Arc::new(Semaphore::new(listener.clients));
     let mut clients = JoinSet::new();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         while clients.try_join_next().is_some() {}
-        match listener.accept().await {
+        match listener.socket.accept().await {
             Ok((stream, _)) => {
                 let backend = backend.clone();
                 clients.spawn(async move {

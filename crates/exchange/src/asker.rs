@@ -67,6 +67,12 @@ pub(crate) struct Asking {
     pub(crate) again_at: Millis,
 }
 
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.stored.wipe();
+    }
+}
+
 impl Asking {
     /// It waits for the peer.
     pub(crate) fn wants_line(&self) -> bool {
@@ -78,7 +84,9 @@ impl Asking {
         // An answer that discloses nothing is the end of its exchange.
         let ended = stored.plain.is_some() && self.answer.is_some();
         stored.stage = if ended { AskStage::RecordingEnd.code() } else { self.stage.code() };
-        (persist::ask_key(exchange), Some(stored.encode_to_vec()))
+        let bytes = stored.encode_to_vec();
+        stored.wipe();
+        (persist::ask_key(exchange), Some(bytes))
     }
 }
 

@@ -57,11 +57,19 @@ pub(crate) struct Holding {
     cancelled: bool,
 }
 
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.stored.wipe();
+    }
+}
+
 impl Holding {
     fn put(&self, exchange: ExchangeId) -> (Vec<u8>, Option<Vec<u8>>) {
         let mut stored = self.stored.clone();
         stored.stage = self.stage.code();
-        (persist::hold_key(exchange), Some(stored.encode_to_vec()))
+        let bytes = stored.encode_to_vec();
+        stored.wipe();
+        (persist::hold_key(exchange), Some(bytes))
     }
 }
 

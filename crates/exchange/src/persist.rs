@@ -3,6 +3,7 @@
 use prost::Message;
 use puente_model::{ExchangeId, NodeUri};
 use puente_wire::proto;
+use zeroize::Zeroize;
 
 /// An exchange this node asked.
 #[derive(Clone, PartialEq, Message)]
@@ -45,6 +46,25 @@ pub(crate) struct StoredAsk {
     pub(crate) query_leaf: Vec<u8>,
     #[prost(bytes = "vec", tag = "17")]
     pub(crate) answer_leaf: Vec<u8>,
+}
+
+impl StoredAsk {
+    /// Wipes what must not outlive its use in memory; the store holds it, encrypted.
+    pub(crate) fn wipe(&mut self) {
+        self.reply_key.zeroize();
+        self.content_key.zeroize();
+        self.payload.zeroize();
+        self.salt.zeroize();
+    }
+}
+
+impl StoredHold {
+    /// Wipes what must not outlive its use in memory; the store holds it, encrypted.
+    pub(crate) fn wipe(&mut self) {
+        self.content_key.zeroize();
+        self.payload.zeroize();
+        self.salt.zeroize();
+    }
 }
 
 /// An exchange this node was asked.

@@ -15,8 +15,13 @@ use super::journal::{Segment, drop_segments, prepare_spare};
 use super::shared::{LogPart, Published, Shared, State, Stop};
 use super::tiles::Publisher;
 
-/// How long values gather before they are applied: many batches share one transaction.
+/// How long entries gather before they are hashed into tiles.
 const GATHER: Duration = Duration::from_millis(15);
+/// How long values gather before they are applied: many batches share one transaction, and of a value that
+/// changes at every step of an exchange only the last version reaches the database.
+const GATHER_VALUES: Duration = Duration::from_millis(250);
+/// Bytes held for the applier at which values are applied at once.
+const VALUES_BYTES_MAX: usize = 32 << 20;
 /// How often partial tiles and the checkpoint are published.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// Full tiles and bundles in memory, in bytes, that are published without waiting for the second to end.
@@ -75,6 +80,8 @@ pub(crate) struct Applier {
     pub(crate) mirrored_position: u64,
     /// Publications that were asked for before the mirror's newest batch was taken: these it can serve.
     pub(crate) publish_asked: u64,
+    /// When values were last applied.
+    pub(crate) values_applied: Instant,
 }
 
 enum Work {
@@ -88,10 +95,11 @@ impl Applier {
     pub(crate) fn run(mut self) {
         let mut published = Instant::now();
         // One publication, so that `log/` shows what start-up recovered, and a spare segment.
-        let mut result = self.step().and_then(|()| self.publish()).and_then(|()| self.prepare());
+        let mut result =
+            self.step().and_then(|()| self.apply_values()).and_then(|()| self.publish()).and_then(|()| self.prepare());
         while result.is_ok() {
             let work = self.wait(published);
-            result = self.step();
+            result = self.step().and_then(|()| if self.values_are_due() { self.apply_values() } else { Ok(()) });
             if result.is_ok() && !matches!(work, Work::Apply | Work::Stop(Stop::Now)) {
                 published = Instant::now();
                 result = self.publish();
@@ -127,7 +135,10 @@ impl Applier {
             let mut nap = stale.then(|| PUBLISH_EVERY.saturating_sub(published.elapsed()));
             if state.is_behind() {
                 let began = *gathering.get_or_insert_with(Instant::now);
-                let left = GATHER.saturating_sub(began.elapsed());
+                let hashing =
+                    if state.inbox.is_empty() { Duration::MAX } else { GATHER.saturating_sub(began.elapsed()) };
+                let applying = GATHER_VALUES.saturating_sub(self.values_applied.elapsed());
+                let left = if state.held > VALUES_BYTES_MAX { Duration::ZERO } else { hashing.min(applying) };
                 if left.is_zero() {
                     return Work::Apply;
                 }
@@ -161,10 +172,26 @@ impl Applier {
             }
         }
         self.shared.progress.notify_all();
-        drop(parts);
-        if position == self.shared.lock().applied {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    fn values_are_due(&self) -> bool {
+        let state = self.shared.lock();
+        // Whoever waits for room, or for the end, must not wait for company.
+        self.values_applied.elapsed() >= GATHER_VALUES || state.held > VALUES_BYTES_MAX || state.stop.is_some()
+    }
+
+    /// Applies every value that is durable now.
+    fn apply_values(&mut self) -> Result<(), DiskError> {
+        let (puts, position) = {
+            let state = self.shared.lock();
+            if state.position == state.applied {
+                return Ok(());
+            }
+            let puts: Vec<_> = state.overlay.iter().map(|(key, new)| (key.clone(), new.value.clone())).collect();
+            (puts, state.position)
+        };
+        self.values_applied = Instant::now();
         let values = puts.iter().map(|(key, value)| (key.as_slice(), value.as_ref().map(|value| value.as_slice())));
         self.evidence.apply(self.disk.as_ref(), position, values)?;
         let mut state = self.shared.lock();
@@ -214,6 +241,8 @@ impl Applier {
         if !always && self.shared.lock().segments.len() < 2 {
             return Ok(());
         }
+        // Replay will begin at what the mirror has: the database must not have less.
+        self.apply_values()?;
         self.publish()?;
         let head = self.mirror.log.head().map(|head| head.note_bytes().to_vec()).unwrap_or_default();
         let edge = self.mirror.log.publish().unwrap_or_default();

@@ -193,11 +193,12 @@ impl NodeDisk {
         let Content { entries, checkpoint, puts, asides, .. } = content;
         let mut state = shared.lock();
         state.sync_micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let was_idle = !state.is_behind();
+        // The applier wakes by itself for values, and gathers entries once it has been told of the first.
+        let first = state.inbox.is_empty();
         state.segments.extend(appended.rolled);
         state.take_in(appended.position, LogPart { entries, checkpoint, asides }, puts);
         drop(state);
-        if was_idle {
+        if first {
             shared.work.notify_one();
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use puente_audit_log::{
     BundleId, ClaimedCheckpoint, Log, LogFile, LogPath, ReadError, SignedCheckpoint, TileId, TileReader, VerifierKey,
@@ -149,6 +150,7 @@ pub(super) fn open(
         segment_bytes,
         new_asides,
         mirrored_position: position,
+        values_applied: Instant::now(),
         publish_asked: 0,
     };
     let thread = std::thread::Builder::new().name("applier".to_owned()).spawn(move || applier.run());

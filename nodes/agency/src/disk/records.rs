@@ -207,6 +207,7 @@ impl RecordReader {
         connection.pragma_update(None, "query_only", true).map_err(failed())?;
         connection.pragma_update(None, "mmap_size", MMAP_BYTES).map_err(failed())?;
         connection.set_prepared_statement_cache_capacity(32);
+        super::evidence::keep_plans(&connection).map_err(failed())?;
         Ok(Self { connection, names: std::cell::RefCell::default() })
     }
 

@@ -85,7 +85,7 @@ impl State {
 
     /// True if the applier has something to do.
     pub(crate) fn is_behind(&self) -> bool {
-        !self.inbox.is_empty() || !self.overlay.is_empty()
+        !self.inbox.is_empty() || self.position > self.applied
     }
 }
 

@@ -153,6 +153,31 @@ fn report(
     })
 }
 
+/// One kind of exchange for `duration`, without peers: something for profilers to look at. Says which processes.
+///
+/// # Errors
+/// A process does not start, or an exchange ends otherwise than it should.
+pub fn steady(plan: &Plan, kind: Kind, mut say: impl FnMut(&str)) -> Result<Value, Failure> {
+    let world = World::start(Puente::find(plan.puente.as_deref())?, &plan.folder)?;
+    let mut driver = Driver::new(world.asker.control()?);
+    driver.confirm(CONFIRMED)?;
+    say(&format!("asker {} holder {}", world.asker.pid(), world.holder.pid()));
+    let mut rows = Vec::new();
+    for &in_flight in &plan.in_flight {
+        let pids = [std::process::id(), world.asker.pid(), world.holder.pid()];
+        let before = pids.map(machine::cpu_seconds);
+        let sample = driver.measure(kind, in_flight, plan.cell)?;
+        let used = pids.map(machine::cpu_seconds);
+        let operations = sample.per_second * plan.cell.as_secs_f64();
+        let each = [0, 1, 2].map(|i| round((used[i] - before[i]) * 1e6 / operations));
+        rows.push(json!({
+            "in_flight": in_flight, "per_second": round(sample.per_second), "p50_us": round(sample.p50),
+            "p99_us": round(sample.p99), "cpu_us_per_exchange": each,
+        }));
+    }
+    Ok(json!({"bench": "steady", "kind": kind.name(), "rows": rows}))
+}
+
 /// Makes the world, stops its nodes and measures their engines alone.
 ///
 /// # Errors

@@ -45,6 +45,19 @@ impl Kind {
     }
 }
 
+impl std::str::FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.replace('-', "_").as_str() {
+            "no_hit" => Ok(Self::NoHit),
+            "released_hit" => Ok(Self::Released),
+            "refusal" => Ok(Self::Refusal),
+            _ => Err("use one of: no-hit, released-hit, refusal".to_owned()),
+        }
+    }
+}
+
 /// The questions' writer: all but their subjects stays the same.
 #[derive(Debug)]
 pub struct Driver {

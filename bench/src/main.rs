@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use puente_bench::{Failure, echo, exchange, log, process, unary};
+use puente_bench::{Failure, echo, exchange, load, log, process, unary};
 
 /// Measures Puente beside its peers; prints one JSON object.
 #[derive(Debug, Parser)]
@@ -44,6 +44,22 @@ enum What {
         cell_ms: u64,
         /// Operations under way.
         #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
+        in_flight: Vec<usize>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// One kind of exchange, without peers: something for profilers to look at.
+    Steady {
+        /// `no-hit`, `released-hit` or `refusal`.
+        kind: load::Kind,
+        /// The program; else the one beside this one.
+        #[arg(long)]
+        puente: Option<PathBuf>,
+        /// How long, in milliseconds.
+        #[arg(long, default_value_t = 10_000)]
+        cell_ms: u64,
+        /// Exchanges under way.
+        #[arg(long, value_delimiter = ',', default_value = "64")]
         in_flight: Vec<usize>,
         #[command(flatten)]
         common: Common,
@@ -134,6 +150,16 @@ fn run(what: What) -> Result<serde_json::Value, Failure> {
             let plan = exchange::Plan { puente, passes: common.passes, cell, in_flight, folder: folder.clone() };
             let measured = exchange::measure(&plan);
             // What a node said stays for whoever looks into a failure.
+            if measured.is_ok() {
+                std::fs::remove_dir_all(&folder)?;
+            }
+            return measured;
+        }
+        What::Steady { kind, puente, cell_ms, in_flight, common } => {
+            let folder = fresh(&common.folder)?;
+            let cell = std::time::Duration::from_millis(cell_ms);
+            let plan = exchange::Plan { puente, passes: 1, cell, in_flight, folder: folder.clone() };
+            let measured = exchange::steady(&plan, kind, |words| eprintln!("{words}"));
             if measured.is_ok() {
                 std::fs::remove_dir_all(&folder)?;
             }

@@ -193,7 +193,9 @@ impl Stage {
 
     /// Puts a question with `puente query`.
     pub(super) fn ask(&mut self, question: &Question<'_>) -> Result<Asked, Failure> {
-        let args = question.args(&self.node_dir(question.asker));
+        let mut args = question.args(&self.node_dir(question.asker));
+        let lang = if self.teller.lang == puente_catalogue::Lang::Es { "es" } else { "en" };
+        args.splice(0..0, ["--lang".to_owned(), lang.to_owned()]);
         let asked = Asked { ran: self.program.begin(&args)?.wait()? };
         self.note(question, &asked);
         Ok(asked)

@@ -148,14 +148,13 @@ impl Applier {
         }
     }
 
-    /// Hashes new entries into tiles and applies new values.
+    /// Hashes new entries into tiles.
     fn step(&mut self) -> Result<(), DiskError> {
-        let (parts, puts, position) = {
+        let (parts, position) = {
             let mut state = self.shared.lock();
             let parts: Vec<LogPart> = std::mem::take(&mut state.inbox).into();
             self.publish_asked = state.publish_asked;
-            let puts: Vec<_> = state.overlay.iter().map(|(key, new)| (key.clone(), new.value.clone())).collect();
-            (parts, puts, state.position)
+            (parts, state.position)
         };
         let files = self.mirror.take_in(&parts)?;
         for aside in parts.iter().flat_map(|part| &part.asides) {

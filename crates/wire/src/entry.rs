@@ -5,6 +5,7 @@ use puente_model::{Digest, Jurisdiction, Minute, Stage, limits};
 
 use crate::codec::{bounded, code, digest};
 use crate::scan::Repeated;
+use crate::strict::{Strict, decode, whole};
 use crate::{Pair, WireError, proto};
 
 /// What a log entry says.
@@ -70,6 +71,12 @@ pub struct SealedSeed {
 
 /// Auditors that header seeds may be sealed to.
 const SEEDS_MAX: usize = 64;
+/// HPKE encapsulated key, and the sealed 32 bytes with their tag.
+const ENC_BYTES: usize = 32;
+const CIPHERTEXT_BYTES: usize = 48;
+/// Names in a sealed seed.
+const AUDITOR_BYTES_MAX: usize = 128;
+const QUARTER_BYTES_MAX: usize = 16;
 
 /// The repeated fields of entries.
 pub(crate) const REPEATED: &[Repeated] = &[
@@ -98,6 +105,24 @@ impl Entry {
         if bytes.len() > limits::ENTRY_BYTES_MAX {
             return Err(WireError::TooLarge { what: "entry", bytes: bytes.len(), max: limits::ENTRY_BYTES_MAX });
         }
+        decode(bytes, Self::read, Self::decode_by_encoding)
+    }
+
+    pub(crate) fn read(message: &mut Strict<'_>) -> Option<Self> {
+        if message.small(1)? != 1 {
+            return None;
+        }
+        if let Some(pair) = message.optional_message(2, Pair::read)? {
+            return (!pair.is_domestic()).then_some(Self::Pair(pair));
+        }
+        if let Some(veiled) = message.optional_message(3, Veiled::read)? {
+            return Some(Self::Veiled(veiled));
+        }
+        message.message(4, Seeds::read).map(Self::Seeds)
+    }
+
+    /// Decodes by what the schema allows, and compares with what the entry encodes to.
+    pub(crate) fn decode_by_encoding(bytes: &[u8]) -> Result<Self, WireError> {
         bounded(bytes, REPEATED)?;
         let raw = proto::Entry::decode(bytes).map_err(|_| WireError::Undecodable("Entry"))?;
         if raw.v != 1 {
@@ -124,7 +149,67 @@ impl Entry {
     }
 }
 
+impl Veiled {
+    fn read(message: &mut Strict<'_>) -> Option<Self> {
+        Some(Self {
+            stage: message.code(1, Stage::from_code)?,
+            minute: Minute(message.number(2)?),
+            commitment: message.digest(3)?,
+        })
+    }
+}
+
+impl SealedSeed {
+    fn read(message: &mut Strict<'_>) -> Option<Self> {
+        let seed = Self {
+            jurisdiction: message.name(1)?,
+            auditor: message.text(2)?.to_owned(),
+            quarter: message.text(3)?.to_owned(),
+            commitment: message.digest(4)?,
+            enc: message.bytes(5)?.to_vec(),
+            ciphertext: message.bytes(6)?.to_vec(),
+        };
+        seed.lengths_fit().then_some(seed)
+    }
+
+    fn lengths_fit(&self) -> bool {
+        self.enc.len() == ENC_BYTES
+            && self.ciphertext.len() == CIPHERTEXT_BYTES
+            && self.auditor.len() <= AUDITOR_BYTES_MAX
+            && self.quarter.len() <= QUARTER_BYTES_MAX
+    }
+}
+
+impl SeedUse {
+    /// How many seeds there may be for this use.
+    const fn counts(self) -> std::ops::RangeInclusive<usize> {
+        match self {
+            Self::Escrow => 2..=2,
+            Self::Headers => 1..=SEEDS_MAX,
+        }
+    }
+
+    const fn from_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Escrow),
+            2 => Some(Self::Headers),
+            _ => None,
+        }
+    }
+}
+
 impl Seeds {
+    fn read(message: &mut Strict<'_>) -> Option<Self> {
+        let purpose = message.code(1, SeedUse::from_code)?;
+        let minute = Minute(message.number(2)?);
+        let mut seeds = Vec::new();
+        message.each(3, SEEDS_MAX, |seed| {
+            seeds.push(whole(seed, SealedSeed::read)?);
+            Some(())
+        })?;
+        purpose.counts().contains(&seeds.len()).then_some(Self { purpose, minute, seeds })
+    }
+
     fn to_proto(&self) -> proto::Seeds {
         proto::Seeds {
             r#use: match self.purpose {
@@ -148,26 +233,18 @@ impl Seeds {
     }
 
     fn from_proto(raw: proto::Seeds) -> Result<Self, WireError> {
-        let purpose = match raw.r#use {
-            1 => SeedUse::Escrow,
-            2 => SeedUse::Headers,
-            _ => return Err(WireError::Field("use")),
-        };
-        let count_ok = match purpose {
-            SeedUse::Escrow => raw.seeds.len() == 2,
-            SeedUse::Headers => (1..=SEEDS_MAX).contains(&raw.seeds.len()),
-        };
-        if !count_ok {
+        let purpose = code(SeedUse::from_code(raw.r#use), "use")?;
+        if !purpose.counts().contains(&raw.seeds.len()) {
             return Err(WireError::Field("seeds"));
         }
         let seeds = raw
             .seeds
             .into_iter()
             .map(|seed| {
-                if seed.enc.len() != 32 || seed.ciphertext.len() != 48 {
+                if seed.enc.len() != ENC_BYTES || seed.ciphertext.len() != CIPHERTEXT_BYTES {
                     return Err(WireError::Field("sealed seed"));
                 }
-                if seed.auditor.len() > 128 || seed.quarter.len() > 16 {
+                if seed.auditor.len() > AUDITOR_BYTES_MAX || seed.quarter.len() > QUARTER_BYTES_MAX {
                     return Err(WireError::Field("auditor"));
                 }
                 Ok(SealedSeed {

@@ -10,6 +10,7 @@ use puente_model::{
 
 use crate::codec::{bounded, code, exchange, optional_digest, vector, vector_to_proto};
 use crate::scan::Repeated;
+use crate::strict::{Strict, decode};
 use crate::{Pair, WireError, label, proto};
 
 /// What a veiled entry commits to.
@@ -82,6 +83,9 @@ impl fmt::Debug for Event {
     }
 }
 
+/// Name of a record type.
+const RECORD_TYPE_BYTES_MAX: usize = 128;
+
 /// The repeated fields of headers.
 pub(crate) const REPEATED: &[Repeated] = &[
     Repeated { path: &[1, 14, 2], packed: false, max: limits::NATIONS_MAX, name: "charter annexes" },
@@ -104,6 +108,18 @@ impl Header {
         if bytes.len() > limits::ENTRY_BYTES_MAX {
             return Err(WireError::TooLarge { what: "header", bytes: bytes.len(), max: limits::ENTRY_BYTES_MAX });
         }
+        decode(bytes, Self::read, Self::decode_by_encoding)
+    }
+
+    pub(crate) fn read(message: &mut Strict<'_>) -> Option<Self> {
+        match message.optional_message(1, Pair::read)? {
+            Some(pair) => Some(Self::Pair(pair)),
+            None => message.message(2, Event::read).map(Self::Event),
+        }
+    }
+
+    /// Decodes by what the schema allows, and compares with what the header encodes to.
+    pub(crate) fn decode_by_encoding(bytes: &[u8]) -> Result<Self, WireError> {
         bounded(bytes, REPEATED)?;
         let raw = proto::Header::decode(bytes).map_err(|_| WireError::Undecodable("Header"))?;
         let header = match raw.body {
@@ -121,6 +137,40 @@ impl Header {
 }
 
 impl Event {
+    fn read(message: &mut Strict<'_>) -> Option<Self> {
+        let kind = message.code(1, EventKind::from_code)?;
+        if message.small(2)? != kind.stage().code() {
+            return None;
+        }
+        let at = Millis(message.number(3)?);
+        let quoted = message.optional_digest(4)?;
+        let exchange = match message.bytes(5)? {
+            [] => None,
+            bytes => Some(bytes.try_into().ok()?),
+        };
+        let peer = optional_name(message.text(6)?)?;
+        let record_type = message.text(7)?;
+        if record_type.len() > RECORD_TYPE_BYTES_MAX {
+            return None;
+        }
+        Some(Self {
+            kind,
+            at,
+            quoted,
+            exchange,
+            peer,
+            record_type: record_type.to_owned(),
+            count: message.number(8)?,
+            purpose: message.optional_code(9, Purpose::from_code)?,
+            basis: optional_name(message.text(10)?)?,
+            role: message.optional_code(11, Role::from_code)?,
+            reason: message.optional_code(12, RefusalReason::from_code)?,
+            charter: message.vector(13)?,
+            policy_hash: message.optional_digest(14)?,
+            detail: message.optional_digest(15)?,
+        })
+    }
+
     fn to_proto(&self) -> proto::Event {
         proto::Event {
             kind: self.kind.code(),
@@ -145,7 +195,7 @@ impl Event {
         fn optional<T>(raw: u32, from: fn(u32) -> Option<T>, field: &'static str) -> Result<Option<T>, WireError> {
             if raw == 0 { Ok(None) } else { code(from(raw), field).map(Some) }
         }
-        if raw.record_type.len() > 128 {
+        if raw.record_type.len() > RECORD_TYPE_BYTES_MAX {
             return Err(WireError::Field("record_type"));
         }
         Ok(Self {
@@ -165,4 +215,9 @@ impl Event {
             detail: optional_digest(&raw.detail, "detail")?,
         })
     }
+}
+
+/// No name for no text; `None` for a text that is none.
+fn optional_name<T: std::str::FromStr>(text: &str) -> Option<Option<T>> {
+    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
 }

@@ -14,6 +14,7 @@ pub mod label;
 mod pair;
 mod payload;
 mod scan;
+mod strict;
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 #[rustfmt::skip]
 mod r#gen;

@@ -7,7 +7,13 @@ use puente_model::{
 
 use crate::codec::{code, digest, exchange, vector, vector_to_proto};
 pub use crate::r#gen::PairKind;
+use crate::strict::{Strict, whole};
 use crate::{WireError, proto};
+
+/// Name of an MLS group.
+const GROUP_BYTES_MAX: usize = 128;
+/// A peer's head in a period.
+const PEER_HEAD_BYTES_MAX: usize = limits::NOTE_BYTES_MAX / 4;
 
 /// A pair entry, by its author `from`, for `to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +164,23 @@ pub enum HoleWhy {
     Undelivered,
 }
 
+impl HoleWhy {
+    const fn code(self) -> u32 {
+        match self {
+            Self::Void => 1,
+            Self::Undelivered => 2,
+        }
+    }
+
+    const fn from_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Void),
+            2 => Some(Self::Undelivered),
+            _ => None,
+        }
+    }
+}
+
 impl Pair {
     /// The kind of entry.
     pub const fn kind(&self) -> PairKind {
@@ -279,6 +302,36 @@ impl Pair {
         out
     }
 
+    /// Reads each kind's own fields and no others.
+    pub(crate) fn read(message: &mut Strict<'_>) -> Option<Self> {
+        let kind = message.code(1, |code| PairKind::try_from(i32::try_from(code).ok()?).ok())?;
+        let stage = message.small(2)?;
+        let exchange = match kind {
+            PairKind::Period => None,
+            _ => Some(message.exchange(3)?),
+        };
+        let (from, to): (NodeUri, NodeUri) = (message.name(4)?, message.name(5)?);
+        let log = message.small(6)?;
+        if log == 0 || from == to {
+            return None;
+        }
+        let (seq, minute) = (message.seq(7)?, Minute(message.number(8)?));
+        let mut terms = match (kind, exchange) {
+            (PairKind::Query | PairKind::Answer | PairKind::Refusal | PairKind::Release, Some(exchange)) => {
+                Some(Terms::read(message, exchange)?)
+            }
+            _ => None,
+        };
+        let charter = message.vector(14)?;
+        let policy_hash = message.digest(15)?;
+        if let Some(terms) = &mut terms {
+            terms.read_mode(message)?;
+        }
+        let body = PairBody::read(message, kind, exchange, terms)?;
+        let pair = Self { from, to, log, seq, minute, charter, policy_hash, body };
+        (pair.stage().code() == stage).then_some(pair)
+    }
+
     pub(crate) fn from_proto(raw: proto::Pair) -> Result<Self, WireError> {
         let kind = i32::try_from(raw.kind).ok().and_then(|k| PairKind::try_from(k).ok());
         let body = match kind {
@@ -340,13 +393,86 @@ impl Pair {
     }
 }
 
+impl Terms {
+    /// The terms that stand before the charter; the rest is the default.
+    fn read(message: &mut Strict<'_>, exchange: ExchangeId) -> Option<Self> {
+        Some(Self {
+            exchange,
+            kind: message.name(9)?,
+            step: message.code(10, Step::from_code)?,
+            purpose: message.code(11, Purpose::from_code)?,
+            basis: message.name(12)?,
+            handling: message.code(13, Handling::from_code)?,
+            group: String::new(),
+            epoch: 0,
+            mode: Mode::Open,
+        })
+    }
+
+    /// The terms that stand after it.
+    fn read_mode(&mut self, message: &mut Strict<'_>) -> Option<()> {
+        let group = message.text(16)?;
+        if group.len() > GROUP_BYTES_MAX {
+            return None;
+        }
+        self.group.push_str(group);
+        self.epoch = message.number(17)?;
+        self.mode = message.code(18, Mode::from_code)?;
+        Some(())
+    }
+}
+
+impl PairBody {
+    fn read(
+        message: &mut Strict<'_>,
+        kind: PairKind,
+        exchange: Option<ExchangeId>,
+        terms: Option<Terms>,
+    ) -> Option<Self> {
+        Some(match (kind, terms, exchange) {
+            (PairKind::Query, Some(terms), _) => {
+                let (commitment, escrow) = (message.digest(23)?, message.digest(24)?);
+                Self::Query { terms, due: Minute(message.number(28)?), commitment, escrow }
+            }
+            (PairKind::Answer, Some(terms), _) => Self::Answer {
+                terms,
+                outcome: message.code(19, Outcome::from_code)?,
+                field_class: message.code(21, FieldClass::from_code)?,
+                count: message.code(22, CountBand::from_code)?,
+                commitment: message.digest(23)?,
+                escrow: message.digest(24)?,
+                quoted: message.digest(25)?,
+            },
+            (PairKind::Refusal, Some(terms), _) => Self::Refusal {
+                terms,
+                reason: message.code(20, RefusalReason::from_code)?,
+                commitment: message.digest(23)?,
+                escrow: message.digest(24)?,
+                quoted: message.digest(25)?,
+            },
+            (PairKind::Release, Some(terms), _) => Self::Release {
+                terms,
+                quoted: message.digest(25)?,
+                receipt: message.digest(26)?,
+                sealed_key: message.digest(27)?,
+            },
+            (PairKind::Void, _, Some(exchange)) => {
+                let quoted = message.digest(25)?;
+                Self::Void { exchange, voided: message.seq(30)?, quoted }
+            }
+            (PairKind::Period, ..) => Self::Period(message.message(29, Period::read)?),
+            _ => return None,
+        })
+    }
+}
+
 fn number(raw: u64, field: &'static str) -> Result<Seq, WireError> {
     // The last number is kept out of reach, so that `next` cannot overflow.
     if raw == 0 || raw == u64::MAX { Err(WireError::Field(field)) } else { Ok(Seq(raw)) }
 }
 
 fn terms(raw: &proto::Pair) -> Result<Terms, WireError> {
-    if raw.group.len() > 128 {
+    if raw.group.len() > GROUP_BYTES_MAX {
         return Err(WireError::Field("group"));
     }
     Ok(Terms {
@@ -363,6 +489,25 @@ fn terms(raw: &proto::Pair) -> Result<Terms, WireError> {
 }
 
 impl Period {
+    fn read(message: &mut Strict<'_>) -> Option<Self> {
+        let (first, last) = (message.seq(1)?, message.seq(2)?);
+        let (count, root) = (message.number(3)?, message.digest(4)?);
+        let mut holes: Vec<Hole> = Vec::new();
+        message.each(5, limits::HOLES_PER_PERIOD_MAX, |hole| {
+            let hole = whole(hole, |hole| {
+                let (seq, leaf) = (hole.seq(1)?, hole.digest(2)?);
+                Some(Hole { seq, leaf, why: hole.code(3, HoleWhy::from_code)? })
+            })?;
+            let after = holes.last().map_or(first, |last| last.seq.next());
+            holes.push(hole);
+            (after..=last).contains(&hole.seq).then_some(())
+        })?;
+        let peer_head = message.bytes(6)?;
+        let span = last.0.checked_sub(first.0)?.checked_add(1)?;
+        let fits = count.checked_add(holes.len() as u64) == Some(span) && peer_head.len() <= PEER_HEAD_BYTES_MAX;
+        fits.then(|| Self { first, last, count, root, holes, peer_head: peer_head.to_vec() })
+    }
+
     fn to_proto(&self) -> proto::Period {
         proto::Period {
             first: self.first.0,
@@ -372,14 +517,7 @@ impl Period {
             holes: self
                 .holes
                 .iter()
-                .map(|hole| proto::Hole {
-                    seq: hole.seq.0,
-                    leaf_hash: hole.leaf.0.to_vec(),
-                    why: match hole.why {
-                        HoleWhy::Void => 1,
-                        HoleWhy::Undelivered => 2,
-                    },
-                })
+                .map(|hole| proto::Hole { seq: hole.seq.0, leaf_hash: hole.leaf.0.to_vec(), why: hole.why.code() })
                 .collect(),
             peer_head: self.peer_head.clone(),
         }
@@ -405,18 +543,14 @@ impl Period {
                 return Err(WireError::Field("hole"));
             }
             previous = Some(seq);
-            let why = match hole.why {
-                1 => HoleWhy::Void,
-                2 => HoleWhy::Undelivered,
-                _ => return Err(WireError::Field("hole")),
-            };
+            let why = code(HoleWhy::from_code(hole.why), "hole")?;
             holes.push(Hole { seq, leaf: digest(&hole.leaf_hash, "hole")?, why });
         }
         let span = (last.0 - first.0).checked_add(1).ok_or(WireError::Field("last"))?;
         if raw.count.checked_add(holes.len() as u64) != Some(span) {
             return Err(WireError::Field("count"));
         }
-        if raw.peer_head.len() > limits::NOTE_BYTES_MAX / 4 {
+        if raw.peer_head.len() > PEER_HEAD_BYTES_MAX {
             return Err(WireError::Field("peer_head"));
         }
         Ok(Self { first, last, count: raw.count, root: digest(&raw.root, "root")?, holes, peer_head: raw.peer_head })

@@ -7,6 +7,7 @@ use puente_model::{Digest, Millis, OfficerId, Role, Secret32, Urgency, digest as
 
 use crate::codec::{bounded, code, optional_digest};
 use crate::scan::Repeated;
+use crate::strict::{Strict, decode, whole};
 use crate::{WireError, label, proto};
 
 /// The repeated fields of payloads.
@@ -27,6 +28,17 @@ pub struct Officer {
     pub role: Role,
     /// End of the grant.
     pub expires: Millis,
+}
+
+impl Officer {
+    fn read(message: &mut Strict<'_>) -> Option<Self> {
+        Some(Self {
+            id: message.name(1)?,
+            name: message.text(2)?.to_owned(),
+            role: message.code(3, Role::from_code)?,
+            expires: Millis(message.number(4)?),
+        })
+    }
 }
 
 impl fmt::Debug for Officer {
@@ -85,6 +97,39 @@ impl QueryPayload {
                 max: limits::QUERY_BYTES_MAX,
             });
         }
+        decode(bytes, Self::read, Self::decode_by_encoding)
+    }
+
+    pub(crate) fn read(message: &mut Strict<'_>) -> Option<Self> {
+        let (asked_at, due_at) = (Millis(message.number(1)?), Millis(message.number(2)?));
+        let case_ref = message.text(3)?.to_owned();
+        let officer = message.message(4, Officer::read)?;
+        let mut params: Vec<(String, String)> = Vec::new();
+        message.each(5, limits::PARAMS_PER_QUERY_MAX, |param| {
+            let (name, value) = whole(param, |param| Some((param.text(1)?, param.text(2)?)))?;
+            if params.last().is_some_and(|(last, _)| last.as_str() >= name) {
+                return None;
+            }
+            params.push((name.to_owned(), value.to_owned()));
+            Some(())
+        })?;
+        Some(Self {
+            asked_at,
+            due_at,
+            case_ref,
+            officer,
+            params,
+            urgency: message.code(6, Urgency::from_code)?,
+            justification: message.text(7)?.to_owned(),
+            facts_statement: message.text(8)?.to_owned(),
+            offence: message.text(9)?.to_owned(),
+            reply_key: message.bytes(10)?.try_into().ok()?,
+            confirms: message.optional_digest(11)?,
+        })
+    }
+
+    /// Decodes by what the schema allows, and compares with what the payload encodes to.
+    pub(crate) fn decode_by_encoding(bytes: &[u8]) -> Result<Self, WireError> {
         bounded(bytes, PAYLOAD_REPEATED)?;
         let raw = proto::QueryPayload::decode(bytes).map_err(|_| WireError::Undecodable("QueryPayload"))?;
         let officer = raw.officer.ok_or(WireError::Field("officer"))?;
@@ -171,6 +216,32 @@ impl Explanation {
         .encode_to_vec()
     }
 
+    pub(crate) fn read(message: &mut Strict<'_>) -> Option<Self> {
+        let (at, rule) = (Millis(message.number(1)?), message.text(2)?.to_owned());
+        let (text_en, text_es) = (message.text(3)?.to_owned(), message.text(4)?.to_owned());
+        let mut fields = Vec::new();
+        message.each(5, limits::PARAMS_PER_QUERY_MAX, |field| {
+            fields.push(std::str::from_utf8(field).ok()?.to_owned());
+            Some(())
+        })?;
+        Some(Self { at, rule, text_en, text_es, fields, duplicate_of: message.optional_digest(6)? })
+    }
+
+    /// Decodes by what the schema allows, and compares with what the explanation encodes to.
+    pub(crate) fn decode_by_encoding(bytes: &[u8]) -> Result<Self, WireError> {
+        bounded(bytes, EXPLANATION_REPEATED)?;
+        let raw = proto::Explanation::decode(bytes).map_err(|_| WireError::Undecodable("Explanation"))?;
+        let explanation = Self {
+            at: Millis(raw.at_millis),
+            rule: raw.rule,
+            text_en: raw.text_en,
+            text_es: raw.text_es,
+            fields: raw.fields,
+            duplicate_of: optional_digest(&raw.duplicate_of, "duplicate_of")?,
+        };
+        if explanation.encode() == bytes { Ok(explanation) } else { Err(WireError::NotCanonical("explanation")) }
+    }
+
     /// The commitment that stands in the ANSWER or REFUSAL.
     pub fn commit(explanation: &[u8], salt: &Secret32) -> Digest {
         labelled(label::PLAIN, &[salt.expose(), explanation])
@@ -182,15 +253,5 @@ pub fn explanation_from_bytes(bytes: &[u8]) -> Result<Explanation, WireError> {
     if bytes.len() > limits::QUERY_BYTES_MAX {
         return Err(WireError::TooLarge { what: "explanation", bytes: bytes.len(), max: limits::QUERY_BYTES_MAX });
     }
-    bounded(bytes, EXPLANATION_REPEATED)?;
-    let raw = proto::Explanation::decode(bytes).map_err(|_| WireError::Undecodable("Explanation"))?;
-    let explanation = Explanation {
-        at: Millis(raw.at_millis),
-        rule: raw.rule,
-        text_en: raw.text_en,
-        text_es: raw.text_es,
-        fields: raw.fields,
-        duplicate_of: optional_digest(&raw.duplicate_of, "duplicate_of")?,
-    };
-    if explanation.encode() == bytes { Ok(explanation) } else { Err(WireError::NotCanonical("explanation")) }
+    decode(bytes, Explanation::read, Explanation::decode_by_encoding)
 }

@@ -114,6 +114,8 @@ fn stream(data: &[u8]) {
     }
 }
 
+// What was read strictly must encode to the same bytes: canonical is what encoding again gives.
+
 fn entry(data: &[u8]) {
     if let Ok(entry) = Entry::decode(data) {
         assert_eq!(entry.encode(), data);

@@ -141,6 +141,11 @@ fn cases() -> Vec<Case> {
     forge.cases
 }
 
+/// Malformed messages of the canonical codecs, among them those that frames carry.
+pub(super) fn canonical_cases() -> impl Iterator<Item = (Codec, Vec<u8>)> {
+    cases().into_iter().filter(|case| case.codec != Codec::Frame).map(|case| (case.codec, case.bytes))
+}
+
 /// Everything in a frame that is decoded before anyone is asked whether it is believed.
 fn judge_frame(bytes: &[u8]) -> Result<(), WireError> {
     let proven = |proven: &Option<proto::Proven>| match proven {

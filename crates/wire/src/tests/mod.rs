@@ -7,6 +7,7 @@ mod properties;
 mod raw;
 mod samples;
 mod strategies;
+mod strictly;
 mod tables;
 mod vectors;
 

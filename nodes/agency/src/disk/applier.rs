@@ -8,8 +8,9 @@ use puente_audit_log::{ClaimedCheckpoint, Log, LogFile, VerifierKey};
 use puente_model::limits::BATCH_ENTRIES_MAX;
 
 use super::asides::{self, Asides};
+use super::base::Base;
 use super::error::DiskError;
-use super::evidence::{Base, EvidenceWriter};
+use super::evidence::EvidenceWriter;
 use super::files::Disk;
 use super::journal::{Segment, drop_segments, prepare_spare};
 use super::shared::{LogPart, Published, Shared, State, Stop};
@@ -19,13 +20,15 @@ use super::tiles::Publisher;
 const GATHER: Duration = Duration::from_millis(15);
 /// How long values gather before they are applied: many batches share one transaction, and of a value that
 /// changes at every step of an exchange only the last version reaches the database.
-const GATHER_VALUES: Duration = Duration::from_millis(250);
+const GATHER_VALUES: Duration = Duration::from_secs(1);
 /// Bytes held for the applier at which values are applied at once.
 const VALUES_BYTES_MAX: usize = 32 << 20;
 /// How often partial tiles and the checkpoint are published.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// Full tiles and bundles in memory, in bytes, that are published without waiting for the second to end.
 const PENDING_BYTES_MAX: usize = 64 << 20;
+/// Journal segments at which the start of the next replay is moved and the filled ones are removed.
+const SEGMENTS_MAX: usize = 5;
 
 /// Takes log parts in order into a second, independent [`Log`]: it computes tiles from what is durable, not from
 /// what the engine computed, and refuses a head that the entries do not give.
@@ -235,10 +238,10 @@ impl Applier {
         Ok(())
     }
 
-    /// When a segment has been filled (or at the end), moves the start of the next replay and drops what lies before.
+    /// When some segments have been filled (or at the end), moves the start of the next replay and drops what lies before.
     fn compact(&mut self, always: bool) -> Result<(), DiskError> {
-        if !always && self.shared.lock().segments.len() < 2 {
-            return Ok(());
+        if !always && self.shared.lock().segments.len() < SEGMENTS_MAX {
+            return self.prepare();
         }
         // Replay will begin at what the mirror has: the database must not have less.
         self.apply_values()?;

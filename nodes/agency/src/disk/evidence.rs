@@ -1,4 +1,4 @@
-//! The evidence store on disk: SQLite, one table, every value sealed.
+//! The evidence store on disk: SQLite, every value sealed.
 //!
 //! The journal is the commit point; this is derived from it. Transactions are not synced one by one
 //! (`synchronous=NORMAL` in WAL mode syncs at checkpoints): after a loss of power the store may be
@@ -11,76 +11,31 @@
 //! Keys are in the clear and name exchanges, partners and counters, never persons; values are sealed with
 //! AES-256-GCM, the key being additional data, so that no value can be moved to another key unnoticed.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use puente_audit_log::LogFile;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::codec::{CodecError, Fields, put_bytes, put_u64};
+use super::base::Base;
 use super::error::DiskError;
 use super::files::{Disk, Site, site};
+use super::rows::{Rows, TABLES};
 use super::seal::{Key, Keys, open_boxed, seal_boxed};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Batches whose values are sealed under one key, as a power of two.
 const EPOCH_SHIFT: u32 = 10;
-/// Keys of epochs kept derived by a reader.
-const EPOCHS_CACHED_MAX: usize = 1_024;
 const CHECK: &[u8] = b"puente evidence store";
-/// Pages of write-ahead log before SQLite checkpoints by itself (16 MiB).
-const WAL_PAGES: i64 = 4_096;
+/// Bytes of a page of a new store: fewer, larger writes than with SQLite's 4 KiB.
+const PAGE_BYTES: i64 = 8_192;
+/// Pages of write-ahead log before SQLite checkpoints by itself (128 MiB): a page that changes again before the
+/// journal's segments are let go is brought to its place once.
+const WAL_PAGES: i64 = 16_384;
 
-/// Where the next start begins its replay: everything up to `position` is in the derived files, durably.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Base {
-    pub(crate) position: u64,
-    pub(crate) asides_len: u64,
-    /// The head at that position; empty before the first.
-    pub(crate) checkpoint: Vec<u8>,
-    /// The right edge: partial tiles and bundle, by path.
-    pub(crate) edge: Vec<(String, Vec<u8>)>,
-}
-
-impl Base {
-    pub(crate) fn new(position: u64, asides_len: u64, checkpoint: Vec<u8>, files: &[LogFile]) -> Self {
-        let edge = files.iter().map(|file| (file.path.to_string(), file.bytes.clone())).collect();
-        Self { position, asides_len, checkpoint, edge }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_u64(&mut out, self.position);
-        put_u64(&mut out, self.asides_len);
-        put_bytes(&mut out, &self.checkpoint);
-        put_u64(&mut out, self.edge.len() as u64);
-        for (path, bytes) in &self.edge {
-            put_bytes(&mut out, path.as_bytes());
-            put_bytes(&mut out, bytes);
-        }
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
-        let mut fields = Fields(bytes);
-        let (position, asides_len) = (fields.u64()?, fields.u64()?);
-        let checkpoint = fields.bytes()?.to_vec();
-        let mut edge = Vec::new();
-        for _ in 0..fields.u64()? {
-            let path = String::from_utf8(fields.bytes()?.to_vec()).map_err(|_| CodecError)?;
-            edge.push((path, fields.bytes()?.to_vec()));
-        }
-        fields.end()?;
-        Ok(Self { position, asides_len, checkpoint, edge })
-    }
-}
-
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(10))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -111,7 +66,7 @@ pub(crate) struct EvidenceWriter {
     sealed: Vec<u8>,
 }
 
-fn epoch_key(keys: &Keys, epoch: u32) -> Result<Key, DiskError> {
+pub(crate) fn epoch_key(keys: &Keys, epoch: u32) -> Result<Key, DiskError> {
     keys.derive("evidence value", &epoch.to_be_bytes())
 }
 
@@ -123,10 +78,9 @@ impl EvidenceWriter {
         let created = fs::metadata(path).is_err();
         touch(path).map_err(failed)?;
         let connection = Connection::open(path).map_err(DiskError::db("opening", path))?;
+        connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(DiskError::db("opening", path))?;
         configure(&connection).map_err(DiskError::db("opening", path))?;
-        let tables = "CREATE TABLE IF NOT EXISTS kv (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;";
-        connection.execute_batch(tables).map_err(DiskError::db("creating tables", path))?;
+        connection.execute_batch(TABLES).map_err(DiskError::db("creating tables", path))?;
         if created && let Some(dir) = path.parent() {
             disk.sync_dir(site::EVIDENCE_OPEN, dir).map_err(failed)?;
         }
@@ -217,23 +171,18 @@ impl EvidenceWriter {
             self.epoch = Some((epoch, epoch_key(&self.keys, epoch)?));
         }
         let failed = || DiskError::db("writing", &self.path);
-        {
-            let mut put = self
-                .connection
-                .prepare_cached("INSERT OR REPLACE INTO kv (key, value) VALUES (?1, ?2)")
-                .map_err(failed())?;
-            let mut delete = self.connection.prepare_cached("DELETE FROM kv WHERE key = ?1").map_err(failed())?;
-            for (key, value) in puts {
-                if let (Some(value), Some((_, sealing))) = (value, &self.epoch) {
-                    self.sealed.clear();
-                    self.sealed.extend_from_slice(&epoch.to_be_bytes());
-                    seal_boxed(sealing, key, value, &mut self.sealed)?;
-                    put.execute(params![key, self.sealed]).map_err(failed())?;
-                } else {
-                    delete.execute([key]).map_err(failed())?;
-                }
+        let mut rows = Rows::new(&self.connection).map_err(failed())?;
+        for (key, value) in puts {
+            if let (Some(value), Some((_, sealing))) = (value, &self.epoch) {
+                self.sealed.clear();
+                self.sealed.extend_from_slice(&epoch.to_be_bytes());
+                seal_boxed(sealing, key, value, &mut self.sealed)?;
+                rows.put(key, &self.sealed).map_err(failed())?;
+            } else {
+                rows.remove(key).map_err(failed())?;
             }
         }
+        drop(rows);
         self.gate(disk, site::EVIDENCE_POSITION)?;
         self.put_meta("applied", &position.to_be_bytes())?;
         self.gate(disk, site::EVIDENCE_COMMIT)?;
@@ -263,75 +212,4 @@ impl EvidenceWriter {
     fn gate(&self, disk: &dyn Disk, site: Site) -> Result<(), DiskError> {
         disk.gate(site).map_err(DiskError::io(site, &self.path))
     }
-}
-
-/// The reading side, on a connection of its own.
-pub(crate) struct EvidenceReader {
-    connection: Connection,
-    keys: Keys,
-    epochs: RefCell<HashMap<u32, Key>>,
-}
-
-impl EvidenceReader {
-    pub(crate) fn open(path: &Path, keys: &Keys) -> Result<Self, DiskError> {
-        // Read-only in effect; the WAL's shared memory needs a writable connection.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(DiskError::db("opening", path))?;
-        configure(&connection).map_err(DiskError::db("opening", path))?;
-        connection.pragma_update(None, "query_only", true).map_err(DiskError::db("opening", path))?;
-        Ok(Self { connection, keys: keys.clone(), epochs: RefCell::default() })
-    }
-
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT value FROM kv WHERE key = ?1").map_err(unreadable)?;
-        let sealed = statement.query_row([key], |row| Ok(row.get_ref(0)?.as_blob()?.to_vec()));
-        sealed.optional().map_err(unreadable)?.map(|sealed| self.open_value(key, &sealed)).transpose()
-    }
-
-    /// Up to `limit` pairs from `start` on, below `end` if there is an end.
-    #[allow(clippy::type_complexity)]
-    pub(crate) fn range(
-        &self,
-        start: &[u8],
-        end: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String> {
-        let sql = "SELECT key, value FROM kv WHERE key >= ?1 AND (?2 IS NULL OR key < ?2) ORDER BY key LIMIT ?3";
-        let mut statement = self.connection.prepare_cached(sql).map_err(unreadable)?;
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let mut rows = statement.query(params![start, end, limit]).map_err(unreadable)?;
-        let mut out = Vec::new();
-        while let Some(row) = rows.next().map_err(unreadable)? {
-            let key: Vec<u8> = row.get(0).map_err(unreadable)?;
-            let value = row.get_ref(1).and_then(|value| Ok(value.as_blob()?)).map_err(unreadable)?;
-            let value = self.open_value(&key, value)?;
-            out.push((key, value));
-        }
-        Ok(out)
-    }
-
-    fn open_value(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, String> {
-        let damaged = || {
-            "a value of the evidence store does not open: it is damaged or of another store.key; restore evidence.db"
-                .to_owned()
-        };
-        let (epoch, boxed) = sealed.split_first_chunk::<4>().ok_or_else(damaged)?;
-        let epoch = u32::from_be_bytes(*epoch);
-        let mut epochs = self.epochs.borrow_mut();
-        if epochs.len() >= EPOCHS_CACHED_MAX {
-            epochs.clear();
-        }
-        let sealing = match epochs.entry(epoch) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(free) => {
-                free.insert(epoch_key(&self.keys, epoch).map_err(|error| error.to_string())?)
-            }
-        };
-        open_boxed(sealing, key, boxed).map_err(|_| damaged())
-    }
-}
-
-fn unreadable(error: rusqlite::Error) -> String {
-    format!("the evidence store cannot be read: {error}; mend the disk, then start the node again")
 }

@@ -175,7 +175,8 @@ impl Journal {
         if self.offset + len > self.len {
             let bytes = self.segment_bytes.max(HEADER_LEN + len);
             let (handle, header, len) = create(self.disk.as_ref(), &self.keys, &self.dir, bytes, position, self.tag)?;
-            rolled = Some(Segment { first: position, path: handle.path.clone() });
+            // A segment still empty has been replaced under its own name: there is no other.
+            rolled = (self.header.first != position).then(|| Segment { first: position, path: handle.path.clone() });
             (self.handle, self.header, self.len, self.offset) = (handle, header, len, HEADER_LEN);
         }
         self.buffer.clear();

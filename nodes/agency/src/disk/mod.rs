@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! engine ─▶ NodeDisk::write ─▶ journal (sync) ─▶ memory ─▶ applier ─▶ log/tile/…, log/asides   (about once a second)
-//!                                                  ▲                 ▶ evidence.db               (every few ms)
+//!                                                  ▲                 ▶ evidence.db               (about once a second)
 //! engine ◀─ EvidenceStore, LogTiles ───────────────┘
 //! ```
 //!
@@ -17,14 +17,17 @@
 
 mod applier;
 mod asides;
+mod base;
 mod codec;
 mod error;
 mod evidence;
+mod evidence_reader;
 mod export;
 mod files;
 mod journal;
 mod open;
 pub mod records;
+mod rows;
 mod seal;
 mod segment;
 mod shared;
@@ -51,7 +54,7 @@ pub use journal::SEGMENT_BYTES;
 pub use store::{EvidenceStore, LogTiles};
 
 use codec::Content;
-use evidence::EvidenceReader;
+use evidence_reader::EvidenceReader;
 use journal::Journal;
 use seal::Keys;
 use shared::{LogPart, Shared, Stop};

@@ -14,8 +14,9 @@ use puente_model::{Secret32, TreeSize};
 
 use super::applier::{Applier, Mirror};
 use super::asides::{self, Asides};
+use super::base::Base;
 use super::error::DiskError;
-use super::evidence::{Base, EvidenceWriter};
+use super::evidence::EvidenceWriter;
 use super::files::{Disk, site};
 use super::journal::Journal;
 use super::seal::Keys;

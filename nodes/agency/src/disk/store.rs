@@ -7,7 +7,7 @@ use std::time::Duration;
 use puente_audit_log::{BundleId, LogPath, ReadError, TileId, TileReader};
 use puente_exchange::api::Store;
 
-use super::evidence::EvidenceReader;
+use super::evidence_reader::EvidenceReader;
 use super::files::{Disk, site};
 use super::shared::Shared;
 

@@ -57,6 +57,7 @@ fn live(disk: Arc<dyn Disk>, dir: &Path, told: Told, clean: bool) -> (Told, Told
         let entries = (0..at % 13).map(|i| format!("entry {number} {i} {}", "x".repeat(100)).into_bytes()).collect();
         let puts = vec![
             (format!("e/{number:06}").into_bytes(), Some(format!("value {number}").into_bytes())),
+            (format!("l/{:02}", number % 7).into_bytes(), Some(vec![number as u8; number as usize * 211 % 1_500])),
             (b"counter".to_vec(), Some(number.to_be_bytes().to_vec())),
             (format!("e/{:06}", number.saturating_sub(5)).into_bytes(), None),
         ];

@@ -156,3 +156,35 @@ fn segments_are_dropped_once_applied() {
     assert_eq!(recovered.position, 200);
     drop(node);
 }
+
+#[test]
+fn a_first_batch_larger_than_a_segment_is_kept() {
+    for clean in [false, true] {
+        let temp = tempfile::tempdir().unwrap();
+        let (node, recovered) = open(Arc::new(QuickDisk), temp.path()).unwrap();
+        let mut author = Author::new(recovered.tree);
+        for count in [40, 1] {
+            let entries = vec![vec![b'x'; 1_000]; count];
+            let (batch, take_in) = author.batch(entries, vec![], vec![]);
+            node.write(batch).unwrap();
+            take_in(&mut author.log);
+        }
+        if clean {
+            node.close().unwrap();
+        }
+        drop(node);
+        let (_, recovered) = open(Arc::new(QuickDisk), temp.path()).unwrap();
+        assert_eq!((recovered.position, recovered.tree.size().0), (2, 41), "clean {clean}");
+        assert_eq!(recovered.tree.root(), author.log.root());
+    }
+}
+
+#[test]
+fn a_store_of_another_version_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    write(temp.path(), 1, true);
+    let database = rusqlite::Connection::open(temp.path().join("evidence.db")).unwrap();
+    database.execute("UPDATE meta SET value = x'00000001' WHERE name = 'version'", []).unwrap();
+    drop(database);
+    assert!(matches!(refused(temp.path()), DiskError::Version { found: 1, expected: 2, .. }));
+}

@@ -12,6 +12,11 @@ use crate::disk::files::site;
 use crate::disk::records::{Inserted, NewRecord, RecordReader, RecordStore};
 use crate::disk::{DiskError, NodeDisk};
 
+/// A value of this many bytes is not kept beside its key.
+const LARGE: usize = 600;
+/// The longest value that is, before it is sealed.
+const SMALL_TOP: usize = 256 - 4 - 12 - 16;
+
 fn all_bytes(dir: &Path, out: &mut Vec<u8>) {
     for entry in fs::read_dir(dir).unwrap().flatten() {
         if entry.path().is_dir() {
@@ -65,15 +70,82 @@ fn a_value_moved_to_another_key_is_refused() {
     let temp = tempfile::tempdir().unwrap();
     let (node, recovered) = open(Arc::new(QuickDisk), temp.path()).unwrap();
     let mut author = Author::new(recovered.tree);
-    let puts = vec![(b"a".to_vec(), Some(b"one".to_vec())), (b"b".to_vec(), Some(b"two".to_vec()))];
+    let puts = vec![
+        (b"a".to_vec(), Some(b"one".to_vec())),
+        (b"b".to_vec(), Some(b"two".to_vec())),
+        (b"c".to_vec(), Some(vec![3; LARGE])),
+        (b"d".to_vec(), Some(vec![4; LARGE])),
+        (b"e".to_vec(), Some(vec![5; LARGE])),
+    ];
     let (batch, _) = author.batch(vec![], puts, vec![]);
     node.write(batch).unwrap();
     node.close().unwrap();
     let thief = rusqlite::Connection::open(temp.path().join("evidence.db")).unwrap();
     thief.execute("UPDATE kv SET value = (SELECT value FROM kv WHERE key = x'61') WHERE key = x'62'", []).unwrap();
+    thief.execute("UPDATE kv SET value = (SELECT value FROM kv WHERE key = x'63') WHERE key = x'64'", []).unwrap();
+    thief.execute("DELETE FROM large WHERE id = (SELECT value FROM kv WHERE key = x'65')", []).unwrap();
     let store = node.store().unwrap();
     assert_eq!(store.get(b"a").unwrap().unwrap(), b"one");
-    assert!(store.get(b"b").unwrap_err().contains("does not open"));
+    assert_eq!(store.get(b"c").unwrap().unwrap(), [3; LARGE]);
+    for moved in [b"b", b"d", b"e"] {
+        assert!(store.get(moved).unwrap_err().contains("does not open"));
+        assert!(store.scan(moved, b"", 1).unwrap_err().contains("does not open"));
+    }
+}
+
+/// The sealed values of the database, small and large.
+fn sealed_values(dir: &Path) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let database = rusqlite::Connection::open(dir.join("evidence.db")).unwrap();
+    let all = |sql| {
+        let mut statement = database.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.collect::<Result<Vec<Vec<u8>>, _>>().unwrap()
+    };
+    (all("SELECT value FROM kv WHERE typeof(value) = 'blob' ORDER BY key"), all("SELECT value FROM large ORDER BY id"))
+}
+
+/// Every way from a small or a large value (or none) to another: the old one is found nowhere, the new one is.
+#[test]
+fn what_is_replaced_or_deleted_is_overwritten_in_the_database() {
+    let temp = tempfile::tempdir().unwrap();
+    let sizes = [None, Some(3), Some(SMALL_TOP), Some(SMALL_TOP + 1), Some(LARGE), Some(LARGE + 1), Some(9 * LARGE)];
+    let ways: Vec<_> = sizes.iter().flat_map(|from| sizes.iter().map(move |to| (*from, *to))).collect();
+    let value = |of: u8, size: Option<usize>| size.map(|size| vec![of; size]);
+    let write = |node: &NodeDisk, recovered: crate::disk::Recovered, of: u8, puts: Vec<Option<Vec<u8>>>| {
+        let puts = puts.into_iter().enumerate().map(|(at, value)| (vec![b'k', at as u8], value)).collect();
+        let (batch, _) = Author::new(recovered.tree).batch(vec![], puts, vec![vec![of]]);
+        node.write(batch).unwrap();
+        node.close().unwrap();
+    };
+    let (node, recovered) = open(Arc::new(QuickDisk), temp.path()).unwrap();
+    write(&node, recovered, 1, ways.iter().map(|(from, _)| value(1, *from)).collect());
+    drop(node);
+    let (small, large) = sealed_values(temp.path());
+    assert_eq!((small.len(), large.len()), (2 * 7, 4 * 7));
+    let (node, recovered) = open(Arc::new(QuickDisk), temp.path()).unwrap();
+    write(&node, recovered, 2, ways.iter().map(|(_, to)| value(2, *to)).collect());
+    let store = node.store().unwrap();
+    let mut living = Vec::new();
+    for (at, (from, to)) in ways.iter().enumerate() {
+        let key = vec![b'k', at as u8];
+        assert_eq!(store.get(&key).unwrap(), value(2, *to), "{from:?} to {to:?}");
+        living.extend(value(2, *to).map(|value| (key, value)));
+    }
+    assert_eq!(store.scan(b"k", b"", 100).unwrap(), living);
+    drop((store, node));
+    let (new_small, new_large) = sealed_values(temp.path());
+    assert_eq!((new_small.len(), new_large.len()), (2 * 7, 4 * 7));
+    let bytes = fs::read(temp.path().join("evidence.db")).unwrap();
+    let log = fs::metadata(temp.path().join("evidence.db-wal"));
+    assert!(log.is_err() || log.unwrap().len() == 0, "everything is in the database");
+    // What is longer than a page is not in one piece: the middle of its beginning is looked for.
+    let piece = |sealed: &Vec<u8>| sealed[..sealed.len().min(200)].to_vec();
+    for new in new_small.iter().chain(&new_large) {
+        assert!(contains(&bytes, &piece(new)));
+    }
+    for old in small.iter().chain(&large) {
+        assert!(!contains(&bytes, &piece(old)), "{} bytes", old.len());
+    }
 }
 
 /// Values while the applier runs beside: always those of the newest durable batch.
@@ -88,7 +160,8 @@ fn reads_see_every_durable_batch_at_once() {
         let mut puts = Vec::new();
         for part in 0..4_u32 {
             let key = format!("p/{:02}", (round * 7 + part * 13) % 50).into_bytes();
-            let value = (round % 5 != part).then(|| format!("{round}-{part}").into_bytes());
+            let more = if (round + part) % 3 == 0 { LARGE } else { 0 };
+            let value = (round % 5 != part).then(|| format!("{round}-{part}{}", "x".repeat(more)).into_bytes());
             match &value {
                 Some(value) => model.insert(key.clone(), value.clone()),
                 None => model.remove(&key),

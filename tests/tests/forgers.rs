@@ -49,6 +49,9 @@ fn questions_that_break_the_protocol_are_refused_by_name() {
     faulted("from another node", FaultCode::Misaddressed, |d| d.question(1, |_, p| other(p)));
     faulted("to another node", FaultCode::Misaddressed, |d| d.question(1, |_, p| p.to = named("puente://mx/fgr/n1")));
     faulted("of another log", FaultCode::WrongLog, |d| d.question(1, |_, p| p.log = 2));
+    faulted("an exchange of another number", FaultCode::Malformed, |d| {
+        d.question(1, |_, p| terms(p).exchange = ExchangeId::new(1, Seq(99), [7; 8]))
+    });
     faulted("minute in the future", FaultCode::FutureDated, |d| {
         d.question(1, |_, p| p.minute = Minute(p.minute.0 + 2))
     });

@@ -6,6 +6,8 @@ use crate::text::line_of;
 use crate::{AnnexPart, CharterError, CommonPart, PartSignature, parse_signatures};
 
 /// A common part or an annex.
+// A charter has a handful of parts: their size does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// The federation's rules.

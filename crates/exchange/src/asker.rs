@@ -6,7 +6,7 @@ use prost::Message as _;
 use puente_catalogue::{Lang, Params};
 use puente_evidence::{CheckedEscrow, CheckedSealed, EscrowedEntry, ReplyKey};
 use puente_model::{
-    Digest, EventKind, ExchangeId, Millis, Minute, Mode, NodeUri, RefusalReason, Secret32, Step, Urgency, digest,
+    Digest, EventKind, ExchangeId, Millis, Minute, Mode, NodeUri, RefusalReason, Secret32, Seq, Step, Urgency, digest,
     limits,
 };
 use puente_policy::{Direction, Request, Verdict};
@@ -79,50 +79,38 @@ impl Asking {
         matches!(self.stage, AskStage::AwaitingReply | AskStage::AwaitingRelease)
     }
 
-    pub(crate) fn put(&self, exchange: ExchangeId) -> (Vec<u8>, Option<Vec<u8>>) {
-        let mut stored = self.stored.clone();
+    pub(crate) fn put(&mut self, exchange: ExchangeId) -> (Vec<u8>, Option<Vec<u8>>) {
         // An answer that discloses nothing is the end of its exchange.
-        let ended = stored.plain.is_some() && self.answer.is_some();
-        stored.stage = if ended { AskStage::RecordingEnd.code() } else { self.stage.code() };
-        let bytes = stored.encode_to_vec();
-        stored.wipe();
-        (persist::ask_key(exchange), Some(bytes))
+        let ended = self.stored.plain.is_some() && self.answer.is_some();
+        self.stored.stage = if ended { AskStage::RecordingEnd.code() } else { self.stage.code() };
+        (persist::ask_key(&self.peer, exchange), Some(self.stored.encode_to_vec()))
     }
 }
 
 impl Engine {
     /// Takes up the asks that were not ended.
     pub(crate) fn restore_asks(&mut self, now: Millis) -> Result<(), String> {
-        let mut start = Vec::new();
-        loop {
-            let page = self.store.scan(b"oa/", &start, 1_000)?;
-            for (key, _) in &page {
-                let id = key.get(3..).and_then(|rest| ExchangeId::try_from(rest).ok());
-                if let Some(exchange) = id
-                    && let Some(mut ask) = self.load_ask(exchange)?
-                {
-                    if ask.stored.plain.is_some() && ask.answer.is_some() {
-                        // Answered before the restart; the acknowledgement may not have gone out.
-                        ask.stage = AskStage::AwaitingRelease;
-                    }
-                    let due = ask.due_at;
-                    self.asks.insert(exchange, ask);
-                    self.at(due.max(now), Timer::Ask(exchange));
-                    self.at(now, Timer::Again(exchange));
-                }
+        let mut open = Vec::new();
+        persist::each_open(&*self.store, persist::OPEN_ASKS, |peer, exchange| {
+            open.push((peer, exchange));
+            Ok(())
+        })?;
+        for (peer, exchange) in open {
+            let Some(mut ask) = self.load_ask(&peer, exchange)? else { continue };
+            if ask.stored.plain.is_some() && ask.answer.is_some() {
+                // Answered before the restart; the acknowledgement may not have gone out.
+                ask.stage = AskStage::AwaitingRelease;
             }
-            match page.last() {
-                Some((key, _)) if page.len() == 1_000 => {
-                    start.clone_from(key);
-                    start.push(0);
-                }
-                _ => return Ok(()),
-            }
+            let due = ask.due_at;
+            self.asks.insert(exchange, ask);
+            self.at(due.max(now), Timer::Ask(exchange));
+            self.at(now, Timer::Again(exchange));
         }
+        Ok(())
     }
 
-    pub(crate) fn load_ask(&self, exchange: ExchangeId) -> Result<Option<Asking>, String> {
-        let Some(bytes) = self.store.get(&persist::ask_key(exchange))? else { return Ok(None) };
+    pub(crate) fn load_ask(&self, peer: &NodeUri, exchange: ExchangeId) -> Result<Option<Asking>, String> {
+        let Some(bytes) = self.store.get(&persist::ask_key(peer, exchange))? else { return Ok(None) };
         let stored = StoredAsk::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
         let query = stored.query.as_ref().ok_or("an ask without its QUERY")?;
         let (query, query_leaf) = unwrap(query).map_err(|e| e.to_string())?;
@@ -289,7 +277,8 @@ impl Engine {
     }
 
     fn record_query(&mut self, now: Millis, ticket: Ticket, draft: &Draft, params: &Params) -> Result<(), String> {
-        let exchange = ExchangeId(self.random());
+        let seq = Seq(self.peers.get(&draft.to).map_or(1, |p| p.next_seq));
+        let exchange = ExchangeId::new(self.log_number, seq, self.random());
         let reply_key = ReplyKey::generate(&mut self.rng).map_err(|e| e.to_string())?;
         let payload = QueryPayload {
             asked_at: now,
@@ -330,8 +319,8 @@ impl Engine {
         };
         let due = Minute(draft.due_at.0.div_ceil(60_000));
         let query = self.pair(&draft.to, now, PairBody::Query { terms, due, commitment, escrow: escrow_hash });
-        let wrapped = self.wrap(now, query.clone()).map_err(|e| e.to_string())?;
-        before.extend(wrapped.before.clone());
+        let mut wrapped = self.wrap(now, query.clone()).map_err(|e| e.to_string())?;
+        before.extend(wrapped.before.take());
         let index = self.next_index() + before.len() as u64;
         let mut puts = self.number(&draft.to, &wrapped, PairKind::Query, Some(exchange), None, index);
         let stored = StoredAsk {
@@ -345,7 +334,7 @@ impl Engine {
             query_leaf: wrapped.leaf.0.to_vec(),
             ..StoredAsk::default()
         };
-        let ask = Asking {
+        let mut ask = Asking {
             peer: draft.to.clone(),
             ticket: Some(ticket),
             stage: AskStage::Recording,
@@ -359,7 +348,7 @@ impl Engine {
             again_at: now,
         };
         puts.push(ask.put(exchange));
-        puts.push((persist::open_ask_key(exchange), Some(Vec::new())));
+        puts.push((persist::open_ask_key(&draft.to, exchange), Some(Vec::new())));
         let mut asides = wrapped.asides;
         asides.push(aside(&wrapped.leaf, proto::aside::Body::Escrow(escrow)));
         self.tickets.insert(ticket, exchange);
@@ -470,8 +459,8 @@ impl Engine {
             return Err(FaultCode::Misaddressed.into());
         }
         if !self.asks.contains_key(&exchange) {
-            match self.load_ask(exchange) {
-                Ok(Some(ask)) if ask.peer == *peer => {
+            match self.load_ask(peer, exchange) {
+                Ok(Some(ask)) => {
                     self.asks.insert(exchange, ask);
                 }
                 _ => return Err(Problem::Fault(FaultCode::UnknownExchange, Some(exchange))),
@@ -604,7 +593,8 @@ impl Engine {
         if let Some(escrow) = &proven.escrow {
             asides.push(aside(&leaf, proto::aside::Body::Escrow(escrow.clone())));
         }
-        ask.stored.answer = Some(proto::Proven { receipt: Vec::new(), ..proven.clone() });
+        let entry = proven.entry.clone();
+        ask.stored.answer = Some(proto::Proven { receipt: Vec::new(), ..proven });
         ask.stored.answer_index = index;
         ask.stored.answer_leaf = leaf.0.to_vec();
         match content {
@@ -615,13 +605,13 @@ impl Engine {
         let seq = pair.seq.0;
         ask.answer = Some((pair, leaf));
         ask.stage = if sound { AskStage::RecordingReply } else { AskStage::RecordingEnd };
-        let mut puts = vec![ask.put(exchange), (persist::open_ask_key(exchange), Some(Vec::new()))];
+        let mut puts = vec![ask.put(exchange), (persist::open_ask_key(&peer, exchange), Some(Vec::new()))];
         let due = ask.due_at.max(now.plus(AGAIN_MILLIS));
         self.at(due, Timer::Ask(exchange));
         if let Some(known) = self.peers.get_mut(&peer) {
             puts.push(known.take(seq, leaf, Some(exchange), index));
         }
-        let entries = domestic_asides.1.into_iter().chain([proven.entry]).collect();
+        let entries = domestic_asides.1.into_iter().chain([entry]).collect();
         if !sound {
             self.enqueue(now, Intent { entries, puts, asides, then: Then::Nothing });
             self.dispute(now, exchange, leaf, b"the reply's content does not match the ANSWER's commitment".to_vec());
@@ -698,9 +688,16 @@ impl Engine {
 
     /// Forgets an exchange that needs nothing more.
     fn done(&mut self, now: Millis, exchange: ExchangeId) {
-        self.asks.remove(&exchange);
-        let puts = vec![(persist::open_ask_key(exchange), None)];
+        let Some(ask) = self.drop_ask(exchange) else { return };
+        let puts = vec![(persist::open_ask_key(&ask.peer, exchange), None)];
         self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
+    }
+
+    /// Takes an exchange out of memory, its deadline's timer with it.
+    pub(crate) fn drop_ask(&mut self, exchange: ExchangeId) -> Option<Asking> {
+        let ask = self.asks.remove(&exchange)?;
+        self.never(ask.due_at, Timer::Ask(exchange));
+        Some(ask)
     }
 
     /// The deadline of an ask has passed.
@@ -759,8 +756,8 @@ impl Engine {
         }
     }
 
-    pub(crate) fn ask_put(&self, exchange: ExchangeId) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        self.asks.get(&exchange).map(|ask| ask.put(exchange)).into_iter().collect()
+    pub(crate) fn ask_put(&mut self, exchange: ExchangeId) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        self.asks.get_mut(&exchange).map(|ask| ask.put(exchange)).into_iter().collect()
     }
 }
 

@@ -469,6 +469,11 @@ impl Engine {
         self.timers.insert((due, timer));
     }
 
+    /// What [`Engine::at`] set is not wanted any more.
+    pub(crate) fn never(&mut self, due: Millis, timer: Timer) {
+        self.timers.remove(&(due, timer));
+    }
+
     pub(crate) fn want_head(&mut self, now: Millis, peer: &NodeUri) {
         self.at(now.plus(HEAD_WAIT_MILLIS), Timer::Head(peer.clone()));
     }

@@ -64,12 +64,9 @@ impl Drop for Holding {
 }
 
 impl Holding {
-    fn put(&self, exchange: ExchangeId) -> (Vec<u8>, Option<Vec<u8>>) {
-        let mut stored = self.stored.clone();
-        stored.stage = self.stage.code();
-        let bytes = stored.encode_to_vec();
-        stored.wipe();
-        (persist::hold_key(exchange), Some(bytes))
+    fn put(&mut self, exchange: ExchangeId) -> (Vec<u8>, Option<Vec<u8>>) {
+        self.stored.stage = self.stage.code();
+        (persist::hold_key(&self.peer, exchange), Some(self.stored.encode_to_vec()))
     }
 }
 
@@ -83,32 +80,23 @@ enum Say {
 impl Engine {
     /// Takes up the held exchanges that still await a receipt.
     pub(crate) fn restore_holds(&mut self) -> Result<(), String> {
-        let mut start = Vec::new();
-        loop {
-            let page = self.store.scan(b"ob/", &start, 1_000)?;
-            for (key, _) in &page {
-                let id = key.get(3..).and_then(|rest| ExchangeId::try_from(rest).ok());
-                if let Some(exchange) = id
-                    && let Some(hold) = self.load_hold(exchange)?
-                {
-                    if let Some(peer) = self.peers.get_mut(&hold.peer) {
-                        peer.unreceipted.insert((hold.due_at, exchange));
-                    }
-                    self.holds.insert(exchange, hold);
-                }
+        let mut open = Vec::new();
+        persist::each_open(&*self.store, persist::OPEN_HOLDS, |peer, exchange| {
+            open.push((peer, exchange));
+            Ok(())
+        })?;
+        for (peer, exchange) in open {
+            let Some(hold) = self.load_hold(&peer, exchange)? else { continue };
+            if let Some(peer) = self.peers.get_mut(&peer) {
+                peer.unreceipted.insert((hold.due_at, exchange));
             }
-            match page.last() {
-                Some((key, _)) if page.len() == 1_000 => {
-                    start.clone_from(key);
-                    start.push(0);
-                }
-                _ => return Ok(()),
-            }
+            self.holds.insert(exchange, hold);
         }
+        Ok(())
     }
 
-    fn load_hold(&self, exchange: ExchangeId) -> Result<Option<Holding>, String> {
-        let Some(bytes) = self.store.get(&persist::hold_key(exchange))? else { return Ok(None) };
+    fn load_hold(&self, peer: &NodeUri, exchange: ExchangeId) -> Result<Option<Holding>, String> {
+        let Some(bytes) = self.store.get(&persist::hold_key(peer, exchange))? else { return Ok(None) };
         let stored = StoredHold::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
         let query = stored.query.as_ref().ok_or("a held exchange without its QUERY")?;
         let (query, query_leaf) = unwrap(query).map_err(|e| e.to_string())?;
@@ -131,11 +119,11 @@ impl Engine {
     }
 
     /// Makes sure a known exchange is in memory.
-    fn hold_in_memory(&mut self, exchange: ExchangeId) -> Result<bool, Problem> {
+    fn hold_in_memory(&mut self, peer: &NodeUri, exchange: ExchangeId) -> Result<bool, Problem> {
         if self.holds.contains_key(&exchange) {
             return Ok(true);
         }
-        match self.load_hold(exchange) {
+        match self.load_hold(peer, exchange) {
             Ok(Some(hold)) => {
                 self.holds.insert(exchange, hold);
                 Ok(true)
@@ -149,7 +137,7 @@ impl Engine {
     }
 
     pub(crate) fn on_ask(&mut self, now: Millis, peer: &NodeUri, route: Route, ask: proto::Ask) -> Result<(), Problem> {
-        let proven = ask.query.ok_or(Problem::from(FaultCode::Malformed))?;
+        let mut proven = ask.query.ok_or(Problem::from(FaultCode::Malformed))?;
         if ask.payload.len() > limits::QUERY_BYTES_MAX {
             return Err(FaultCode::Oversized.into());
         }
@@ -166,10 +154,18 @@ impl Engine {
             // Groups have their place in the format; version 1 has none.
             return Err(fault(FaultCode::Malformed));
         }
-        if self.hold_in_memory(exchange)? {
+        if self.holds.contains_key(&exchange) {
+            return self.repeat(exchange, peer, leaf, route);
+        }
+        // A number that this node never took has an exchange that it never held.
+        let taken = self.peers.get(peer).is_some_and(|known| known.has_taken(pair.seq));
+        if taken && self.hold_in_memory(peer, exchange)? {
             return self.repeat(exchange, peer, leaf, route);
         }
         self.check_number(now, peer, &pair, leaf).map_err(fault)?;
+        if !exchange.is_of(pair.log, pair.seq) {
+            return Err(fault(FaultCode::Malformed));
+        }
         let receipt = match self.peers.get_mut(peer) {
             Some(known) => known.log.receipt(&proven.receipt, &leaf),
             None => return Err(fault(FaultCode::NotAMember)),
@@ -181,8 +177,8 @@ impl Engine {
             });
         }
         self.check_load(now, peer).map_err(fault)?;
-        let escrow = proven.escrow.clone().ok_or(fault(FaultCode::BadEscrow))?;
-        CheckedEscrow::check(&escrow, escrow_hash).map_err(|_| fault(FaultCode::BadEscrow))?;
+        let escrow = proven.escrow.as_ref().ok_or(fault(FaultCode::BadEscrow))?;
+        CheckedEscrow::check(escrow, escrow_hash).map_err(|_| fault(FaultCode::BadEscrow))?;
         let salt: [u8; 32] = ask.salt.as_slice().try_into().map_err(|_| fault(FaultCode::Malformed))?;
         if QueryPayload::commit(&ask.payload, &Secret32::new(salt)) != commitment {
             return Err(fault(FaultCode::BadCommitment));
@@ -197,12 +193,13 @@ impl Engine {
             return Err(fault(FaultCode::Malformed));
         }
         let due_at = payload.as_ref().map_or(now, |p| p.due_at);
+        let query_receipt = std::mem::take(&mut proven.receipt);
         let hold = Holding {
             peer: peer.clone(),
             stage: HoldStage::LookingUp,
             stored: StoredHold {
                 peer: peer.to_string(),
-                query: Some(proto::Proven { receipt: Vec::new(), ..proven.clone() }),
+                query: Some(proto::Proven { receipt: Vec::new(), ..proven }),
                 payload: ask.payload,
                 salt: ask.salt,
                 due_at: due_at.0,
@@ -214,7 +211,7 @@ impl Engine {
             answer: None,
             route: Some(route),
             due_at,
-            query_receipt: proven.receipt,
+            query_receipt,
             grant: None,
             cancelled: false,
         };
@@ -384,7 +381,7 @@ impl Engine {
         }
         let Ok(Some(bytes)) = self.store.get(&persist::hit_key(&leaf.0)) else { return false };
         let Ok(exchange) = ExchangeId::try_from(bytes.as_slice()) else { return false };
-        let Ok(Some(earlier)) = self.load_hold(exchange) else { return false };
+        let Ok(Some(earlier)) = self.load_hold(peer, exchange) else { return false };
         let same = QueryPayload::decode(&earlier.stored.payload).is_ok_and(|p| p.params == payload.params);
         let hit = earlier.answer.as_ref().is_some_and(|(pair, l)| {
             *l == leaf
@@ -394,7 +391,7 @@ impl Engine {
                         if t.kind == terms.kind
                 )
         });
-        same && hit && earlier.peer == *peer
+        same && hit
     }
 
     pub(crate) fn found(&mut self, now: Millis, lookup: u64, records: Result<Vec<Vec<u8>>, String>) {
@@ -566,7 +563,7 @@ impl Engine {
         asides.push(aside(&wrapped.leaf, proto::aside::Body::Escrow(escrow)));
         asides.extend(wrapped.asides);
         puts.push(hold.put(exchange));
-        puts.push((persist::open_hold_key(exchange), Some(Vec::new())));
+        puts.push((persist::open_hold_key(&peer, exchange), Some(Vec::new())));
         if hit {
             puts.push((persist::hit_key(&wrapped.leaf.0), Some(exchange.0.to_vec())));
         }
@@ -627,7 +624,7 @@ impl Engine {
         let exchange =
             ExchangeId::try_from(ack.exchange_id.as_slice()).map_err(|_| Problem::from(FaultCode::Malformed))?;
         let fault = |code| Problem::Fault(code, Some(exchange));
-        if !self.hold_in_memory(exchange)? {
+        if !self.hold_in_memory(peer, exchange)? {
             return Err(fault(FaultCode::UnknownExchange));
         }
         let Some(hold) = self.holds.get_mut(&exchange) else { return Err(fault(FaultCode::UnknownExchange)) };
@@ -698,7 +695,7 @@ impl Engine {
         if let Some(known) = self.peers.get_mut(peer) {
             known.unreceipted.retain(|(_, open)| *open != exchange);
         }
-        (persist::open_hold_key(exchange), None)
+        (persist::open_hold_key(peer, exchange), None)
     }
 
     fn record_release_entry(&mut self, now: Millis, exchange: ExchangeId, receipt: Digest) -> Result<(), String> {
@@ -773,6 +770,7 @@ impl Engine {
     /// What is delivered again of an answer or release of this node's: entry and content.
     pub(crate) fn held_again(
         &self,
+        peer: &NodeUri,
         exchange: ExchangeId,
         kind: PairKind,
     ) -> Option<(proto::Proven, u64, proto::deliver::Content)> {
@@ -780,7 +778,7 @@ impl Engine {
         let hold = match self.holds.get(&exchange) {
             Some(hold) => hold,
             None => {
-                loaded = self.load_hold(exchange).ok()??;
+                loaded = self.load_hold(peer, exchange).ok()??;
                 &loaded
             }
         };

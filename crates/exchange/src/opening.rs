@@ -32,8 +32,8 @@ impl Engine {
             return Err(fault(FaultCode::Misaddressed));
         }
         if !self.asks.contains_key(&exchange) {
-            match self.load_ask(exchange) {
-                Ok(Some(ask)) if ask.peer == *peer => {
+            match self.load_ask(peer, exchange) {
+                Ok(Some(ask)) => {
                     self.asks.insert(exchange, ask);
                 }
                 _ => return Err(fault(FaultCode::UnknownExchange)),
@@ -107,7 +107,7 @@ impl Engine {
         }
         ask.stage = AskStage::RecordingEnd;
         let peer = ask.peer.clone();
-        let mut puts = vec![ask.put(exchange), (persist::open_ask_key(exchange), None)];
+        let mut puts = vec![ask.put(exchange), (persist::open_ask_key(&ask.peer, exchange), None)];
         let answer_leaf = ask.answer.as_ref().map(|(_, leaf)| *leaf).unwrap_or_default();
         let query_leaf = ask.query_leaf;
         let terms = ask.answer.as_ref().and_then(|(pair, _)| pair.terms().cloned());
@@ -164,7 +164,7 @@ impl Engine {
         let Some(ask) = self.asks.get_mut(&exchange) else { return };
         ask.stage = AskStage::RecordingEnd;
         let (peer, leaf) = (ask.peer.clone(), ask.answer.as_ref().map(|(_, leaf)| *leaf));
-        let puts = vec![ask.put(exchange), (persist::open_ask_key(exchange), None)];
+        let puts = vec![ask.put(exchange), (persist::open_ask_key(&ask.peer, exchange), None)];
         self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
         let event = plain_event(EventKind::Unreleased, 1, Vec::new());
         let complete = |e: &mut puente_wire::Event| {
@@ -178,7 +178,7 @@ impl Engine {
 
     /// Tells the asker, and forgets an exchange that has ended.
     pub(crate) fn end_ask(&mut self, exchange: ExchangeId, conclusion: Conclusion) {
-        let Some(ask) = self.asks.remove(&exchange) else { return };
+        let Some(ask) = self.drop_ask(exchange) else { return };
         if let Some(ticket) = ask.ticket {
             self.tell(ticket, conclusion);
         }
@@ -187,7 +187,7 @@ impl Engine {
     /// Drops an ended exchange that was loaded to judge a repeat.
     pub(crate) fn forget_ended(&mut self, exchange: ExchangeId) {
         if self.asks.get(&exchange).is_some_and(|a| a.stage == AskStage::RecordingEnd && a.ticket.is_none()) {
-            self.asks.remove(&exchange);
+            self.drop_ask(exchange);
         }
     }
 

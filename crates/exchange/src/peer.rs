@@ -213,6 +213,11 @@ impl Peer {
         self.theirs_put(seq, &leaf, exchange, Some(index))
     }
 
+    /// Whether a number of the peer's was recorded here, or closed, at any time.
+    pub(crate) fn has_taken(&self, seq: Seq) -> bool {
+        seq.0 <= self.theirs_closed || self.theirs.contains_key(&seq.0) || self.closed.contains(&seq.0)
+    }
+
     /// `index` is none for a number that is closed without having been recorded.
     pub(crate) fn theirs_put(
         &self,

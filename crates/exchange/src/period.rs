@@ -66,10 +66,10 @@ impl Engine {
             }
         }
         puts.extend(self.ask_put(exchange));
-        puts.push((crate::persist::open_ask_key(exchange), None));
+        puts.push((crate::persist::open_ask_key(&peer, exchange), None));
         let entries = before.into_iter().chain([wrapped.entry]).collect();
         self.enqueue(now, Intent { entries, puts, asides: wrapped.asides, then: Then::Deliver(peer, seq) });
-        self.asks.remove(&exchange);
+        self.drop_ask(exchange);
     }
 
     /// Sends an own VOID or PERIOD (or, for redelivery, any own entry but a QUERY) to the peer it is for.
@@ -80,7 +80,7 @@ impl Engine {
         let parts = match (own.kind, own.exchange) {
             (PairKind::Void | PairKind::Period, _) => own.proven.clone().map(|p| (p, own.index, None)),
             (PairKind::Answer | PairKind::Refusal | PairKind::Release, Some(exchange)) => {
-                self.held_again(exchange, own.kind).map(|(p, i, c)| (p, i, Some(c)))
+                self.held_again(peer, exchange, own.kind).map(|(p, i, c)| (p, i, Some(c)))
             }
             _ => None,
         };

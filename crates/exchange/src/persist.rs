@@ -5,6 +5,8 @@ use puente_model::{ExchangeId, NodeUri};
 use puente_wire::proto;
 use zeroize::Zeroize;
 
+use crate::api::Store;
+
 /// An exchange this node asked.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct StoredAsk {
@@ -160,24 +162,58 @@ fn key(table: &str, parts: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// `a/<exchange>`: [`StoredAsk`].
-pub(crate) fn ask_key(exchange: ExchangeId) -> Vec<u8> {
-    key("a", &[&exchange.0])
+/// `a/<peer>/<exchange>`: [`StoredAsk`].
+pub(crate) fn ask_key(peer: &NodeUri, exchange: ExchangeId) -> Vec<u8> {
+    key("a", &[peer.as_str().as_bytes(), &exchange.0])
 }
 
-/// `oa/<exchange>`: that ask is not ended.
-pub(crate) fn open_ask_key(exchange: ExchangeId) -> Vec<u8> {
-    key("oa", &[&exchange.0])
+/// `oa/<peer>/<exchange>`: that ask is not ended.
+pub(crate) fn open_ask_key(peer: &NodeUri, exchange: ExchangeId) -> Vec<u8> {
+    key(OPEN_ASKS, &[peer.as_str().as_bytes(), &exchange.0])
 }
 
-/// `b/<exchange>`: [`StoredHold`].
-pub(crate) fn hold_key(exchange: ExchangeId) -> Vec<u8> {
-    key("b", &[&exchange.0])
+/// `b/<peer>/<exchange>`: [`StoredHold`].
+pub(crate) fn hold_key(peer: &NodeUri, exchange: ExchangeId) -> Vec<u8> {
+    key("b", &[peer.as_str().as_bytes(), &exchange.0])
 }
 
-/// `ob/<exchange>`: that hold awaits a receipt.
-pub(crate) fn open_hold_key(exchange: ExchangeId) -> Vec<u8> {
-    key("ob", &[&exchange.0])
+/// `ob/<peer>/<exchange>`: that hold awaits a receipt.
+pub(crate) fn open_hold_key(peer: &NodeUri, exchange: ExchangeId) -> Vec<u8> {
+    key(OPEN_HOLDS, &[peer.as_str().as_bytes(), &exchange.0])
+}
+
+/// Table of [`open_ask_key`].
+pub(crate) const OPEN_ASKS: &str = "oa";
+/// Table of [`open_hold_key`].
+pub(crate) const OPEN_HOLDS: &str = "ob";
+
+/// Visits peer and exchange of every key of a table of open exchanges.
+pub(crate) fn each_open(
+    store: &dyn Store,
+    table: &str,
+    mut visit: impl FnMut(NodeUri, ExchangeId) -> Result<(), String>,
+) -> Result<(), String> {
+    const PAGE: usize = 1_000;
+    let prefix = key(table, &[b""]);
+    let mut start = Vec::new();
+    loop {
+        let page = store.scan(&prefix, &start, PAGE)?;
+        for (key, _) in &page {
+            // `<peer>/<16 bytes>`: the exchange may hold any byte, so it is cut off from behind.
+            let parts = key.strip_prefix(prefix.as_slice()).and_then(|rest| rest.split_last_chunk::<16>());
+            let peer = parts.and_then(|(peer, id)| Some((peer.strip_suffix(b"/")?, id)));
+            let Some((peer, id)) = peer else { return Err(format!("a key of table {table} is not well formed")) };
+            let peer = std::str::from_utf8(peer).map_err(|e| e.to_string())?.parse();
+            visit(peer.map_err(|e: puente_model::NameError| e.to_string())?, ExchangeId(*id))?;
+        }
+        match page.last() {
+            Some((key, _)) if page.len() == PAGE => {
+                start.clone_from(key);
+                start.push(0);
+            }
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// `o/<peer>/<seq>`: [`StoredOwn`].

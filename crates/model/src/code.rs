@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A code that is not in its list, with the list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -321,7 +322,7 @@ codes!(
 
 /// A legal basis of the charter's registry, for example `mx-us-mlat-1987`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LegalBasisId(String);
+pub struct LegalBasisId(Arc<str>);
 
 impl LegalBasisId {
     /// The id as text.
@@ -337,7 +338,7 @@ impl FromStr for LegalBasisId {
         let ok = !text.is_empty()
             && text.len() <= 64
             && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        ok.then(|| Self(text.to_owned())).ok_or_else(|| CodeError {
+        ok.then(|| Self(text.into())).ok_or_else(|| CodeError {
             found: text.chars().take(60).collect(),
             what: "legal basis id",
             valid: "lower-case letters, digits and hyphens, at most 64".to_owned(),
@@ -353,7 +354,7 @@ impl fmt::Display for LegalBasisId {
 
 /// A query kind of the catalogue, for example `vehicle.status`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct QueryKind(String);
+pub struct QueryKind(Arc<str>);
 
 impl QueryKind {
     /// The kind as text.
@@ -372,7 +373,7 @@ impl FromStr for QueryKind {
             && text.split('.').all(|part| {
                 !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
             });
-        ok.then(|| Self(text.to_owned())).ok_or_else(|| CodeError {
+        ok.then(|| Self(text.into())).ok_or_else(|| CodeError {
             found: text.chars().take(60).collect(),
             what: "query kind",
             valid: "dotted lower-case words, for example vehicle.status".to_owned(),

@@ -3,9 +3,32 @@ use std::str::FromStr;
 
 use crate::DigestError;
 
-/// Names one exchange: 16 random bytes chosen by the asker.
+/// Names one exchange: `u16be log ‖ u48be number ‖ 8 random bytes`, log and number being those of its QUERY.
+///
+/// Whoever knows that a number is new knows that the exchange is, without a search; and what both sides keep of the
+/// exchanges with one peer lies in the order in which they were asked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeId(pub [u8; 16]);
+
+impl ExchangeId {
+    /// The name of the exchange whose QUERY has this number in the asker's log `k` (origin `…/log<k>`).
+    pub fn new(log: u32, seq: Seq, random: [u8; 8]) -> Self {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&Self::place(log, seq).to_be_bytes());
+        id[8..].copy_from_slice(&random);
+        Self(id)
+    }
+
+    /// Whether this is a name for the QUERY with this number in the asker's log `k`.
+    pub fn is_of(&self, log: u32, seq: Seq) -> bool {
+        self.0[..8] == Self::place(log, seq).to_be_bytes()
+    }
+
+    // Logs and numbers beyond 2^16 and 2^48 wrap: uniqueness beyond them rests on the random half.
+    fn place(log: u32, seq: Seq) -> u64 {
+        u64::from(log) << 48 | seq.0 & 0xffff_ffff_ffff
+    }
+}
 
 impl TryFrom<&[u8]> for ExchangeId {
     type Error = DigestError;

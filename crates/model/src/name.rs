@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// What is wrong with a name, and what it should look like.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,11 +20,20 @@ fn slug(text: &str, max: usize) -> bool {
         && !text.ends_with('-')
 }
 
+fn is_jurisdiction(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|b| b.is_ascii_lowercase())
+}
+
+fn is_agency(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(jurisdiction, agency)| is_jurisdiction(jurisdiction) && slug(agency, 40))
+}
+
+// Names are cloned with every entry, so that a clone shares the text.
 macro_rules! text_name {
     ($(#[$doc:meta])* $t:ident, $expected:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $t(String);
+        pub struct $t(Arc<str>);
 
         impl $t {
             /// The name as text.
@@ -38,7 +48,7 @@ macro_rules! text_name {
             fn from_str(text: &str) -> Result<Self, NameError> {
                 let check: fn(&str) -> bool = $check;
                 if check(text) {
-                    Ok(Self(text.to_owned()))
+                    Ok(Self(text.into()))
                 } else {
                     let found = text.chars().take(80).collect();
                     Err(NameError { found, expected: $expected })
@@ -60,21 +70,56 @@ macro_rules! text_name {
     };
 }
 
-text_name!(
-    /// A nation: two lower-case letters (ISO 3166-1 alpha-2), for example `mx`.
-    Jurisdiction,
-    "a jurisdiction: two lower-case letters, for example mx",
-    |t| t.len() == 2 && t.bytes().all(|b| b.is_ascii_lowercase())
-);
+/// A nation: two lower-case letters (ISO 3166-1 alpha-2), for example `mx`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Jurisdiction([u8; 2]);
+
+impl Jurisdiction {
+    /// The code as text.
+    pub fn as_str(&self) -> &str {
+        // Only ASCII letters are ever stored.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The nation that a name of ours begins with: such names were checked when they were made.
+    fn before(name: &str) -> Self {
+        let mut letters = [b'?'; 2];
+        letters.iter_mut().zip(name.bytes()).for_each(|(letter, byte)| *letter = byte);
+        Self(letters)
+    }
+}
+
+impl FromStr for Jurisdiction {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.as_bytes().try_into() {
+            Ok(letters) if is_jurisdiction(text) => Ok(Self(letters)),
+            _ => Err(NameError {
+                found: text.chars().take(80).collect(),
+                expected: "a jurisdiction: two lower-case letters, for example mx",
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Jurisdiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Jurisdiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Jurisdiction({self})")
+    }
+}
 
 text_name!(
     /// An agency of a nation: `<jurisdiction>/<agency>`, for example `mx/fge-bc`.
     AgencyId,
     "an agency: jurisdiction/agency, for example mx/fge-bc",
-    |t| match t.split_once('/') {
-        Some((j, a)) => j.parse::<Jurisdiction>().is_ok() && slug(a, 40),
-        None => false,
-    }
+    is_agency
 );
 
 text_name!(
@@ -85,7 +130,7 @@ text_name!(
     |t| {
         let Some(rest) = t.strip_prefix("puente://") else { return false };
         match rest.rsplit_once('/') {
-            Some((agency, node)) => agency.parse::<AgencyId>().is_ok() && slug(node, 40),
+            Some((agency, node)) => is_agency(agency) && slug(node, 40),
             None => false,
         }
     }
@@ -103,7 +148,7 @@ text_name!(
         else {
             return false;
         };
-        j.parse::<Jurisdiction>().is_ok()
+        is_jurisdiction(j)
             && slug(a, 40)
             && slug(n, 40)
             && l.strip_prefix("log").is_some_and(|k| {
@@ -123,7 +168,7 @@ text_name!(
 impl AgencyId {
     /// The nation the agency belongs to.
     pub fn jurisdiction(&self) -> Jurisdiction {
-        Jurisdiction(self.0[..2].to_owned())
+        Jurisdiction::before(&self.0)
     }
 }
 
@@ -137,13 +182,12 @@ impl NodeUri {
     pub fn agency(&self) -> AgencyId {
         let rest = &self.0["puente://".len()..];
         let end = rest.rfind('/').unwrap_or(rest.len());
-        AgencyId(rest[..end].to_owned())
+        AgencyId(rest[..end].into())
     }
 
     /// The nation the node belongs to.
     pub fn jurisdiction(&self) -> Jurisdiction {
-        let start = "puente://".len();
-        Jurisdiction(self.0[start..start + 2].to_owned())
+        Jurisdiction::before(&self.0["puente://".len()..])
     }
 
     /// The name of this node's `k`-th log (1 for the first; successors count on).
@@ -155,13 +199,13 @@ impl NodeUri {
 impl Origin {
     /// The nation the log belongs to.
     pub fn jurisdiction(&self) -> Jurisdiction {
-        Jurisdiction(self.0[..2].to_owned())
+        Jurisdiction::before(&self.0)
     }
 
     /// The node that writes the log.
     pub fn node(&self) -> NodeUri {
         let end = self.0.rfind('/').unwrap_or(self.0.len());
-        NodeUri(format!("puente://{}", &self.0[..end]))
+        NodeUri(format!("puente://{}", &self.0[..end]).into())
     }
 }
 

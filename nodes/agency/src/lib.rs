@@ -15,3 +15,4 @@ pub mod load;
 pub mod net;
 pub mod node;
 pub mod officers;
+pub mod signer;

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use puente_audit_log::{Ed25519Signer, KeyError, KeyKind, Signer as _};
+use puente_audit_log::{KeyError, Signer as _};
 use puente_exchange::api::Conclusion;
 use puente_exchange::{Engine, OpenError, Setup, Tuning};
 use puente_model::Millis;
@@ -29,6 +29,7 @@ use crate::files;
 use crate::load::{Bearings, LoadError};
 use crate::net::{Identity, IdentityError, Net, NetError, NetOptions};
 use crate::officers::OfficerBookError;
+use crate::signer::LogSigner;
 
 use officers::Roll;
 
@@ -176,7 +177,7 @@ impl Node {
             path: dir.config().display().to_string(),
             error: io::Error::other(error),
         })?;
-        let signer = Ed25519Signer::new(origin.as_str(), KeyKind::Ed25519, &secret(dir.log_key())?)?;
+        let signer = LogSigner::new(origin.as_str(), &secret(dir.log_key())?)?;
         let identity = Identity::from_pem(&config.node, &read_key(&dir.tls_cert())?, &read_key(&dir.tls_key())?)?;
         let mut options = NetOptions::new(config.listen);
         tune(&mut options);

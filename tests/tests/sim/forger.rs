@@ -233,7 +233,7 @@ impl Duel {
     pub fn question(&mut self, serial: u32, tweak: impl FnOnce(&mut QueryPayload, &mut Pair)) -> Question {
         let now = self.sim.clock(FGE);
         let key = ReplyKey::generate(&mut self.rng).unwrap();
-        let exchange = ExchangeId(self.random());
+        let exchange = ExchangeId::new(1, Seq(self.seq), self.random());
         let mut payload = QueryPayload {
             asked_at: now,
             due_at: now.plus(60_000),

@@ -185,30 +185,20 @@ impl Applier {
 
     /// Applies every value that is durable now.
     fn apply_values(&mut self) -> Result<(), DiskError> {
-        let (puts, position) = {
-            let state = self.shared.lock();
+        let (puts, bytes, position) = {
+            let mut state = self.shared.lock();
             if state.position == state.applied {
                 return Ok(());
             }
-            let puts: Vec<_> = state.overlay.iter().map(|(key, new)| (key.clone(), new.value.clone())).collect();
-            (puts, state.position)
+            let (puts, bytes) = state.begin_applying();
+            (puts, bytes, state.position)
         };
         self.values_applied = Instant::now();
         let values = puts.iter().map(|(key, value)| (key.as_slice(), value.as_ref().map(|value| value.as_slice())));
         self.evidence.apply(self.disk.as_ref(), position, values)?;
+        // The values themselves are let go of after the lock.
         let mut state = self.shared.lock();
-        state.applied = position;
-        for (key, _) in &puts {
-            if state.overlay.get(key).is_some_and(|newer| newer.position <= position) {
-                state.overlay.remove(key);
-            }
-        }
-        state.held = state.inbox.iter().map(LogPart::weight).sum::<usize>()
-            + state
-                .overlay
-                .iter()
-                .map(|(key, new)| key.len() + new.value.as_ref().map_or(0, |value| value.len()))
-                .sum::<usize>();
+        state.end_applying(position, bytes);
         drop(state);
         self.shared.progress.notify_all();
         Ok(())

@@ -17,12 +17,11 @@ pub(crate) struct LogPart {
     pub(crate) asides: Vec<Vec<u8>>,
 }
 
-/// A value newer than the database's.
-#[derive(Clone)]
-pub(crate) struct Newer {
-    pub(crate) position: u64,
-    pub(crate) value: Option<Arc<Vec<u8>>>,
-}
+/// A value newer than the database's; none if the key was deleted.
+pub(crate) type Newer = Option<Arc<Vec<u8>>>;
+
+/// Values newer than the database's, by key.
+pub(crate) type Overlay = BTreeMap<Vec<u8>, Newer>;
 
 /// What was last published, as auditors see it.
 pub(crate) struct Published {
@@ -43,10 +42,15 @@ pub(crate) enum Stop {
 
 #[derive(Default)]
 pub(crate) struct State {
-    pub(crate) overlay: BTreeMap<Vec<u8>, Newer>,
+    /// Values that no transaction has begun with.
+    pub(crate) overlay: Overlay,
+    /// Values of the transaction under way. Whoever reads looks here after `overlay` and before the database.
+    pub(crate) applying: Arc<Overlay>,
     pub(crate) inbox: VecDeque<LogPart>,
     /// Bytes held for the applier.
     pub(crate) held: usize,
+    /// Those of them in `overlay`, what was replaced there included.
+    pub(crate) overlay_bytes: usize,
     /// Newest durable batch.
     pub(crate) position: u64,
     /// Entries in durable batches.
@@ -77,10 +81,26 @@ impl State {
         if part.weight() > 0 {
             self.inbox.push_back(part);
         }
+        let before = self.overlay_bytes;
         for (key, value) in puts {
-            self.held += key.len() + value.as_ref().map_or(0, Vec::len);
-            self.overlay.insert(key, Newer { position, value: value.map(Arc::new) });
+            self.overlay_bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+            self.overlay.insert(key, value.map(Arc::new));
         }
+        self.held += self.overlay_bytes - before;
+    }
+
+    /// Hands over every value for one transaction, and how many bytes that releases once it is through.
+    pub(crate) fn begin_applying(&mut self) -> (Arc<Overlay>, usize) {
+        // After a transaction that failed there is no other: nothing is overwritten here that is still needed.
+        self.applying = Arc::new(std::mem::take(&mut self.overlay));
+        (Arc::clone(&self.applying), std::mem::take(&mut self.overlay_bytes))
+    }
+
+    /// The database has what was handed over, up to `position`.
+    pub(crate) fn end_applying(&mut self, position: u64, bytes: usize) {
+        self.applied = position;
+        self.applying = Arc::default();
+        self.held = self.held.saturating_sub(bytes);
     }
 
     /// True if the applier has something to do.
@@ -151,30 +171,32 @@ impl Shared {
     }
 
     /// The newer value of a key, if there is one.
-    pub(crate) fn newer(&self, key: &[u8]) -> Option<Option<Arc<Vec<u8>>>> {
-        self.lock().overlay.get(key).map(|newer| newer.value.clone())
+    pub(crate) fn newer(&self, key: &[u8]) -> Option<Newer> {
+        let state = self.lock();
+        state.overlay.get(key).or_else(|| state.applying.get(key)).cloned()
     }
 
     /// Newer pairs in a range, ascending, up to `limit` that are not deletions.
-    #[allow(clippy::type_complexity)]
-    pub(crate) fn newer_range(
-        &self,
-        start: &[u8],
-        end: Option<&[u8]>,
-        limit: usize,
-    ) -> Vec<(Vec<u8>, Option<Arc<Vec<u8>>>)> {
-        let state = self.lock();
+    pub(crate) fn newer_range(&self, start: &[u8], end: Option<&[u8]>, limit: usize) -> Vec<(Vec<u8>, Newer)> {
         let (mut live, mut out) = (0, Vec::new());
-        let upper = end.map_or(Bound::Unbounded, Bound::Excluded);
         if end.is_some_and(|end| end <= start) {
             return out;
         }
-        for (key, newer) in state.overlay.range::<[u8], _>((Bound::Included(start), upper)) {
-            if live == limit {
-                break;
-            }
-            live += usize::from(newer.value.is_some());
-            out.push((key.clone(), newer.value.clone()));
+        let range = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
+        let state = self.lock();
+        let mut newest = state.overlay.range::<[u8], _>(range).peekable();
+        let mut newer = state.applying.range::<[u8], _>(range).peekable();
+        while live < limit {
+            // On equal keys the one that was handed over is passed over.
+            let next = match (newest.peek(), newer.peek()) {
+                (Some((a, _)), Some((b, _))) if a > b => newer.next(),
+                (Some((a, _)), Some((b, _))) if a == b => newer.next().and(newest.next()),
+                (Some(_), _) => newest.next(),
+                (None, _) => newer.next(),
+            };
+            let Some((key, value)) = next else { break };
+            live += usize::from(value.is_some());
+            out.push((key.clone(), value.clone()));
         }
         out
     }

@@ -272,3 +272,49 @@ fn a_failed_import_leaves_nothing_and_can_be_repeated() {
         assert_eq!(store.insert(&records).unwrap(), Inserted { new: 10, known: 0 });
     }
 }
+
+/// What is newer than the database, before, during and after a transaction: always the newest, in order.
+#[test]
+fn values_on_their_way_are_seen_in_every_moment_of_a_transaction() {
+    let shared = crate::disk::shared::Shared::default();
+    let none = || crate::disk::shared::LogPart { entries: vec![], checkpoint: vec![], asides: vec![] };
+    let (mut database, mut model) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
+    let mut under_way = None;
+    for round in 1_u64..2_000 {
+        let key = vec![b'k', (round * round % 41) as u8];
+        let value = (round % 3 != 0).then(|| round.to_be_bytes().to_vec());
+        model.insert(key.clone(), value.clone());
+        shared.lock().take_in(round, none(), vec![(key, value)]);
+        match (round % 7, under_way.take()) {
+            (0, None) => under_way = Some((round, shared.lock().begin_applying())),
+            (4, Some((position, (puts, bytes)))) => {
+                database.extend(puts.iter().map(|(key, value)| (key.clone(), value.clone())));
+                shared.lock().end_applying(position, bytes);
+            }
+            (_, same) => under_way = same,
+        }
+        let merged = |key: &Vec<u8>| match shared.newer(key) {
+            Some(newer) => newer,
+            None => database.get(key).cloned().flatten(),
+        };
+        for (key, value) in &model {
+            assert_eq!(merged(key).map(|value| value.to_vec()), *value, "round {round}");
+        }
+        let start = vec![b'k', (round % 43) as u8];
+        let some = shared.newer_range(&start, Some(b"l"), 5);
+        let all = shared.newer_range(&start, Some(b"l"), usize::MAX);
+        assert!(some.iter().filter(|(_, value)| value.is_some()).count() <= 5);
+        assert_eq!(some[..], all[..some.len()]);
+        assert!(all.is_sorted_by(|(a, _), (b, _)| a < b));
+        let want: Vec<_> = model.range(start..).map(|(key, _)| (key, shared.newer(key))).collect();
+        let want: Vec<_> = want.into_iter().filter_map(|(key, newer)| Some((key.clone(), newer?))).collect();
+        assert_eq!(all, want, "round {round}");
+    }
+    if let Some((position, (_, bytes))) = under_way {
+        shared.lock().end_applying(position, bytes);
+    }
+    assert!(shared.lock().held > 0);
+    let (_, bytes) = shared.lock().begin_applying();
+    shared.lock().end_applying(2_000, bytes);
+    assert_eq!(shared.lock().held, 0);
+}

@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 use puente_agency::config::NodeDir;
 use puente_agency::disk::records::RecordReader;
 use puente_agency::load::Bearings;
-use puente_audit_log::{BundleId, Ed25519Signer, KeyKind, LogPath, MemoryFiles, ReadError, TileId, TileReader};
+use puente_audit_log::{
+    BundleId, ClaimedCheckpoint, Ed25519Signer, KeyKind, Log, LogPath, MemoryFiles, ReadError, Signer as _, TileId,
+    TileReader, VerifierKey,
+};
 use puente_exchange::api::{Conclusion, ConnectionId, Draft, Effect, Input, Store, StreamId, Ticket};
 use puente_exchange::{Engine, Setup, Tuning};
 use puente_model::{Digest, Handling, Outcome, Step, Urgency};
@@ -68,6 +71,9 @@ struct Side {
     engine: Engine,
     store: Memory,
     tiles: Tiles,
+    /// Computes the tiles from what was written, as the disk does; its time is not counted.
+    mirror: Log,
+    verifier: VerifierKey,
     records: Option<RecordReader>,
     inbox: VecDeque<Input>,
     out: Vec<(StreamId, Vec<u8>)>,
@@ -103,6 +109,7 @@ impl Side {
         let origin = bearings.config.origin()?;
         let seed = puente_agency::files::read_secret(&dir.log_key())?;
         let signer = Ed25519Signer::new(origin.as_str(), KeyKind::Ed25519, &seed)?;
+        let verifier = signer.verifier().clone();
         let (store, tiles) = (Memory::default(), Tiles::default());
         let engine = Engine::new(
             Setup {
@@ -112,7 +119,7 @@ impl Side {
                 catalogue: bearings.catalogue,
                 policy: Arc::new(policy),
                 signer: Box::new(signer),
-                tree: puente_audit_log::Log::empty(origin.as_str())?,
+                tree: Log::empty(origin.as_str())?,
                 tiles: Box::new(tiles.clone()),
                 store: Box::new(store.clone()),
                 seed: Digest::of(origin.as_str().as_bytes()).0,
@@ -125,6 +132,8 @@ impl Side {
             engine,
             store,
             tiles,
+            mirror: Log::empty(origin.as_str())?,
+            verifier,
             records,
             inbox: VecDeque::new(),
             out: Vec::new(),
@@ -180,7 +189,9 @@ impl Side {
                             asides.extend_from_slice(aside);
                         }
                     }
-                    self.tiles.0.lock().unwrap_or_else(PoisonError::into_inner).put(batch.files);
+                    if !batch.checkpoint.is_empty() {
+                        self.mirror(&batch.entries, &batch.checkpoint);
+                    }
                     {
                         let mut store = self.store.0.lock().unwrap_or_else(PoisonError::into_inner);
                         for (key, value) in batch.puts {
@@ -203,7 +214,6 @@ impl Side {
                     self.handle("found", Input::Found { lookup, records });
                 }
                 Effect::Conclude { ticket, conclusion } => self.concluded.push((ticket, *conclusion)),
-                Effect::Publish(files) => self.tiles.0.lock().unwrap_or_else(PoisonError::into_inner).put(files),
                 Effect::Connect { .. } | Effect::Close { .. } | Effect::Alarm(_) => {}
             }
         }
@@ -229,11 +239,25 @@ impl Side {
         })
     }
 
+    /// Takes a batch into the second log. A head that the entries do not give is not taken in: `export` then fails.
+    fn mirror(&mut self, entries: &[Vec<u8>], checkpoint: &[u8]) {
+        let head = ClaimedCheckpoint::parse(checkpoint).and_then(|head| head.verify(&self.verifier));
+        let Ok(head) = head else { return };
+        let Ok(staged) = self.mirror.stage(entries) else { return };
+        let Ok(persisted) = staged.recover(head) else { return };
+        if let Ok(committed) = self.mirror.commit(persisted) {
+            self.tiles.0.lock().unwrap_or_else(PoisonError::into_inner).put(committed.files);
+        }
+    }
+
     /// Writes the log as an auditor gets it.
     fn export(&mut self, into: &Path) -> Result<u64, Failure> {
-        self.inbox.push_back(Input::Publish);
         self.turn();
-        let files = self.tiles.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.mirror.size().0 != self.engine.size() {
+            return Err("the second log does not agree with the engine's heads".into());
+        }
+        let mut files = self.tiles.0.lock().unwrap_or_else(PoisonError::into_inner);
+        files.put(self.mirror.publish().unwrap_or_default());
         for name in files.paths() {
             let path = into.join(name.to_string());
             if let Some(parent) = path.parent() {

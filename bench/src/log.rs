@@ -209,7 +209,6 @@ pub fn append(folder: &Path, entries: u64, batch: u64) -> Result<Value, Failure>
             number,
             first_index: LeafIndex(from),
             entries: new,
-            files: sealed.batch().files.to_vec(),
             checkpoint: sealed.batch().head.note_bytes().to_vec(),
             puts: Vec::new(),
             asides: Vec::new(),

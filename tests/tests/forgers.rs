@@ -237,6 +237,60 @@ fn frames_out_of_order_or_out_of_shape() {
 }
 
 #[test]
+fn frames_on_a_stream_where_they_do_not_belong_are_out_of_order() {
+    let mut duel = Duel::new();
+    let question = duel.question(1, |_, _| ());
+    let size = duel.sim.nodes[FGE].disk.lock().unwrap().size();
+    duel.heard();
+    for stream in [StreamId::CONTROL, StreamId(2)] {
+        duel.send(stream, Body::Ask(question.ask.clone()));
+        assert_eq!(duel.fault(), Some(FaultCode::OutOfOrder));
+        let ack = proto::Acknowledge { exchange_id: question.exchange.0.to_vec(), receipt: Vec::new() };
+        duel.send(stream, Body::Acknowledge(ack));
+        assert_eq!(duel.fault(), Some(FaultCode::OutOfOrder));
+    }
+    let head = proto::Head { checkpoint: duel.book.note(), base: 0, proof: Vec::new() };
+    let control = [
+        Body::Head(head),
+        Body::NeedHead(proto::NeedHead { from: 0, to: 1 }),
+        Body::HeadProof(proto::HeadProof { from: 0, to: 1, proof: Vec::new() }),
+        Body::Deliver(proto::Deliver { entry: question.ask.query.clone(), content: None }),
+        Body::Delivered(proto::Delivered { leaf_hash: vec![1; 32], result: 1, receipt: Vec::new() }),
+        Body::Probe(proto::Probe { log: 1, first: 1, last: 1 }),
+        Body::Have(proto::Have { log: 1, first: 1, last: 1, missing: Vec::new() }),
+        Body::Ready(proto::Ready::default()),
+    ];
+    for body in control {
+        for stream in [StreamId(2), StreamId(3)] {
+            duel.send(stream, body.clone());
+            assert_eq!(duel.fault(), Some(FaultCode::OutOfOrder), "{}", crate::sim::describe(&body));
+        }
+    }
+    let (_, ask, query) = duel.asked_hit();
+    let answer = duel.answer(&query, &ask, |_| ());
+    for stream in [StreamId::CONTROL, StreamId(3)] {
+        duel.send(stream, Body::Reply(answer.reply.clone()));
+        assert_eq!(duel.fault(), Some(FaultCode::OutOfOrder));
+        let release = proto::Release { release: answer.reply.answer.clone(), sealed_key: Vec::new() };
+        duel.send(stream, Body::Release(release));
+        assert_eq!(duel.fault(), Some(FaultCode::OutOfOrder));
+    }
+    let log = read_log(FGE, &duel.sim.nodes[FGE].disk.lock().unwrap());
+    assert_eq!(log.pairs().count(), 1, "only the own question is recorded, of {size} entries");
+    duel.still_answers();
+}
+
+#[test]
+fn a_fault_with_a_code_of_a_later_version_ends_the_question() {
+    let mut duel = Duel::new();
+    let (ticket, _, query) = duel.asked_hit();
+    let exchange_id = query.exchange().unwrap().0.to_vec();
+    let fault = proto::Fault { code: 900, text: String::new(), retry_after_millis: 50, exchange_id };
+    duel.send(StreamId(2), Body::Fault(fault));
+    assert!(matches!(duel.sim.ending(FGE, ticket), Some(Ending::Faulted(_))));
+}
+
+#[test]
 fn ready_comes_first_and_must_fit() {
     let strangers = || Duel::strangers(World::ordinary(), Tuning::default());
     let mut duel = strangers();

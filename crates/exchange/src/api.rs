@@ -8,7 +8,6 @@
 
 use std::fmt;
 
-use puente_audit_log::LogFile;
 use puente_model::{
     Digest, EventKind, ExchangeId, Handling, LeafIndex, LegalBasisId, Millis, NodeUri, Outcome, Purpose, QueryKind,
     RefusalReason, Role, Step, Urgency,
@@ -112,9 +111,6 @@ pub enum Input {
         /// What.
         event: LocalEvent,
     },
-    /// The driver wants the partial tiles and the head of what is durable (about once a second, at
-    /// shutdown, before an export).
-    Publish,
     /// Close all open periods now (at shutdown, or before an audit).
     ClosePeriods {
         /// Comes back with [`Conclusion::PeriodsClosed`] when every reachable peer has answered.
@@ -140,9 +136,6 @@ pub enum Effect {
     },
     /// Write this batch and make it durable in one step, then say [`Input::Durable`].
     Write(Batch),
-    /// Write these files of the log, in order, the checkpoint last and by atomic replacement: partial
-    /// tiles, partial bundle and head of the durable size. Answer to [`Input::Publish`].
-    Publish(Vec<LogFile>),
     /// Look these up, then say [`Input::Found`].
     Lookup {
         /// Number of the lookup.
@@ -180,7 +173,8 @@ pub enum Effect {
 /// One group commit: entries, the head over them, and what must stand or fall with them.
 ///
 /// The driver appends all of it to its journal, syncs once, and only then reports it durable. Nothing
-/// of a batch may be seen by anyone before that.
+/// of a batch may be seen by anyone before that. Tiles and bundles are the driver's: it computes them from the
+/// entries in a log of its own, which refuses a head that they do not give.
 #[derive(Clone)]
 pub struct Batch {
     /// Counts up from 1 in each run of the engine.
@@ -189,9 +183,6 @@ pub struct Batch {
     pub first_index: LeafIndex,
     /// Entry bytes.
     pub entries: Vec<Vec<u8>>,
-    /// Full tiles and bundles that the batch completes: to be written once it is durable, before the next
-    /// [`Effect::Publish`] is.
-    pub files: Vec<LogFile>,
     /// The signed head over the log with these entries: a C2SP note. Empty if the batch has no entries.
     pub checkpoint: Vec<u8>,
     /// Changes of the evidence store, in order: `None` deletes. Values are secret: encrypt them at rest.

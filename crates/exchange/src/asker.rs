@@ -737,12 +737,13 @@ impl Engine {
 
     /// The holder's node refused to process a frame.
     pub(crate) fn faulted(&mut self, now: Millis, peer: &NodeUri, fault: &proto::Fault) {
-        let Some(code) = FaultCode::from_code(fault.code) else { return };
+        let code = FaultCode::from_code(fault.code);
         let Ok(exchange) = ExchangeId::try_from(fault.exchange_id.as_slice()) else { return };
         let Some(ask) = self.asks.get_mut(&exchange).filter(|a| a.peer == *peer) else { return };
         let waiting = matches!(ask.stage, AskStage::AwaitingReply);
         ask.route = None;
-        if fault.retry_after_millis > 0 {
+        // A code that this node does not know is a refusal without retry.
+        if fault.retry_after_millis > 0 && code.is_some() {
             let wait = u64::from(fault.retry_after_millis).clamp(10, 60_000);
             ask.again_at = now.plus(wait);
             self.at(now.plus(wait), Timer::Again(exchange));
@@ -751,6 +752,7 @@ impl Engine {
             let ticket = ask.ticket.take();
             self.void(now, exchange);
             if let Some(ticket) = ticket {
+                let code = code.unwrap_or(FaultCode::OutOfOrder);
                 self.tell(ticket, Conclusion::Faulted { exchange: Some(exchange), code });
             }
         }

@@ -172,8 +172,9 @@ impl Engine {
                 self.faulted(now, &peer, &fault);
                 Ok(())
             }
+            _ if !ready && !matches!(body, Body::Ready(_)) => Err(FaultCode::NotReady.into()),
+            _ if !belongs(&body, stream) => Err(FaultCode::OutOfOrder.into()),
             Body::Ready(claimed) => self.on_ready(now, &peer, connection, &claimed),
-            _ if !ready => Err(FaultCode::NotReady.into()),
             Body::Head(head) => self.on_head(now, &peer, &head),
             Body::NeedHead(need) => self.on_need_head(connection, &need),
             Body::HeadProof(proof) => self.on_head_proof(now, &peer, &proof),
@@ -430,6 +431,17 @@ impl Engine {
             }
             Err(problem) => Err(self.head_problem(now, peer, problem)),
         }
+    }
+}
+
+/// Whether frames of this kind travel on this stream: the asker opens one for each exchange.
+fn belongs(body: &proto::frame::Body, stream: StreamId) -> bool {
+    use proto::frame::Body;
+    match body {
+        Body::Ask(_) | Body::Acknowledge(_) => stream.0 % 2 == 1,
+        Body::Reply(_) | Body::Release(_) => stream != StreamId::CONTROL && stream.0.is_multiple_of(2),
+        Body::Fault(_) => true,
+        _ => stream == StreamId::CONTROL,
     }
 }
 

@@ -296,11 +296,6 @@ impl Engine {
             Input::Event { ticket, event } => {
                 self.record_event(now, event, |_| {}, Then::Event(ticket));
             }
-            Input::Publish => {
-                if let Some(files) = self.ledger.tree().publish() {
-                    self.effects.push_back(Effect::Publish(files));
-                }
-            }
             Input::ClosePeriods { ticket } => self.close_periods(now, ticket),
             Input::Tick => {}
         }
@@ -428,7 +423,6 @@ impl Engine {
             | Input::WriteFailed { .. }
             | Input::Found { .. }
             | Input::Cancel { .. }
-            | Input::Publish
             | Input::Tick => {}
         }
     }

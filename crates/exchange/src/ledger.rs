@@ -226,15 +226,15 @@ impl<T> Ledger<T> {
         let number = self.next_number;
         self.next_number += 1;
         let first_index = LeafIndex(self.size());
-        let (sealed, checkpoint, files) = if entries.is_empty() && self.tree.head().is_some() {
-            (None, Vec::new(), Vec::new())
+        let (sealed, checkpoint) = if entries.is_empty() && self.tree.head().is_some() {
+            (None, Vec::new())
         } else {
             let sealed = self.tree.stage(&entries)?.sign(&*self.signer)?;
-            let (note, files) = (sealed.batch().head.note_bytes().to_vec(), sealed.batch().files.to_vec());
-            (Some(sealed), note, files)
+            let note = sealed.batch().head.note_bytes().to_vec();
+            (Some(sealed), note)
         };
         self.in_flight = Some(InFlight { number, sealed, parts });
-        Ok(Some(Batch { number, first_index, entries, files, checkpoint, puts, asides }))
+        Ok(Some(Batch { number, first_index, entries, checkpoint, puts, asides }))
     }
 
     /// The batch is durable: what follows, each with its entries' proofs.

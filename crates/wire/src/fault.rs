@@ -4,7 +4,7 @@ use std::fmt;
 
 macro_rules! faults {
     ($($(#[$doc:meta])* $v:ident = $code:literal => $text:literal, $mend:literal;)+) => {
-        /// Why a frame was not processed. The number is stable; 0 is never used.
+        /// Why a frame was not processed. The number is stable; 0, 8 and 24 are never used.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum FaultCode { $($(#[$doc])* $v),+ }
 
@@ -42,8 +42,6 @@ faults! {
     NotReady = 6 => "not-ready", "send Ready first and wait for the peer's";
     /// Time more than 30 s in the future.
     FutureDated = 7 => "future-dated", "correct the sender's clock";
-    /// The deadline has passed.
-    Stale = 8 => "stale", "ask again with a new deadline";
     /// The number or exchange id is taken by other bytes.
     Replayed = 9 => "replayed", "number each new entry anew; repeat an entry only byte for byte";
     /// The receipt does not prove this entry.
@@ -74,6 +72,4 @@ faults! {
     LogUnavailable = 22 => "log-unavailable", "try again later; the operator of this node must mend its disk";
     /// The proof asked for cannot be made (size beyond the log).
     NoSuchHead = 23 => "no-such-head", "ask for sizes that this log has signed";
-    /// The query kind is not in the catalogue.
-    UnknownKind = 24 => "unknown-kind", "ask a kind that the catalogue lists";
 }

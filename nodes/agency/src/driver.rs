@@ -315,8 +315,6 @@ impl<C: Core> Turn<C> {
                 Effect::Connect { peer } => self.network.connect(peer),
                 Effect::Close { connection, reason } => self.network.close(connection, reason),
                 Effect::Write(batch) => self.write(batch),
-                // The disk publishes by itself what it computed again from the journal.
-                Effect::Publish(_) => (),
                 Effect::Lookup { lookup, record_type, keys, limit } => {
                     let records = self.records.lookup(&record_type, &keys, limit);
                     self.core.handle(self.clock.now(), Input::Found { lookup, records });

@@ -59,7 +59,6 @@ impl Disk {
         } else {
             assert!(batch.entries.is_empty(), "entries without a head");
         }
-        self.files.put(batch.files);
         for entry in batch.entries {
             self.leaves.insert(leaf_hash(&entry), self.entries.len() as u64);
             self.entries.push(entry);

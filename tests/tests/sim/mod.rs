@@ -318,7 +318,6 @@ impl Sim {
                 let at = self.now + self.within(self.weather.write);
                 self.push(at, Event::Written { node, run });
             }
-            Effect::Publish(_) => {}
             Effect::Lookup { lookup, record_type, keys, limit } => {
                 let records = self.nodes[node]
                     .records
@@ -742,10 +741,6 @@ impl Sim {
     pub fn cancel(&mut self, node: usize, ticket: Ticket) {
         self.note(|| format!("node {node} cancels {ticket:?}"));
         self.input(node, Input::Cancel { ticket });
-    }
-
-    pub fn publish(&mut self, node: usize) {
-        self.input(node, Input::Publish);
     }
 
     /// The peer of the newest connection resets a stream that it had opened.

@@ -17,7 +17,6 @@ pub enum Op {
     AskWrongly { from: usize, to: usize },
     Cancel { nth: usize },
     Record { node: usize },
-    Publish { node: usize },
     Close { node: usize },
     Connect { from: usize, to: usize },
     Drop { nth: usize },
@@ -54,8 +53,7 @@ pub fn plan(seed: u64, nodes: usize) -> Vec<Op> {
             15 => Op::AskWrongly { from: a, to: b },
             16 => Op::Cancel { nth: below(4) as usize },
             17 => Op::Record { node: a },
-            18 => Op::Publish { node: a },
-            19 | 20 => Op::Close { node: a },
+            18..=20 => Op::Close { node: a },
             21 => Op::Connect { from: a, to: b },
             22 | 23 => Op::Drop { nth: below(8) as usize },
             24 => Op::Cut { from: a, to: b },
@@ -189,7 +187,6 @@ impl Player {
                 );
                 self.asked(sim, node, ticket);
             }
-            Op::Publish { node } if self.alive(node) => sim.publish(node),
             Op::Close { node } if self.alive(node) => {
                 let ticket = sim.close_periods(node);
                 self.asked(sim, node, ticket);

@@ -49,7 +49,6 @@ impl Toy {
         self.effects.push_back(Effect::Write(Batch {
             number: self.number,
             first_index: LeafIndex(self.log.size().0),
-            files: Vec::new(),
             checkpoint: sealed.batch().head.note_bytes().to_vec(),
             puts: vec![(b"n".to_vec(), Some(self.number.to_be_bytes().to_vec()))],
             asides: Vec::new(),

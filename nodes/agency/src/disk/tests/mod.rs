@@ -54,12 +54,8 @@ impl Author {
         self.number += 1;
         let first_index = LeafIndex(self.log.size().0);
         let sealed = (!entries.is_empty()).then(|| self.log.stage(&entries).unwrap().sign(&self.signer).unwrap());
-        let (mut checkpoint, mut files) = (Vec::new(), Vec::new());
-        if let Some(sealed) = &sealed {
-            checkpoint = sealed.batch().head.note_bytes().to_vec();
-            files = sealed.batch().files.to_vec();
-        }
-        let batch = Batch { number: self.number, first_index, entries, files, checkpoint, puts, asides };
+        let checkpoint = sealed.as_ref().map(|s| s.batch().head.note_bytes().to_vec()).unwrap_or_default();
+        let batch = Batch { number: self.number, first_index, entries, checkpoint, puts, asides };
         let take_in = move |log: &mut Log| {
             if let Some(sealed) = sealed {
                 log.commit(sealed.persist(&mut Durable).unwrap()).unwrap();

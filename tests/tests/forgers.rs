@@ -379,6 +379,121 @@ fn a_receipt_under_a_fork_is_convicted_too() {
     assert_eq!(duel.sim.nodes[FGE].engine.as_ref().unwrap().ready_peers().count(), 0);
 }
 
+/// A head of the forger's own log beside a proof that does not hold.
+fn broken_head(duel: &mut Duel) -> proto::Head {
+    let base = duel.book.log.size().0;
+    duel.book.append(&[b"one more".to_vec()]);
+    proto::Head { checkpoint: duel.book.note(), base, proof: vec![7; 64] }
+}
+
+fn asked_for(duel: &mut Duel) -> Vec<(u64, u64)> {
+    let needs = duel.heard().into_iter().filter_map(|body| match body {
+        Body::NeedHead(need) => Some((need.from, need.to)),
+        _ => None,
+    });
+    needs.collect()
+}
+
+#[test]
+fn a_broken_proof_alone_convicts_nobody_and_discloses_nothing_until_another_holds() {
+    let mut duel = Duel::new();
+    duel.still_answers();
+    // A disclosing answer that waits for its receipt.
+    let question = duel.question(1, |_, _| ());
+    duel.ask(&question);
+    let (reply, _, _) = duel.reply().unwrap();
+    let hit = leaf_hash(&reply.answer.unwrap().entry);
+    let question = duel.question(1, |q, p| {
+        (q.facts_statement, q.confirms) = ("seen".to_owned(), Some(hit));
+        terms(p).step = Step::CoreData;
+    });
+    let stream = duel.ask(&question);
+    let (_, _, receipt) = duel.reply().unwrap();
+    let other = duel.question(2, |_, _| ());
+    let head = broken_head(&mut duel);
+    let (from, to) = (head.base, head.base + 1);
+    duel.heard();
+    duel.send(StreamId::CONTROL, Body::Head(head));
+    let heard = duel.heard();
+    assert!(heard.iter().any(|b| matches!(b, Body::Fault(f) if f.code == FaultCode::BadProof.code())));
+    assert!(heard.iter().any(|b| matches!(b, Body::NeedHead(n) if (n.from, n.to) == (from, to))));
+    // Receipt and question are right, under heads accepted before: nothing is disclosed all the same.
+    let ack = proto::Acknowledge { exchange_id: question.exchange.0.to_vec(), receipt };
+    duel.send(stream, Body::Acknowledge(ack));
+    duel.ask(&other);
+    duel.sim.run(20_000);
+    let heard = duel.heard();
+    let discloses = |b: &Body| matches!(b, Body::Release(_) | Body::Reply(_));
+    assert!(!heard.iter().any(discloses), "{:?}", heard.iter().map(crate::sim::describe).collect::<Vec<_>>());
+    assert!(heard.iter().filter(|b| matches!(b, Body::NeedHead(_))).count() < 10, "asked for now and again");
+    // The proof that it was asked for: everything goes on.
+    let sizes = (puente_model::TreeSize(from), puente_model::TreeSize(to));
+    let proof = duel.book.log.prove_consistency(sizes.0, sizes.1, &duel.book.files).unwrap();
+    let proof = puente_wire::join_hashes(&proof);
+    duel.send(StreamId::CONTROL, Body::HeadProof(proto::HeadProof { from, to, proof }));
+    let heard = duel.heard();
+    assert!(heard.iter().any(|b| matches!(b, Body::Release(_))), "the key");
+    assert!(heard.iter().any(|b| matches!(b, Body::Reply(_))), "the answer");
+    assert!(duel.sim.nodes[FGE].alarms.is_empty(), "{:?}", duel.sim.nodes[FGE].alarms);
+}
+
+#[test]
+fn heads_that_a_peer_cannot_prove_when_asked_are_kept_for_the_auditors() {
+    let mut duel = Duel::new();
+    duel.still_answers();
+    let accepted = duel.book.note();
+    // Another, longer history: no proof connects it with the accepted head.
+    let mut other = Book::new(uri(DPS).origin(1).unwrap().as_str(), crate::sim::world::log_signer(DPS));
+    let base = duel.book.log.size().0;
+    other.append(&vec![b"another history".to_vec(); usize::try_from(base).unwrap() + 3]);
+    duel.heard();
+    let head = proto::Head { checkpoint: other.note(), base, proof: vec![7; 64] };
+    duel.send(StreamId::CONTROL, Body::Head(head));
+    for answers in 0..3 {
+        assert!(duel.sim.nodes[FGE].alarms.is_empty(), "{answers} answers convict nobody");
+        assert_eq!(asked_for(&mut duel), [(base, base + 3)]);
+        let proof = proto::HeadProof { from: base, to: base + 3, proof: vec![answers; 96] };
+        duel.send(StreamId::CONTROL, Body::HeadProof(proof));
+    }
+    assert_eq!(asked_for(&mut duel), []);
+    let [Alarm::HeadsUnproven { peer, accepted: one, claimed: two }] = &duel.sim.nodes[FGE].alarms[..] else {
+        panic!("{:?}", duel.sim.nodes[FGE].alarms)
+    };
+    assert_eq!((peer, one, two), (&uri(DPS), &accepted, &other.note()));
+    let disk = duel.sim.nodes[FGE].disk.lock().unwrap();
+    for note in [&accepted, &other.note()] {
+        let kept = disk.asides.iter().any(|aside| {
+            let aside = proto::Message::decode(aside.as_slice()).unwrap();
+            matches!(aside, proto::Aside { body: Some(proto::aside::Body::PeerHead(head)), .. } if head == *note)
+        });
+        assert!(kept, "the evidence is kept");
+    }
+    drop(disk);
+    assert!(duel.sim.story().contains("closes ConnectionId(1): bad-proof"), "{}", duel.sim.story());
+    // Nothing more is exchanged with it.
+    duel.dial();
+    duel.greet(|_| ());
+    assert_eq!(duel.sim.nodes[FGE].engine.as_ref().unwrap().ready_peers().count(), 0);
+}
+
+#[test]
+fn proofs_that_nobody_asked_for_neither_convict_nor_unlock() {
+    let mut duel = Duel::new();
+    duel.still_answers();
+    let head = broken_head(&mut duel);
+    let (from, to) = (head.base, head.base + 1);
+    duel.send(StreamId::CONTROL, Body::Head(head));
+    // Ranges that were not asked for, however often, change nothing; so do repeats of the broken head.
+    for n in 0..20 {
+        let proof = proto::HeadProof { from: from - 1, to, proof: vec![n; 64] };
+        duel.send(StreamId::CONTROL, Body::HeadProof(proof));
+        let again = proto::Head { checkpoint: duel.book.note(), base: from, proof: vec![n; 64] };
+        duel.send(StreamId::CONTROL, Body::Head(again));
+    }
+    assert!(duel.sim.nodes[FGE].alarms.is_empty(), "{:?}", duel.sim.nodes[FGE].alarms);
+    assert_eq!(asked_for(&mut duel), [(from, to)], "asked for once");
+}
+
 #[test]
 fn a_suspended_member_is_turned_away() {
     let duel = Duel::strangers(World::suspending(DPS), Tuning::default());
@@ -702,6 +817,59 @@ fn a_stream_that_the_asker_resets_cancels_what_is_not_recorded() {
     duel.ask(&question);
     let (_, pair, _) = duel.reply().unwrap();
     assert!(matches!(pair.body, PairBody::Refusal { reason: RefusalReason::Cancelled, .. }), "{pair:?}");
+}
+
+#[test]
+fn a_void_that_overtakes_the_records_leaves_nothing_to_record() {
+    let mut duel = Duel::new();
+    duel.sim.weather.lookup = (500, 500);
+    let question = duel.question(1, |_, _| ());
+    duel.ask(&question);
+    let void = PairBody::Void { exchange: question.exchange, voided: question.pair.seq, quoted: question.leaf };
+    let pair = duel.pair(void);
+    let entry = duel.record(&pair);
+    duel.send(StreamId::CONTROL, Body::Deliver(proto::Deliver { entry: Some(entry), content: None }));
+    assert_eq!(delivered(&mut duel), Some(2), "closed");
+    duel.sim.run(1_000);
+    assert_eq!(duel.fault(), Some(FaultCode::NumberClosed));
+    let log = read_log(FGE, &duel.sim.nodes[FGE].disk.lock().unwrap());
+    assert!(log.pairs().all(|p| !matches!(p.1.body, PairBody::Query { .. })), "what is closed is never recorded");
+    duel.sim.weather.lookup = (1, 1);
+    duel.still_answers();
+}
+
+#[test]
+fn an_answer_that_a_void_crossed_is_delivered_again() {
+    let mut duel = Duel::new();
+    let question = duel.question(1, |_, _| ());
+    duel.ask(&question);
+    duel.reply().unwrap();
+    let void = PairBody::Void { exchange: question.exchange, voided: question.pair.seq, quoted: question.leaf };
+    let pair = duel.pair(void);
+    let entry = duel.record(&pair);
+    duel.send(StreamId::CONTROL, Body::Deliver(proto::Deliver { entry: Some(entry), content: None }));
+    let heard = duel.heard();
+    assert!(heard.iter().any(|b| matches!(b, Body::Delivered(d) if d.result == 3)));
+    assert!(heard.iter().any(|b| matches!(b, Body::Deliver(d) if d.content.is_some())), "the answer, again");
+}
+
+#[test]
+fn whoever_gives_up_resets_its_stream_and_the_holder_stops() {
+    let mut sim = crate::sim::Sim::new(31, 2);
+    sim.run(1_000);
+    sim.weather.lookup = (5_000, 5_000);
+    let draft = hit_question(&sim, FGE, DPS, &crate::sim::world::vin(1));
+    let ticket = sim.ask(FGE, draft);
+    sim.run(500);
+    let said = |sim: &crate::sim::Sim, text: &str| sim.story().contains(text);
+    assert!(said(&sim, "Ask(") && !said(&sim, "resets"));
+    sim.cancel(FGE, ticket);
+    sim.run(20_000);
+    assert!(said(&sim, "node 0 resets StreamId(2)"), "{}", sim.story());
+    // The VOID came before the records did: the holder recorded nothing of the question.
+    let log = read_log(DPS, &sim.nodes[DPS].disk.lock().unwrap());
+    assert!(log.pairs().all(|p| matches!(p.1.body, PairBody::Void { .. })));
+    crate::sim::plan::rest(&mut sim, &[]);
 }
 
 #[test]

@@ -7,5 +7,6 @@ mod documents;
 mod exchange;
 mod forgers;
 mod promises;
+mod scale;
 mod sim;
 mod simulator;

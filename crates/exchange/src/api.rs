@@ -134,6 +134,13 @@ pub enum Effect {
         /// Nothing more will be sent on it.
         finish: bool,
     },
+    /// Reset this node's half of the stream: it gives up. What the peer still sends on it is taken in.
+    Reset {
+        /// On this connection.
+        connection: ConnectionId,
+        /// This stream.
+        stream: StreamId,
+    },
     /// Write this batch and make it durable in one step, then say [`Input::Durable`].
     Write(Batch),
     /// Look these up, then say [`Input::Found`].
@@ -371,13 +378,23 @@ impl fmt::Debug for Answered {
 /// What an operator must know at once.
 #[derive(Debug)]
 pub enum Alarm {
-    /// A peer signed two heads that cannot both be honest: both notes, verbatim.
+    /// A peer signed two heads of one size with different roots: both notes, verbatim.
     Fork {
         /// Who.
         peer: NodeUri,
         /// The head accepted before.
         accepted: Vec<u8>,
         /// The head that contradicts it.
+        claimed: Vec<u8>,
+    },
+    /// A peer signed two heads and cannot prove, when asked, that one extends the other: both notes, verbatim. That
+    /// is no proof of a fork: auditors need the peer's tiles to convict.
+    HeadsUnproven {
+        /// Who.
+        peer: NodeUri,
+        /// The largest head accepted before.
+        accepted: Vec<u8>,
+        /// The head that no proof connects with it.
         claimed: Vec<u8>,
     },
     /// A peer holds a signed head of *this* node's log that is larger than the log, or differs from it:

@@ -390,15 +390,15 @@ impl Engine {
     }
 
     /// Sends the Ask if the peer can be reached; else asks for a connection.
-    fn send_ask(&mut self, now: Millis, exchange: ExchangeId, recorded: Option<Recorded>) {
+    pub(crate) fn send_ask(&mut self, now: Millis, exchange: ExchangeId, recorded: Option<Recorded>) {
         let Some(ask) = self.asks.get(&exchange) else { return };
         let (peer, index) = (ask.peer.clone(), ask.stored.query_index);
+        let Some(connection) = self.line_to(&peer) else { return self.wait_for_turn(now, exchange) };
         self.at(now.plus(AGAIN_MILLIS), Timer::Again(exchange));
-        let Some(connection) = self.line_to(&peer) else { return };
         let Some(recorded) = recorded.or_else(|| self.ledger.recorded(puente_model::LeafIndex(index)).ok()) else {
             return;
         };
-        let Some(route) = self.open_stream(connection) else { return };
+        let Some(route) = self.open_stream(connection, exchange) else { return };
         let Some(ask) = self.asks.get_mut(&exchange) else { return };
         if *recorded.leaf() != ask.query_leaf {
             return;
@@ -410,38 +410,6 @@ impl Engine {
         let frame =
             proto::Ask { query: Some(query), payload: ask.stored.payload.clone(), salt: ask.stored.salt.clone() };
         self.send_proven(route, proto::frame::Body::Ask(frame), false);
-    }
-
-    /// Asks or acknowledges again what is still unanswered.
-    pub(crate) fn again(&mut self, now: Millis, exchange: ExchangeId) {
-        let Some(ask) = self.asks.get(&exchange) else { return };
-        if ask.route.is_some() && ask.again_at > now {
-            self.at(ask.again_at, Timer::Again(exchange));
-            return;
-        }
-        match ask.stage {
-            AskStage::AwaitingReply => self.send_ask(now, exchange, None),
-            AskStage::AwaitingRelease => self.send_acknowledge(now, exchange, None),
-            _ => {}
-        }
-    }
-
-    /// A connection with the peer is ready: everything that waits for it goes out.
-    pub(crate) fn line_ready(&mut self, now: Millis, peer: &NodeUri) {
-        let waiting: Vec<_> = self
-            .asks
-            .iter()
-            .filter(|(_, a)| a.peer == *peer && a.wants_line() && a.route.is_none())
-            .map(|(id, _)| *id)
-            .collect();
-        for exchange in waiting {
-            self.again(now, exchange);
-        }
-        self.redeliver_voids(peer);
-        let closing = self.peers.get(peer).is_some_and(|p| !p.close_tickets.is_empty());
-        if closing {
-            self.start_period(now, peer);
-        }
     }
 
     pub(crate) fn on_reply(
@@ -653,7 +621,7 @@ impl Engine {
         self.send_acknowledge(now, exchange, recorded.last().cloned());
     }
 
-    fn send_acknowledge(&mut self, now: Millis, exchange: ExchangeId, recorded: Option<Recorded>) {
+    pub(crate) fn send_acknowledge(&mut self, now: Millis, exchange: ExchangeId, recorded: Option<Recorded>) {
         let Some(ask) = self.asks.get(&exchange) else { return };
         let (peer, index, route) = (ask.peer.clone(), ask.stored.answer_index, ask.route);
         let Some(recorded) = recorded.or_else(|| self.ledger.recorded(puente_model::LeafIndex(index)).ok()) else {
@@ -665,9 +633,9 @@ impl Engine {
         }
         let route = match route {
             Some(route) => Some(route),
-            None => self.line_to(&peer).and_then(|connection| self.open_stream(connection)),
+            None => self.line_to(&peer).and_then(|connection| self.open_stream(connection, exchange)),
         };
-        let Some(route) = route else { return };
+        let Some(route) = route else { return self.wait_for_turn(now, exchange) };
         let receipt = recorded.receipt();
         if let Some(ask) = self.asks.get_mut(&exchange) {
             if ask.answer.as_ref().is_none_or(|(_, leaf)| leaf != recorded.leaf()) {

@@ -1,5 +1,7 @@
 //! Connections, Ready, heads, faults: what frames are judged under.
 
+use std::collections::BTreeMap;
+
 use prost::Message as _;
 use puente_audit_log::{ClaimedCheckpoint, verify_consistency};
 use puente_model::{EventKind, ExchangeId, Millis, NodeUri, TreeSize};
@@ -16,8 +18,8 @@ use crate::peer::{Connection, PARKED_BYTES_MAX, PARKED_MAX};
 pub(crate) enum Problem {
     /// Say so to the sender.
     Fault(FaultCode, Option<ExchangeId>),
-    /// Wait for a head, then judge again.
-    Park,
+    /// Wait for the head of this size, then judge again.
+    Park(u64),
     /// Drop it: it repeats what is under way.
     Ignore,
 }
@@ -40,7 +42,8 @@ impl Engine {
         };
         known.dialling = false;
         let your_head = known.log.accepted().map(|h| h.note_bytes().to_vec()).unwrap_or_default();
-        self.connections.insert(connection, Connection { peer, ready: false, sent_head: 0, next_stream: 2 });
+        let line = Connection { peer, ready: false, sent_head: 0, next_stream: 2, asks: BTreeMap::new() };
+        self.connections.insert(connection, line);
         let ready = proto::Ready {
             version: 1,
             node: self.node.to_string(),
@@ -66,40 +69,24 @@ impl Engine {
             closing = !peer.close_tickets.is_empty();
         }
         if let Some(peer) = self.peers.get_mut(&gone.peer) {
-            peer.parked.retain(|(c, _, _)| *c != connection);
-            peer.parked_bytes = peer.parked.iter().map(|(_, _, bytes)| bytes.len()).sum();
+            for waiting in peer.parked.values_mut() {
+                waiting.retain(|(c, _, _)| *c != connection);
+            }
+            peer.parked.retain(|_, waiting| !waiting.is_empty());
+            peer.parked_count = peer.parked.values().map(Vec::len).sum();
+            peer.parked_bytes = peer.parked.values().flatten().map(|(_, _, bytes)| bytes.len()).sum();
         }
         if closing && self.line_to(&gone.peer).is_some() {
             self.start_period(now, &gone.peer);
         }
-        for hold in self.holds.values_mut() {
-            if hold.route.is_some_and(|r| r.connection == connection) {
-                hold.route = None;
-            }
-        }
-        let waiting: Vec<_> = self
-            .asks
-            .iter_mut()
-            .filter(|(_, ask)| ask.route.is_some_and(|r| r.connection == connection))
-            .map(|(id, ask)| {
-                ask.route = None;
-                *id
-            })
-            .collect();
-        for exchange in waiting {
-            self.again(now, exchange);
-        }
+        self.line_lost(now, &gone.peer, gone.asks.into_values());
     }
 
     pub(crate) fn dial_failed(&mut self, now: Millis, peer: &NodeUri) {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.dialling = false;
         }
-        let waiting: Vec<_> =
-            self.asks.iter().filter(|(_, a)| a.peer == *peer && a.wants_line()).map(|(id, _)| *id).collect();
-        for exchange in waiting {
-            self.at(now.plus(crate::engine::AGAIN_MILLIS / 5), Timer::Again(exchange));
-        }
+        self.seek_line(now, peer, crate::engine::AGAIN_MILLIS / 5);
         self.peer_unreachable(peer);
     }
 
@@ -114,12 +101,51 @@ impl Engine {
         known.ready
     }
 
-    /// A stream of this side's on a connection.
-    pub(crate) fn open_stream(&mut self, connection: ConnectionId) -> Option<Route> {
+    /// The stream of an exchange that this node asks: the one it has, or a new one on this connection.
+    pub(crate) fn open_stream(&mut self, connection: ConnectionId, exchange: ExchangeId) -> Option<Route> {
+        if let Some(route) = self.asks.get(&exchange).and_then(|ask| ask.route) {
+            return Some(route);
+        }
         let line = self.connections.get_mut(&connection)?;
         let stream = StreamId(line.next_stream);
         line.next_stream += 2;
+        line.asks.insert(stream, exchange);
         Some(Route { connection, stream })
+    }
+
+    /// Nothing more goes out on the stream of an exchange that this node asks.
+    pub(crate) fn leave_stream(&mut self, route: Route) {
+        let Some(line) = self.connections.get_mut(&route.connection) else { return };
+        if let Some(exchange) = line.asks.remove(&route.stream)
+            && let Some(ask) = self.asks.get_mut(&exchange)
+            && ask.route == Some(route)
+        {
+            ask.route = None;
+        }
+    }
+
+    /// Gives an exchange up: the peer need not look any further.
+    pub(crate) fn reset_stream(&mut self, route: Route) {
+        if self.connections.contains_key(&route.connection) {
+            self.leave_stream(route);
+            self.emit(Effect::Reset { connection: route.connection, stream: route.stream });
+        }
+    }
+
+    /// True if nothing may be disclosed to the peer now: one of its heads is doubted, or it stands convicted.
+    fn withholds(&self, connection: ConnectionId, body: &proto::frame::Body) -> bool {
+        use proto::frame::Body;
+        let discloses = match body {
+            Body::Reply(_) | Body::Release(_) => true,
+            Body::Deliver(deliver) => deliver.content.is_some(),
+            _ => false,
+        };
+        discloses
+            && self
+                .connections
+                .get(&connection)
+                .and_then(|line| self.peers.get(&line.peer))
+                .is_some_and(|known| known.forked || known.log.doubted().is_some())
     }
 
     pub(crate) fn send_control(&mut self, connection: ConnectionId, body: proto::frame::Body) {
@@ -128,9 +154,16 @@ impl Engine {
 
     /// Sends a frame that refers to nothing newer than what the peer was shown.
     pub(crate) fn send(&mut self, route: Route, body: proto::frame::Body, finish: bool) {
+        // Whoever is on a connection that is gone, or may learn nothing now, asks again.
+        if !self.connections.contains_key(&route.connection) || self.withholds(route.connection, &body) {
+            return;
+        }
         // A frame of this node's own making over the limit is a bug; it is not sent, and the peer's deadline ends it.
         if let Ok(bytes) = encode_frame(&proto::Frame { body: Some(body) }) {
             self.emit(Effect::Send { connection: route.connection, stream: route.stream, bytes, finish });
+        }
+        if finish {
+            self.leave_stream(route);
         }
     }
 
@@ -167,6 +200,10 @@ impl Engine {
             }
         };
         use proto::frame::Body;
+        let doubted = self.peers.get(&peer).and_then(|known| known.log.doubted());
+        // The holder finishes its half after these.
+        let last = matches!(body, Body::Fault(_) | Body::Release(_)) && stream != StreamId::CONTROL;
+        let answers = last || matches!(body, Body::Reply(_));
         let result = match body {
             Body::Fault(fault) => {
                 self.faulted(now, &peer, &fault);
@@ -175,9 +212,10 @@ impl Engine {
             _ if !ready && !matches!(body, Body::Ready(_)) => Err(FaultCode::NotReady.into()),
             _ if !belongs(&body, stream) => Err(FaultCode::OutOfOrder.into()),
             Body::Ready(claimed) => self.on_ready(now, &peer, connection, &claimed),
-            Body::Head(head) => self.on_head(now, &peer, &head),
+            Body::Ask(_) | Body::Acknowledge(_) if doubted.is_some() => Err(Problem::Park(doubted.unwrap_or_default())),
+            Body::Head(head) => self.on_head(now, &peer, connection, &head),
             Body::NeedHead(need) => self.on_need_head(connection, &need),
-            Body::HeadProof(proof) => self.on_head_proof(now, &peer, &proof),
+            Body::HeadProof(proof) => self.on_head_proof(now, &peer, connection, &proof),
             Body::Ask(ask) => self.on_ask(now, &peer, route, ask),
             Body::Reply(reply) => self.on_reply(now, &peer, route, reply, false),
             Body::Acknowledge(ack) => self.on_acknowledge(now, &peer, route, &ack),
@@ -190,25 +228,35 @@ impl Engine {
         match result {
             Ok(()) | Err(Problem::Ignore) => {}
             Err(Problem::Fault(code, exchange)) => self.fault(now, &peer, route, code, exchange),
-            Err(Problem::Park) => {
+            Err(Problem::Park(size)) => {
                 if let Some(known) = self.peers.get_mut(&peer) {
-                    if known.parked.len() < PARKED_MAX && known.parked_bytes + bytes.len() <= PARKED_BYTES_MAX {
+                    if known.parked_count < PARKED_MAX && known.parked_bytes + bytes.len() <= PARKED_BYTES_MAX {
+                        known.parked_count += 1;
                         known.parked_bytes += bytes.len();
-                        known.parked.push_back((connection, stream, bytes.to_vec()));
+                        known.parked.entry(size).or_default().push((connection, stream, bytes.to_vec()));
                         self.want_head(now, &peer);
                     } else {
                         self.fault(now, &peer, route, FaultCode::Overloaded, None);
                     }
                 }
+                return;
             }
+        }
+        if last {
+            self.leave_stream(route);
+        }
+        if answers {
+            self.resend(now, &peer);
         }
     }
 
-    /// Judges parked frames again, once more of the peer's heads are known.
-    fn unpark(&mut self, now: Millis, peer: &NodeUri) {
+    /// Judges the frames again that waited for the head of this size.
+    fn unpark(&mut self, now: Millis, peer: &NodeUri, size: u64) {
         let Some(known) = self.peers.get_mut(peer) else { return };
-        known.parked_bytes = 0;
-        for (connection, stream, bytes) in std::mem::take(&mut known.parked) {
+        let Some(waiting) = known.parked.remove(&size) else { return };
+        known.parked_count -= waiting.len();
+        known.parked_bytes -= waiting.iter().map(|(_, _, bytes)| bytes.len()).sum::<usize>();
+        for (connection, stream, bytes) in waiting {
             self.frame(now, connection, stream, &bytes);
         }
     }
@@ -217,15 +265,21 @@ impl Engine {
     pub(crate) fn head_problem(&mut self, now: Millis, peer: &NodeUri, problem: HeadProblem) -> Problem {
         match problem {
             HeadProblem::Fault(code) => code.into(),
-            HeadProblem::Unproven => Problem::Park,
+            HeadProblem::Unproven(size) => Problem::Park(size),
+            HeadProblem::BadProof => FaultCode::BadProof.into(),
             HeadProblem::Fork { accepted, claimed } => {
-                self.record_fork(now, peer, accepted, claimed);
+                self.convict(now, peer, accepted, claimed, FaultCode::InconsistentHead);
                 FaultCode::InconsistentHead.into()
+            }
+            HeadProblem::NoProof { accepted, claimed } => {
+                self.convict(now, peer, accepted, claimed, FaultCode::BadProof);
+                FaultCode::BadProof.into()
             }
         }
     }
 
-    fn record_fork(&mut self, now: Millis, peer: &NodeUri, accepted: Vec<u8>, claimed: Vec<u8>) {
+    /// Both heads are kept, and nothing more is exchanged with the peer until people decide.
+    fn convict(&mut self, now: Millis, peer: &NodeUri, accepted: Vec<u8>, claimed: Vec<u8>, reason: FaultCode) {
         let Some(known) = self.peers.get_mut(peer).filter(|p| !p.forked) else { return };
         known.forked = true;
         let detail = [accepted.as_slice(), b"\n", &claimed].concat();
@@ -238,10 +292,14 @@ impl Engine {
         self.enqueue(now, Intent { entries: Vec::new(), puts: Vec::new(), asides, then: Then::Nothing });
         let who = peer.clone();
         self.record_event(now, plain_event(EventKind::PeerFault, 1, detail), |e| e.peer = Some(who), Then::Nothing);
-        self.emit(Effect::Alarm(Alarm::Fork { peer: peer.clone(), accepted, claimed }));
+        let who = peer.clone();
+        self.emit(Effect::Alarm(match reason {
+            FaultCode::InconsistentHead => Alarm::Fork { peer: who, accepted, claimed },
+            _ => Alarm::HeadsUnproven { peer: who, accepted, claimed },
+        }));
         let lines: Vec<_> = self.connections.iter().filter(|(_, c)| c.peer == *peer).map(|(id, _)| *id).collect();
         for connection in lines {
-            self.emit(Effect::Close { connection, reason: FaultCode::InconsistentHead });
+            self.emit(Effect::Close { connection, reason });
         }
     }
 
@@ -334,8 +392,10 @@ impl Engine {
         if let Some(known) = self.peers.get_mut(peer) {
             known.ready = Some(connection);
             known.head_asked.clear();
+            known.log.forget_asked();
         }
         self.show_head(connection);
+        self.ask_in_doubt(now, peer, connection);
         self.line_ready(now, peer);
         Ok(())
     }
@@ -373,19 +433,38 @@ impl Engine {
         }
     }
 
-    fn on_head(&mut self, now: Millis, peer: &NodeUri, head: &proto::Head) -> Result<(), Problem> {
+    fn on_head(
+        &mut self,
+        now: Millis,
+        peer: &NodeUri,
+        connection: ConnectionId,
+        head: &proto::Head,
+    ) -> Result<(), Problem> {
         let proof = split_hashes(&head.proof).map_err(|_| Problem::from(FaultCode::Malformed))?;
         let Some(known) = self.peers.get_mut(peer) else { return Err(FaultCode::NotAMember.into()) };
         match known.log.extend(&head.checkpoint, head.base, &proof) {
-            Ok(()) => {
-                self.unpark(now, peer);
+            Ok(size) => {
+                self.unpark(now, peer, size);
                 Ok(())
             }
-            Err(HeadProblem::Unproven) => {
+            Err(HeadProblem::Unproven(_)) => {
                 self.want_head(now, peer);
                 Ok(())
             }
-            Err(problem) => Err(self.head_problem(now, peer, problem)),
+            Err(problem) => {
+                let problem = self.head_problem(now, peer, problem);
+                self.ask_in_doubt(now, peer, connection);
+                Err(problem)
+            }
+        }
+    }
+
+    /// Asks for the proof of a doubted head, unless it is asked for already.
+    fn ask_in_doubt(&mut self, now: Millis, peer: &NodeUri, connection: ConnectionId) {
+        let Some(known) = self.peers.get_mut(peer).filter(|known| !known.forked) else { return };
+        if let Some((from, to)) = known.log.ask_in_doubt(now) {
+            self.send_control(connection, proto::frame::Body::NeedHead(proto::NeedHead { from, to }));
+            self.want_head(now.plus(crate::engine::AGAIN_MILLIS), peer);
         }
     }
 
@@ -393,6 +472,13 @@ impl Engine {
     pub(crate) fn ask_for_heads(&mut self, now: Millis, peer: &NodeUri) {
         let Some(known) = self.peers.get_mut(peer) else { return };
         let Some(connection) = known.ready else { return };
+        // Nobody asks any more for a head that others displaced: what waits for it is judged again, a few at a time.
+        let displaced: Vec<u64> =
+            known.parked.keys().filter(|size| !known.log.is_asked(**size)).take(16).copied().collect();
+        for size in displaced {
+            self.unpark(now, peer, size);
+        }
+        let Some(known) = self.peers.get_mut(peer) else { return };
         let mut asked = Vec::new();
         for (from, to) in known.log.wanted() {
             if known.head_asked.len() < 1_024 && known.head_asked.insert((from, to)) {
@@ -400,10 +486,13 @@ impl Engine {
             }
         }
         let waiting = !known.parked.is_empty();
+        let doubted = known.log.doubted().is_some();
         for (from, to) in asked {
             self.send_control(connection, proto::frame::Body::NeedHead(proto::NeedHead { from, to }));
         }
-        if waiting {
+        if doubted {
+            self.ask_in_doubt(now, peer, connection);
+        } else if waiting {
             if let Some(known) = self.peers.get_mut(peer) {
                 known.head_asked.clear();
             }
@@ -421,15 +510,27 @@ impl Engine {
         Ok(())
     }
 
-    fn on_head_proof(&mut self, now: Millis, peer: &NodeUri, proof: &proto::HeadProof) -> Result<(), Problem> {
+    fn on_head_proof(
+        &mut self,
+        now: Millis,
+        peer: &NodeUri,
+        connection: ConnectionId,
+        proof: &proto::HeadProof,
+    ) -> Result<(), Problem> {
         let hashes = split_hashes(&proof.proof).map_err(|_| Problem::from(FaultCode::Malformed))?;
         let Some(known) = self.peers.get_mut(peer) else { return Err(FaultCode::NotAMember.into()) };
         match known.log.prove(proof.from, proof.to, &hashes) {
-            Ok(()) => {
-                self.unpark(now, peer);
+            Ok(size) => {
+                if let Some(size) = size {
+                    self.unpark(now, peer, size);
+                }
                 Ok(())
             }
-            Err(problem) => Err(self.head_problem(now, peer, problem)),
+            Err(problem) => {
+                let problem = self.head_problem(now, peer, problem);
+                self.ask_in_doubt(now, peer, connection);
+                Err(problem)
+            }
         }
     }
 }

@@ -3,25 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use prost::Message as _;
 use puente_audit_log::{Log, Signer, TileReader, VerifierKey};
 use puente_catalogue::Catalogue;
 use puente_charter::Charter;
-use puente_model::{
-    CharterVector, Digest, EventKind, ExchangeId, Jurisdiction, LeafIndex, Millis, NodeUri, OfficerId, Origin, Secret32,
-};
+use puente_model::{CharterVector, Digest, EventKind, ExchangeId, LeafIndex, Millis, NodeUri, OfficerId, Origin};
 use puente_policy::{Judge, PolicySet};
-use puente_wire::{Entry, Event, Header, Pair, PairKind, Veiled, fault::FaultCode, label, proto};
+use puente_wire::fault::FaultCode;
 use rand_chacha::ChaCha20Rng;
-use rand_core::{RngCore, SeedableRng};
+use rand_core::SeedableRng as _;
 
 use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Input, LocalEvent, Store, StreamId, Ticket};
 use crate::asker::Asking;
 use crate::holder::Holding;
 use crate::ledger::{Intent, Ledger, Recorded, Tuning};
-use crate::peer::{Connection, Own, Peer};
+use crate::peer::{Connection, Peer};
+use crate::period::STANDS;
 use crate::persist;
-use crate::seeds::{NoSeeds, Seeds};
+pub(crate) use crate::record::{aside, unwrap};
+use crate::seeds::Seeds;
 
 /// What an engine is made of.
 pub struct Setup {
@@ -113,10 +112,18 @@ pub(crate) enum Timer {
     Closing(NodeUri),
     /// Record counted faults.
     Faults,
+    /// Dial a peer that something waits for.
+    Dial(NodeUri),
+    /// Send more of what waits for a peer.
+    Turn(NodeUri),
+    /// See which deliveries to a peer were not answered.
+    Deliver(NodeUri),
 }
 
 /// How long to wait for a head that travels beside its frame, before asking for a proof.
 const HEAD_WAIT_MILLIS: u64 = 250;
+/// Timers that fire in one go: ten thousand deadlines at once do not hold up what arrives.
+const TIMERS_PER_TURN: usize = 256;
 /// How long before an unanswered frame is sent again.
 pub(crate) const AGAIN_MILLIS: u64 = 5_000;
 
@@ -192,6 +199,7 @@ impl Engine {
             let roles = member.roles.iter().cloned().collect();
             let mut peer = Peer::new(member.uri.clone(), roles, log, key);
             peer.restore(&*store).map_err(OpenError::Store)?;
+            peer.index_own();
             peers.insert(member.uri.clone(), peer);
         }
         let vector = charter.vector();
@@ -318,6 +326,7 @@ impl Engine {
             ask.again_at = ask.again_at.min(now.plus(AGAIN_MILLIS));
         }
         for peer in self.peers.values_mut() {
+            peer.put_clock_back(back);
             if let Some(closing) = &mut peer.closing {
                 closing.until = Millis(closing.until.0.saturating_sub(back));
             }
@@ -390,11 +399,15 @@ impl Engine {
                 let index = recorded.last().map_or(LeafIndex(0), Recorded::index);
                 self.tell(ticket, Conclusion::Recorded { index });
             }
-            Then::Deliver(peer, seq) => self.deliver(&peer, seq, recorded.last()),
+            Then::Deliver(peer, seq) => self.deliver_new(now, &peer, seq, recorded.last()),
             Then::Delivered { connection, leaf, result, index } => {
                 let proven = self.ledger.recorded(LeafIndex(index)).ok().filter(|r| *r.leaf() == leaf);
                 let Some(proven) = proven else { return };
                 self.send_delivered(connection, leaf, result, proven.receipt());
+                let peer = self.connections.get(&connection).map(|line| line.peer.clone());
+                if let Some(peer) = peer.filter(|_| result == STANDS) {
+                    self.redeliver(now, &peer);
+                }
             }
         }
     }
@@ -469,15 +482,22 @@ impl Engine {
     }
 
     pub(crate) fn want_head(&mut self, now: Millis, peer: &NodeUri) {
-        self.at(now.plus(HEAD_WAIT_MILLIS), Timer::Head(peer.clone()));
+        let due = now.plus(HEAD_WAIT_MILLIS);
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        // One timer a peer, however many frames wait.
+        if !known.head_due.is_some_and(|at| at <= due && at >= self.last_now) {
+            known.head_due = Some(due);
+            self.at(due, Timer::Head(peer.clone()));
+        }
     }
 
     fn fire_timers(&mut self, now: Millis) {
-        while let Some((due, timer)) = self.timers.first().cloned() {
-            if due > now {
+        for _ in 0..TIMERS_PER_TURN {
+            let Some((_, timer)) =
+                self.timers.first().is_some_and(|(due, _)| *due <= now).then(|| self.timers.pop_first()).flatten()
+            else {
                 break;
-            }
-            self.timers.pop_first();
+            };
             match timer {
                 Timer::Ask(exchange) => self.ask_due(now, exchange),
                 Timer::Again(exchange) => self.again(now, exchange),
@@ -485,6 +505,9 @@ impl Engine {
                 Timer::Head(peer) => self.ask_for_heads(now, &peer),
                 Timer::Closing(peer) => self.closing_due(now, &peer),
                 Timer::Faults => self.record_faults(now),
+                Timer::Dial(peer) => self.dial_due(now, &peer),
+                Timer::Turn(peer) => self.resend(now, &peer),
+                Timer::Deliver(peer) => self.deliveries_due(now, &peer),
             }
         }
     }
@@ -495,192 +518,6 @@ impl Engine {
         } else {
             self.ledger.enqueue(now, intent);
         }
-    }
-
-    pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.rng.fill_bytes(&mut bytes);
-        bytes
-    }
-
-    /// The index that the next enqueued entry will have: entries are recorded in the order they are enqueued.
-    pub(crate) fn next_index(&self) -> u64 {
-        self.ledger.next_index()
-    }
-
-    /// Encodes an entry of an exchange: in the clear between nations, veiled within one.
-    pub(crate) fn wrap(&mut self, now: Millis, pair: Pair) -> Result<Wrapped, NoSeeds> {
-        if !pair.is_domestic() {
-            let entry = Entry::Pair(pair).encode();
-            let leaf = puente_audit_log::leaf_hash(&entry);
-            return Ok(Wrapped { entry, leaf, header: Vec::new(), salt: Vec::new(), asides: Vec::new(), before: None });
-        }
-        let (stage, minute) = (pair.stage(), pair.minute);
-        let header = Header::Pair(pair).encode();
-        let salt = Secret32::new(self.random());
-        let commitment = Header::commit(&header, &salt);
-        let entry = Entry::Veiled(Veiled { stage, minute, commitment }).encode();
-        self.veil(now, entry, header, &salt)
-    }
-
-    /// Seals a veiled entry's header to the own auditors.
-    pub(crate) fn veil(
-        &mut self,
-        now: Millis,
-        entry: Vec<u8>,
-        header: Vec<u8>,
-        salt: &Secret32,
-    ) -> Result<Wrapped, NoSeeds> {
-        let leaf = puente_audit_log::leaf_hash(&entry);
-        let nation = self.node.jurisdiction();
-        let made = self.seeds.seal_header(&self.charter, &nation, (leaf, salt, &header), now, &mut self.rng)?;
-        let aside = aside(&leaf, proto::aside::Body::SealedHeader(made.value));
-        Ok(Wrapped { entry, leaf, header, salt: salt.expose().to_vec(), asides: vec![aside], before: made.entry })
-    }
-
-    /// Takes the next number towards a peer for an entry of this node's.
-    pub(crate) fn number(
-        &mut self,
-        peer: &NodeUri,
-        wrapped: &Wrapped,
-        kind: PairKind,
-        exchange: Option<ExchangeId>,
-        own_proven: Option<proto::Proven>,
-        index: u64,
-    ) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        let Some(peer) = self.peers.get_mut(peer) else { return Vec::new() };
-        let seq = peer.next_seq;
-        peer.next_seq += 1;
-        let own = Own { leaf: wrapped.leaf, kind, exchange, index, proven: own_proven, voided: 0, closed: false };
-        let puts = vec![peer.own_put(seq, &own), peer.numbering_put()];
-        peer.own.insert(seq, own);
-        puts
-    }
-
-    /// The fields that every entry of this node's has.
-    pub(crate) fn pair(&self, to: &NodeUri, now: Millis, body: puente_wire::PairBody) -> Pair {
-        Pair {
-            from: self.node.clone(),
-            to: to.clone(),
-            log: self.log_number,
-            seq: puente_model::Seq(self.peers.get(to).map_or(1, |p| p.next_seq)),
-            minute: now.minute(),
-            charter: self.vector.clone(),
-            policy_hash: self.policy_hash,
-            body,
-        }
-    }
-
-    pub(crate) fn nations(&self, peer: &NodeUri) -> (Jurisdiction, Jurisdiction) {
-        (self.node.jurisdiction(), peer.jurisdiction())
-    }
-
-    /// Records a local event; the caller may add to it before it is sealed.
-    pub(crate) fn record_event(
-        &mut self,
-        now: Millis,
-        local: LocalEvent,
-        complete: impl FnOnce(&mut Event),
-        then: Then,
-    ) {
-        let mut event = Event::new(local.kind, now, self.vector.clone());
-        event.record_type = local.record_type;
-        event.count = local.count;
-        event.purpose = local.purpose;
-        event.basis = local.basis;
-        event.role = local.role;
-        event.policy_hash = Some(self.policy_hash);
-        complete(&mut event);
-        let intent = self.event_intent(now, event, local.detail, then);
-        self.enqueue(now, intent);
-    }
-
-    /// One local event as an intent (the Seeds entry before it, if it needs one).
-    pub(crate) fn event_intent(&mut self, now: Millis, mut event: Event, detail: Vec<u8>, then: Then) -> Intent<Then> {
-        let detail_salt = Secret32::new(self.random());
-        if !detail.is_empty() {
-            event.detail = Some(puente_model::digest(label::DETAIL, &[detail_salt.expose(), &detail]));
-        }
-        let stage = event.kind.stage();
-        let header = Header::Event(event).encode();
-        let salt = Secret32::new(self.random());
-        let commitment = Header::commit(&header, &salt);
-        let entry = Entry::Veiled(Veiled { stage, minute: now.minute(), commitment }).encode();
-        let leaf = puente_audit_log::leaf_hash(&entry);
-        let mut puts = Vec::new();
-        if !detail.is_empty() {
-            puts.push((persist::detail_key(&leaf.0), Some([detail_salt.expose().as_slice(), &detail].concat())));
-        }
-        match self.veil(now, entry.clone(), header.clone(), &salt) {
-            Ok(wrapped) => {
-                let entries = wrapped.before.into_iter().chain([wrapped.entry]).collect();
-                Intent { entries, puts, asides: wrapped.asides, then }
-            }
-            // Without an auditor's key the event is recorded all the same; its header stays here, to be
-            // opened on challenge.
-            Err(_) => {
-                puts.push((persist::header_key(&leaf.0), Some([salt.expose().as_slice(), &header].concat())));
-                Intent { entries: vec![entry], puts, asides: Vec::new(), then }
-            }
-        }
-    }
-}
-
-/// An entry ready to be recorded, and what travels or stays beside it.
-#[derive(Debug)]
-pub(crate) struct Wrapped {
-    pub(crate) entry: Vec<u8>,
-    pub(crate) leaf: Digest,
-    /// Of a veiled entry; empty otherwise.
-    pub(crate) header: Vec<u8>,
-    pub(crate) salt: Vec<u8>,
-    pub(crate) asides: Vec<Vec<u8>>,
-    /// A Seeds entry that must stand before it.
-    pub(crate) before: Option<Vec<u8>>,
-}
-
-impl Wrapped {
-    /// As it travels, still without its receipt.
-    pub(crate) fn proven(&self, escrow: Option<proto::Escrow>) -> proto::Proven {
-        proto::Proven {
-            entry: self.entry.clone(),
-            receipt: Vec::new(),
-            header: self.header.clone(),
-            header_salt: self.salt.clone(),
-            escrow,
-        }
-    }
-}
-
-pub(crate) fn aside(leaf: &Digest, body: proto::aside::Body) -> Vec<u8> {
-    proto::Aside { leaf_hash: leaf.0.to_vec(), body: Some(body) }.encode_to_vec()
-}
-
-/// Opens what travelled: the pair entry, in the clear or under its veil, and its leaf hash.
-pub(crate) fn unwrap(proven: &proto::Proven) -> Result<(Pair, Digest), FaultCode> {
-    let leaf = puente_audit_log::leaf_hash(&proven.entry);
-    let code = |error: puente_wire::WireError| match error {
-        puente_wire::WireError::TooLarge { .. } => FaultCode::Oversized,
-        puente_wire::WireError::Version(_) => FaultCode::Version,
-        _ => FaultCode::Malformed,
-    };
-    match Entry::decode(&proven.entry).map_err(code)? {
-        Entry::Pair(pair) if proven.header.is_empty() && proven.header_salt.is_empty() => Ok((pair, leaf)),
-        Entry::Veiled(veiled) => {
-            let salt: [u8; 32] = proven.header_salt.as_slice().try_into().map_err(|_| FaultCode::Malformed)?;
-            if Header::commit(&proven.header, &Secret32::new(salt)) != veiled.commitment {
-                return Err(FaultCode::BadCommitment);
-            }
-            match Header::decode(&proven.header).map_err(code)? {
-                Header::Pair(pair)
-                    if pair.is_domestic() && pair.stage() == veiled.stage && pair.minute == veiled.minute =>
-                {
-                    Ok((pair, leaf))
-                }
-                _ => Err(FaultCode::Malformed),
-            }
-        }
-        _ => Err(FaultCode::Malformed),
     }
 }
 

@@ -3,23 +3,42 @@
 use std::collections::BTreeMap;
 
 use puente_audit_log::{ClaimedCheckpoint, ClaimedReceipt, Receipt, SignedCheckpoint, VerifierKey, verify_consistency};
-use puente_model::{Digest, TreeSize};
+use puente_model::{Digest, Millis, TreeSize};
 use puente_wire::fault::FaultCode;
+
+use crate::engine::AGAIN_MILLIS;
 
 /// Proven heads kept for receipts that arrive late.
 const KNOWN_MAX: usize = 4_096;
 /// Signed heads whose consistency is still asked for.
 const CANDIDATES_MAX: usize = 64;
+/// How often a proof is asked for again after one that failed.
+const PROOFS_ASKED_MAX: u32 = 3;
 
 /// Why a head or receipt does not count, or not yet.
 #[derive(Debug)]
 pub(crate) enum HeadProblem {
     /// The sender broke the protocol.
     Fault(FaultCode),
-    /// Signed by the peer's key, and contradicting a head accepted before: both notes.
+    /// Two heads of one size with different roots, both signed by the peer's key: both notes.
     Fork { accepted: Vec<u8>, claimed: Vec<u8> },
-    /// Signed, but not yet connected to what was accepted: a proof is needed ([`PeerLog::wanted`]).
-    Unproven,
+    /// Signed, but not yet connected to what was accepted: a proof is needed ([`PeerLog::wanted`]). The head's size.
+    Unproven(u64),
+    /// Signed, and the proof beside it does not hold: nobody is convicted of that, the head is doubted until a
+    /// proof holds ([`PeerLog::doubted`]).
+    BadProof,
+    /// The peer was asked for a proof between two heads that it signed, and none that it gave holds: both notes.
+    NoProof { accepted: Vec<u8>, claimed: Vec<u8> },
+}
+
+/// A signed head that came with a proof that does not hold.
+#[derive(Debug)]
+struct Doubt {
+    head: SignedCheckpoint,
+    /// Since when a proof is asked for and not answered.
+    asked: Option<Millis>,
+    /// Answers that did not hold.
+    failed: u32,
 }
 
 /// The heads of one peer's log that this node has accepted.
@@ -34,6 +53,8 @@ pub(crate) struct PeerLog {
     first: (u64, Digest),
     known: BTreeMap<u64, SignedCheckpoint>,
     candidates: BTreeMap<u64, SignedCheckpoint>,
+    /// The first head whose proof failed: while it stands, nothing is disclosed to the peer.
+    doubt: Option<Doubt>,
     /// The largest head was not yet part of a durable batch.
     pub(crate) dirty: bool,
 }
@@ -41,7 +62,7 @@ pub(crate) struct PeerLog {
 impl PeerLog {
     pub(crate) fn new(key: VerifierKey, closed_at: Option<u64>) -> Self {
         let first = (0, puente_audit_log::empty_root());
-        Self { key, closed_at, first, known: BTreeMap::new(), candidates: BTreeMap::new(), dirty: false }
+        Self { key, closed_at, first, known: BTreeMap::new(), candidates: BTreeMap::new(), doubt: None, dirty: false }
     }
 
     /// Begins with the head that the annex pins: no tree that does not extend it is ever accepted.
@@ -80,24 +101,20 @@ impl PeerLog {
         Ok(head)
     }
 
-    fn fork(&self, claimed: &SignedCheckpoint) -> HeadProblem {
-        let accepted = self
-            .known
-            .get(&claimed.size().0)
-            .or_else(|| self.accepted())
-            .map(|head| head.note_bytes().to_vec())
-            .unwrap_or_default();
-        HeadProblem::Fork { accepted, claimed: claimed.note_bytes().to_vec() }
-    }
-
-    /// True if the head is known; an error if a different one of that size is.
+    /// True if the head is known; an error if the peer signed a different one of that size, accepted or not.
     fn is_known(&self, head: &SignedCheckpoint) -> Result<bool, HeadProblem> {
-        match self.known.get(&head.size().0) {
-            Some(known) if known.root() == head.root() => Ok(true),
-            Some(_) => Err(self.fork(head)),
-            None if head.size().0 == self.first.0 && head.root() != self.first.1 => Err(self.fork(head)),
-            None => Ok(head.size().0 == self.first.0),
+        let (size, known) = (head.size().0, self.known.get(&head.size().0));
+        let doubted = self.doubt.as_ref().map(|doubt| &doubt.head).filter(|doubted| doubted.size() == head.size());
+        for signed in known.into_iter().chain(self.candidates.get(&size)).chain(doubted) {
+            if signed.root() != head.root() {
+                return Err(HeadProblem::Fork { accepted: note(signed), claimed: note(head) });
+            }
         }
+        if size == self.first.0 && head.root() != self.first.1 {
+            // The other head is the annex's, or the empty tree: no note of the peer's.
+            return Err(HeadProblem::Fork { accepted: Vec::new(), claimed: note(head) });
+        }
+        Ok(known.is_some() || size == self.first.0)
     }
 
     fn learn(&mut self, head: SignedCheckpoint) {
@@ -106,17 +123,18 @@ impl PeerLog {
             self.dirty = true;
         }
         self.candidates.remove(&size);
+        self.doubt.take_if(|doubt| doubt.head.size().0 == size);
         self.known.insert(size, head);
         while self.known.len() > KNOWN_MAX {
             self.known.pop_first();
         }
     }
 
-    /// Takes in a head that comes with a proof from `base`.
-    pub(crate) fn extend(&mut self, note: &[u8], base: u64, proof: &[Digest]) -> Result<(), HeadProblem> {
+    /// Takes in a head that comes with a proof from `base`. Returns the size that counts now.
+    pub(crate) fn extend(&mut self, note: &[u8], base: u64, proof: &[Digest]) -> Result<u64, HeadProblem> {
         let head = self.verify(note)?;
         if self.is_known(&head)? {
-            return Ok(());
+            return Ok(head.size().0);
         }
         let (size, largest) = (head.size().0, self.accepted_size());
         let base_root = if base == self.first.0 { Some(self.first.1) } else { self.known.get(&base).map(|h| h.root()) };
@@ -124,13 +142,47 @@ impl PeerLog {
             // A proof from the largest head, forwards, is the ordinary case. From a smaller one it shows that
             // this head extends *that*, not that it agrees with the largest.
             Some(root) if base == largest && size > base => {
-                verify_consistency(TreeSize(base), head.size(), &root, &head.root(), proof)
-                    .map_err(|_| self.fork(&head))?;
+                if verify_consistency(TreeSize(base), head.size(), &root, &head.root(), proof).is_err() {
+                    return Err(self.begin_doubt(head));
+                }
                 self.learn(head);
-                Ok(())
+                Ok(size)
             }
             _ => Err(self.set_aside(head)),
         }
+    }
+
+    /// A proof alone convicts nobody: whoever breaks one in two is no forger of trees.
+    fn begin_doubt(&mut self, head: SignedCheckpoint) -> HeadProblem {
+        if self.doubt.is_none() {
+            self.candidates.remove(&head.size().0);
+            self.doubt = Some(Doubt { head, asked: None, failed: 0 });
+        } else {
+            self.set_aside(head);
+        }
+        HeadProblem::BadProof
+    }
+
+    /// Size of the head that is doubted.
+    pub(crate) fn doubted(&self) -> Option<u64> {
+        self.doubt.as_ref().map(|doubt| doubt.head.size().0)
+    }
+
+    /// What was asked on a connection that is gone is asked again.
+    pub(crate) fn forget_asked(&mut self) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.asked = None;
+        }
+    }
+
+    /// The proof to be asked for because of a doubt: from, to. None while one is asked for, for some seconds.
+    pub(crate) fn ask_in_doubt(&mut self, now: Millis) -> Option<(u64, u64)> {
+        let largest = self.accepted_size();
+        let waits = |asked: Millis| now >= asked && now.since(asked) < AGAIN_MILLIS;
+        let doubt = self.doubt.as_mut().filter(|doubt| !doubt.asked.is_some_and(waits))?;
+        doubt.asked = Some(now);
+        let size = doubt.head.size().0;
+        Some((size.min(largest), size.max(largest)))
     }
 
     /// Takes note of the peer's newest head, shown in Ready. A larger one is proven on the control stream; a
@@ -150,45 +202,75 @@ impl PeerLog {
     }
 
     fn set_aside(&mut self, head: SignedCheckpoint) -> HeadProblem {
-        self.candidates.insert(head.size().0, head);
+        let size = head.size().0;
+        if self.doubted() != Some(size) {
+            self.candidates.insert(size, head);
+        }
         while self.candidates.len() > CANDIDATES_MAX {
             self.candidates.pop_first();
         }
-        HeadProblem::Unproven
+        HeadProblem::Unproven(size)
     }
 
-    /// Takes in a proof that was asked for.
-    pub(crate) fn prove(&mut self, from: u64, to: u64, proof: &[Digest]) -> Result<(), HeadProblem> {
+    /// True if a proof for this size is still asked for, or not needed any more.
+    pub(crate) fn is_asked(&self, size: u64) -> bool {
+        self.candidates.contains_key(&size) || self.doubted() == Some(size) || self.known.contains_key(&size)
+    }
+
+    /// Takes in a proof that was asked for. Returns the size that counts now, if one does that did not before.
+    pub(crate) fn prove(&mut self, from: u64, to: u64, proof: &[Digest]) -> Result<Option<u64>, HeadProblem> {
         let largest = self.accepted_size();
         let candidate = if from == largest { to } else { from };
         if from != largest && to != largest {
-            return Ok(()); // A proof towards a head that has grown since; whoever still needs one asks again.
+            return Ok(None); // A proof towards a head that has grown since; whoever still needs one asks again.
         }
-        let Some(head) = self.candidates.get(&candidate).cloned() else { return Ok(()) };
+        let doubted = self.doubt.as_ref().map(|doubt| &doubt.head).filter(|head| head.size().0 == candidate);
+        let Some(head) = doubted.or_else(|| self.candidates.get(&candidate)).cloned() else { return Ok(None) };
         let (_, largest_root) = self.largest();
         let (old, new) = if candidate > largest { (largest_root, head.root()) } else { (head.root(), largest_root) };
-        verify_consistency(TreeSize(from), TreeSize(to), &old, &new, proof).map_err(|_| self.fork(&head))?;
+        if verify_consistency(TreeSize(from), TreeSize(to), &old, &new, proof).is_err() {
+            return Err(self.failed_proof(head));
+        }
         self.learn(head);
-        Ok(())
+        Ok(Some(candidate))
+    }
+
+    fn failed_proof(&mut self, head: SignedCheckpoint) -> HeadProblem {
+        let accepted = self.accepted().map(note).unwrap_or_default();
+        match self.doubt.as_mut().filter(|doubt| doubt.head.size() == head.size()) {
+            Some(doubt) if doubt.asked.is_some() => {
+                (doubt.asked, doubt.failed) = (None, doubt.failed + 1);
+                if doubt.failed < PROOFS_ASKED_MAX {
+                    return HeadProblem::BadProof;
+                }
+                HeadProblem::NoProof { accepted, claimed: note(&head) }
+            }
+            Some(_) => HeadProblem::BadProof,
+            None => self.begin_doubt(head),
+        }
     }
 
     /// Verifies a receipt for the entry with this leaf hash, under a head that counts.
     pub(crate) fn receipt(&mut self, bytes: &[u8], leaf: &Digest) -> Result<Receipt, HeadProblem> {
         let claimed = ClaimedReceipt::parse(bytes).map_err(|_| HeadProblem::Fault(FaultCode::BadReceipt))?;
-        let note = claimed.checkpoint().note_bytes().to_vec();
+        let note_bytes = claimed.checkpoint().note_bytes().to_vec();
         let size = claimed.checkpoint().claimed().size().0;
         if let Some(known) = self.known.get(&size)
-            && known.note_bytes() == note
+            && known.note_bytes() == note_bytes
         {
             let known = known.clone();
             return claimed.verify_under(leaf, &known).map_err(|_| HeadProblem::Fault(FaultCode::BadReceipt));
         }
-        let head = self.verify(&note)?;
+        let head = self.verify(&note_bytes)?;
         if self.is_known(&head)? {
             return claimed.verify_under(leaf, &head).map_err(|_| HeadProblem::Fault(FaultCode::BadReceipt));
         }
         Err(self.set_aside(head))
     }
+}
+
+fn note(head: &SignedCheckpoint) -> Vec<u8> {
+    head.note_bytes().to_vec()
 }
 
 #[cfg(test)]
@@ -292,12 +374,15 @@ mod tests {
         let pinned = || fresh().pinned(4, early.log.root());
         let mut log = pinned();
         assert_eq!(log.accepted_size(), 4);
-        assert!(matches!(log.extend(&author.heads[7], 0, &[]), Err(HeadProblem::Unproven)), "0 is not where it begins");
+        assert!(
+            matches!(log.extend(&author.heads[7], 0, &[]), Err(HeadProblem::Unproven(_))),
+            "0 is not where it begins"
+        );
         assert_eq!(log.wanted(), [(4, 7)]);
         log.prove(4, 7, &author.proof(4, 7)).unwrap();
         assert_eq!(log.accepted_size(), 7);
         let other = Author::of(b"abXdefg");
-        assert!(is_fork(pinned().extend(&other.heads[7], 4, &other.proof(4, 7))));
+        assert!(matches!(pinned().extend(&other.heads[7], 4, &other.proof(4, 7)), Err(HeadProblem::BadProof)));
         assert!(is_fork(pinned().extend(&other.heads[4], 0, &[])), "another tree of the pinned size");
     }
 
@@ -307,7 +392,7 @@ mod tests {
         log.extend(&author.heads[7], 0, &[]).unwrap();
         let early = Author::of(b"abcd");
         let (receipt, leaf) = early.receipt(3);
-        assert!(matches!(log.receipt(&receipt, &leaf), Err(HeadProblem::Unproven)));
+        assert!(matches!(log.receipt(&receipt, &leaf), Err(HeadProblem::Unproven(_))));
         assert_eq!(log.wanted(), [(4, 7)]);
         log.prove(4, 7, &author.proof(4, 7)).unwrap();
         assert!(log.receipt(&receipt, &leaf).is_ok());
@@ -319,7 +404,7 @@ mod tests {
         let (author, mut log) = (Author::of(b"abcdefg"), fresh());
         log.extend(&author.heads[2], 0, &[]).unwrap();
         let (receipt, leaf) = author.receipt(6);
-        assert!(matches!(log.receipt(&receipt, &leaf), Err(HeadProblem::Unproven)));
+        assert!(matches!(log.receipt(&receipt, &leaf), Err(HeadProblem::Unproven(_))));
         assert_eq!(log.wanted(), [(2, 7)]);
         // A proof between other sizes changes nothing.
         log.prove(1, 7, &author.proof(1, 7)).unwrap();
@@ -341,21 +426,57 @@ mod tests {
         let mut log = known();
         let Err(HeadProblem::Fork { accepted, claimed }) = log.extend(&other.heads[5], 0, &[]) else { panic!() };
         assert_eq!((accepted, claimed), (author.heads[5].clone(), other.heads[5].clone()));
-        // A larger head whose own proof does not start here.
-        assert!(is_fork(known().extend(&other.heads[8], 5, &other.proof(5, 8))));
         // A receipt under a head of a known size.
         let five = Author::of(b"abcxe");
         let (receipt, leaf) = five.receipt(4);
         assert!(is_fork(known().receipt(&receipt, &leaf)));
-        // A larger, and a smaller one, proven as asked.
-        let (mut log, (receipt, leaf)) = (known(), other.receipt(7));
-        assert!(matches!(log.receipt(&receipt, &leaf), Err(HeadProblem::Unproven)));
-        assert!(is_fork(log.prove(5, 8, &other.proof(5, 8))));
-        let (mut log, (receipt, leaf)) = (known(), Author::of(b"abcx").receipt(0));
-        assert!(matches!(log.receipt(&receipt, &leaf), Err(HeadProblem::Unproven)));
-        assert!(is_fork(log.prove(4, 5, &author.proof(4, 5))));
+        // Two heads of one size, neither of which was accepted.
+        let mut log = known();
+        assert!(matches!(log.extend(&other.heads[8], 7, &[]), Err(HeadProblem::Unproven(8))));
+        let third = Author::of(b"abcdefgX");
+        assert!(is_fork(log.extend(&third.heads[8], 7, &[])));
         // None of them was accepted.
         assert_eq!(log.accepted().unwrap().note_bytes(), author.heads[5]);
+    }
+
+    #[test]
+    fn a_proof_that_fails_is_no_fork_until_the_peer_cannot_give_another() {
+        let (author, other) = (Author::of(b"abcdefg"), Author::of(b"abcxefgh"));
+        let known = || {
+            let mut log = fresh();
+            log.extend(&author.heads[5], 0, &[]).unwrap();
+            log
+        };
+        let garbage = vec![Digest([9; 32]); 3];
+        // An honest head with a broken proof: doubted, asked for, and accepted once a proof holds.
+        let mut log = known();
+        assert!(matches!(log.extend(&author.heads[7], 5, &garbage), Err(HeadProblem::BadProof)));
+        assert_eq!((log.accepted_size(), log.doubted()), (5, Some(7)));
+        assert_eq!((log.ask_in_doubt(Millis(7)), log.ask_in_doubt(Millis(7))), (Some((5, 7)), None));
+        assert!(matches!(log.prove(5, 7, &garbage), Err(HeadProblem::BadProof)));
+        // A proof that nobody asked for counts nothing.
+        for _ in 0..9 {
+            assert!(matches!(log.prove(5, 7, &garbage), Err(HeadProblem::BadProof)));
+        }
+        assert_eq!(log.ask_in_doubt(Millis(7)), Some((5, 7)));
+        assert_eq!(log.prove(5, 7, &author.proof(5, 7)).unwrap(), Some(7));
+        assert_eq!((log.accepted_size(), log.doubted()), (7, None));
+        // Another history: no proof can hold, forwards or backwards.
+        for (receipt, sizes) in [(other.receipt(7), (5, 8)), (Author::of(b"abcx").receipt(0), (4, 5))] {
+            let mut log = known();
+            assert!(matches!(log.receipt(&receipt.0, &receipt.1), Err(HeadProblem::Unproven(_))));
+            assert!(matches!(log.prove(sizes.0, sizes.1, &garbage), Err(HeadProblem::BadProof)));
+            for _ in 1..PROOFS_ASKED_MAX {
+                assert_eq!(log.ask_in_doubt(Millis(7)), Some(sizes));
+                assert!(matches!(log.prove(sizes.0, sizes.1, &garbage), Err(HeadProblem::BadProof)));
+            }
+            assert_eq!(log.ask_in_doubt(Millis(7)), Some(sizes));
+            let Err(HeadProblem::NoProof { accepted, claimed }) = log.prove(sizes.0, sizes.1, &garbage) else {
+                panic!()
+            };
+            assert_eq!(accepted, author.heads[5]);
+            assert!(claimed != accepted && ClaimedCheckpoint::parse(&claimed).is_ok());
+        }
     }
 
     #[test]
@@ -378,7 +499,7 @@ mod tests {
         let author = Author::of(&[b'x'; 200]);
         let mut log = fresh();
         for head in &author.heads[1..] {
-            assert!(matches!(log.extend(head, 500, &[]), Err(HeadProblem::Unproven)));
+            assert!(matches!(log.extend(head, 500, &[]), Err(HeadProblem::Unproven(_))));
         }
         assert_eq!(log.candidates.len(), CANDIDATES_MAX);
     }

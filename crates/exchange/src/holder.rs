@@ -400,6 +400,16 @@ impl Engine {
         if let Some(known) = self.peers.get_mut(&hold.peer) {
             known.lookups = known.lookups.saturating_sub(1);
         }
+        let (peer, seq, route) = (hold.peer.clone(), hold.query.seq.0, hold.route);
+        if self.is_closed(&peer, seq) {
+            // A VOID overtook the records: this number will never be recorded here.
+            self.holds.remove(&exchange);
+            return match route {
+                Some(route) => self.fault(now, &peer, route, FaultCode::NumberClosed, Some(exchange)),
+                None => {}
+            };
+        }
+        let Some(hold) = self.holds.get_mut(&exchange) else { return };
         let (Some(grant), Some(terms)) = (hold.grant.take(), hold.query.terms().cloned()) else { return };
         let say = if hold.cancelled {
             let text = words(now, "the asker cancelled", "quien preguntó canceló");
@@ -692,8 +702,10 @@ impl Engine {
 
     /// The asker owes no receipt for this answer any more.
     pub(crate) fn receipted(&mut self, peer: &NodeUri, exchange: ExchangeId) -> (Vec<u8>, Option<Vec<u8>>) {
-        if let Some(known) = self.peers.get_mut(peer) {
-            known.unreceipted.retain(|(_, open)| *open != exchange);
+        // What awaits a receipt is in memory.
+        let due = self.holds.get(&exchange).map(|hold| hold.due_at);
+        if let (Some(known), Some(due)) = (self.peers.get_mut(peer), due) {
+            known.unreceipted.remove(&(due, exchange));
         }
         (persist::open_hold_key(peer, exchange), None)
     }
@@ -759,10 +771,10 @@ impl Engine {
     /// The asker reset its stream: what is not recorded yet is refused as cancelled.
     pub(crate) fn cancelled(&mut self, connection: ConnectionId, stream: StreamId) {
         let route = Route { connection, stream };
-        for hold in self.holds.values_mut().filter(|h| h.route == Some(route)) {
-            hold.route = None;
-            if hold.stage == HoldStage::LookingUp {
-                hold.cancelled = true;
+        self.leave_stream(route);
+        for exchange in self.lookups.values() {
+            if let Some(hold) = self.holds.get_mut(exchange).filter(|h| h.route == Some(route)) {
+                (hold.route, hold.cancelled) = (None, true);
             }
         }
     }

@@ -7,7 +7,7 @@
 //! `Recording…` needs the proof that its entry is durable, which only the ledger makes.
 //!
 //! `control` judges which heads count, `asker` and `holder` are the two sides of an exchange, `period`
-//! makes both logs hold the same numbers.
+//! makes both logs hold the same numbers, `resend` sends again what is unanswered, a few at a time.
 
 pub mod api;
 mod asker;
@@ -20,6 +20,8 @@ mod opening;
 mod peer;
 mod period;
 mod persist;
+mod record;
+mod resend;
 mod seeds;
 
 pub use engine::{Engine, OpenError, Setup};

@@ -1,6 +1,6 @@
 //! What this node holds of one peer: its log's heads, both numberings, its connections.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use prost::Message;
 use puente_audit_log::VerifierKey;
@@ -11,6 +11,7 @@ use puente_wire::{PairKind, fault::FaultCode, proto};
 use crate::api::{ConnectionId, Store, StreamId, Ticket};
 use crate::heads::PeerLog;
 use crate::persist::{self, StoredNumbering, StoredOwn, StoredTheirs};
+use crate::resend::{Backlog, Deliveries};
 
 /// Frames that wait for a head they can be judged under.
 pub(crate) const PARKED_MAX: usize = 4_096;
@@ -69,6 +70,16 @@ pub(crate) struct Peer {
     pub(crate) theirs_closed: u64,
     /// Own numbers beyond `own_closed`.
     pub(crate) own: BTreeMap<u64, Own>,
+    pub(crate) own_leaves: HashMap<Digest, u64>,
+    /// The own PERIOD that is recorded and not accepted by the peer yet: number, leaf hash, last number it closes.
+    pub(crate) pending_period: Option<(u64, Digest, u64)>,
+    pub(crate) backlog: Backlog,
+    pub(crate) deliveries: Deliveries,
+    /// When to dial again; when more of the backlog goes out.
+    pub(crate) redial: Option<Millis>,
+    /// When proofs of heads are asked for.
+    pub(crate) head_due: Option<Millis>,
+    pub(crate) turn: Option<Millis>,
     /// The peer's numbers beyond `theirs_closed` that are recorded here (or being recorded).
     pub(crate) theirs: BTreeMap<u64, Theirs>,
     /// The peer's numbers beyond `theirs_closed` that a VOID closed before they arrived.
@@ -76,7 +87,9 @@ pub(crate) struct Peer {
     /// The newest ready connection.
     pub(crate) ready: Option<ConnectionId>,
     pub(crate) dialling: bool,
-    pub(crate) parked: VecDeque<(ConnectionId, StreamId, Vec<u8>)>,
+    /// By the size of the head that they wait for.
+    pub(crate) parked: BTreeMap<u64, Vec<(ConnectionId, StreamId, Vec<u8>)>>,
+    pub(crate) parked_count: usize,
     pub(crate) parked_bytes: usize,
     pub(crate) head_asked: BTreeSet<(u64, u64)>,
     /// Answers of this node without a receipt, by deadline.
@@ -102,6 +115,8 @@ pub(crate) struct Connection {
     /// The largest own head that went out on its control stream.
     pub(crate) sent_head: u64,
     pub(crate) next_stream: u64,
+    /// Exchanges on the streams that this node opened and that are not finished.
+    pub(crate) asks: BTreeMap<StreamId, ExchangeId>,
 }
 
 impl Peer {
@@ -121,11 +136,19 @@ impl Peer {
             own_closed: 0,
             theirs_closed: 0,
             own: BTreeMap::new(),
+            own_leaves: HashMap::new(),
+            pending_period: None,
+            backlog: Backlog::default(),
+            deliveries: Deliveries::default(),
+            redial: None,
+            head_due: None,
+            turn: None,
             theirs: BTreeMap::new(),
             closed: BTreeSet::new(),
             ready: None,
             dialling: false,
-            parked: VecDeque::new(),
+            parked: BTreeMap::new(),
+            parked_count: 0,
             parked_bytes: 0,
             head_asked: BTreeSet::new(),
             unreceipted: BTreeSet::new(),
@@ -252,7 +275,9 @@ impl Peer {
     /// Too many answers without a receipt past their deadlines.
     pub(crate) fn owes_receipts(&self, now: Millis) -> bool {
         let max = puente_model::limits::UNRECEIPTED_ANSWERS_MAX;
-        self.unreceipted.len() >= max && self.unreceipted.iter().nth(max - 1).is_some_and(|(due, _)| *due < now)
+        // In time, as a rule: then the first says so.
+        let late = self.unreceipted.first().is_some_and(|(due, _)| *due < now);
+        late && self.unreceipted.len() >= max && self.unreceipted.iter().nth(max - 1).is_some_and(|(due, _)| *due < now)
     }
 }
 

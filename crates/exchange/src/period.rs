@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use prost::Message as _;
 use puente_audit_log::{root_of, second_root_of};
 use puente_model::{ExchangeId, LeafIndex, Millis, NodeUri, Seq, limits};
 use puente_wire::{Hole, HoleWhy, Pair, PairBody, PairKind, Period, fault::FaultCode, proto};
@@ -11,7 +12,7 @@ use crate::asker::AskStage;
 use crate::control::{Problem, plain_event, receipt_aside};
 use crate::engine::{AGAIN_MILLIS, Engine, Route, Then, Timer, unwrap};
 use crate::ledger::{Intent, Recorded};
-use crate::peer::Closing;
+use crate::peer::{Closing, Own};
 use puente_model::EventKind;
 
 /// `Delivered.result`: the entry is recorded.
@@ -19,7 +20,7 @@ pub(crate) const RECORDED: u32 = 1;
 /// The voided number was unknown here and is closed.
 const CLOSED: u32 = 2;
 /// The voided number is recorded here and stands.
-const STANDS: u32 = 3;
+pub(crate) const STANDS: u32 = 3;
 /// A PERIOD whose root differs from what is recorded here.
 const MISMATCH: u32 = 4;
 /// How long one attempt to close a period may take.
@@ -39,6 +40,7 @@ impl Engine {
         }
         ask.stage = AskStage::Voided;
         let (peer, voided, quoted) = (ask.peer.clone(), ask.query.seq, ask.query_leaf);
+        let route = ask.route;
         let pair = self.pair(&peer, now, PairBody::Void { exchange, voided, quoted });
         let seq = pair.seq.0;
         let Ok(wrapped) = self.wrap(now, pair) else {
@@ -69,14 +71,18 @@ impl Engine {
         puts.push((crate::persist::open_ask_key(&peer, exchange), None));
         let entries = before.into_iter().chain([wrapped.entry]).collect();
         self.enqueue(now, Intent { entries, puts, asides: wrapped.asides, then: Then::Deliver(peer, seq) });
+        if let Some(route) = route {
+            self.reset_stream(route);
+        }
         self.drop_ask(exchange);
     }
 
-    /// Sends an own VOID or PERIOD (or, for redelivery, any own entry but a QUERY) to the peer it is for.
-    pub(crate) fn deliver(&mut self, peer: &NodeUri, seq: u64, recorded: Option<&Recorded>) {
-        let Some(known) = self.peers.get(peer) else { return };
-        let Some(own) = known.own.get(&seq).cloned() else { return };
-        let Some(connection) = known.ready else { return };
+    /// Sends an own VOID or PERIOD (or, for redelivery, any own entry but a QUERY) to the peer it is for. Returns the
+    /// frame's bytes, if it was sent.
+    pub(crate) fn deliver(&mut self, peer: &NodeUri, seq: u64, recorded: Option<&Recorded>) -> Option<usize> {
+        let known = self.peers.get(peer)?;
+        let own = known.own.get(&seq)?.clone();
+        let connection = known.ready?;
         let parts = match (own.kind, own.exchange) {
             (PairKind::Void | PairKind::Period, _) => own.proven.clone().map(|p| (p, own.index, None)),
             (PairKind::Answer | PairKind::Refusal | PairKind::Release, Some(exchange)) => {
@@ -84,28 +90,15 @@ impl Engine {
             }
             _ => None,
         };
-        let Some((mut proven, index, content)) = parts else { return };
+        let (mut proven, index, content) = parts?;
         let fresh = recorded.cloned().or_else(|| self.ledger.recorded(LeafIndex(index)).ok());
-        let Some(fresh) = fresh.filter(|r| *r.leaf() == own.leaf) else { return };
+        let fresh = fresh.filter(|r| *r.leaf() == own.leaf)?;
         proven.receipt = fresh.receipt();
         let route = Route { connection, stream: crate::api::StreamId::CONTROL };
         let frame = proto::Deliver { entry: Some(proven), content };
+        let bytes = frame.encoded_len();
         self.send_proven(route, proto::frame::Body::Deliver(frame), false);
-    }
-
-    /// VOIDs that the peer may not have received go out again.
-    pub(crate) fn redeliver_voids(&mut self, peer: &NodeUri) {
-        let Some(known) = self.peers.get(peer) else { return };
-        let voids: Vec<u64> = known
-            .own
-            .iter()
-            .filter(|(_, own)| own.kind == PairKind::Void && !own.closed)
-            .map(|(seq, _)| *seq)
-            .take(256)
-            .collect();
-        for seq in voids {
-            self.deliver(peer, seq, None);
-        }
+        Some(bytes)
     }
 
     pub(crate) fn on_deliver(
@@ -150,7 +143,7 @@ impl Engine {
         pair: Pair,
         leaf: puente_model::Digest,
     ) -> Result<(), Problem> {
-        let known = self.peers.get(peer).ok_or(Problem::from(FaultCode::NotAMember))?;
+        let known = self.peers.get_mut(peer).ok_or(Problem::from(FaultCode::NotAMember))?;
         if pair.log != known.log_number {
             return Err(FaultCode::WrongLog.into());
         }
@@ -166,9 +159,17 @@ impl Engine {
             },
             _ => RECORDED,
         };
+        // Whoever gave up heard no answer: it is delivered again.
+        if result == STANDS
+            && let Some(hold) = pair.exchange().and_then(|exchange| self.holds.get(&exchange))
+            && let Some((answer, _)) = hold.answer.as_ref().filter(|_| hold.peer == *peer)
+        {
+            known.deliveries.push(answer.seq.0, answer.kind());
+        }
         match known.theirs.get(&pair.seq.0).copied() {
             Some(recorded) if recorded.leaf == leaf => {
                 self.confirm(now, route.connection, leaf, result, recorded.index);
+                self.redeliver(now, peer);
                 return Ok(());
             }
             Some(_) => return Err(FaultCode::Replayed.into()),
@@ -305,15 +306,16 @@ impl Engine {
         let leaf = puente_model::Digest::try_from(delivered.leaf_hash.as_slice())
             .map_err(|_| Problem::from(FaultCode::Malformed))?;
         let Some(known) = self.peers.get(peer) else { return Err(FaultCode::NotAMember.into()) };
-        let Some((seq, own)) = known.own.iter().find(|(_, own)| own.leaf == leaf).map(|(s, o)| (*s, o.clone())) else {
-            return Ok(());
-        };
+        let Some(seq) = known.own_leaves.get(&leaf).copied() else { return Ok(()) };
+        let Some(own) = known.own.get(&seq).cloned() else { return Ok(()) };
         if delivered.result == MISMATCH {
+            self.settle_delivery(now, peer, seq);
             self.emit(Effect::Alarm(Alarm::PeriodMismatch { peer: peer.clone() }));
             self.period_over(now, peer, false);
             return Ok(());
         }
         if delivered.receipt.is_empty() {
+            self.settle_delivery(now, peer, seq);
             return Ok(()); // Of a number that an accepted PERIOD closed: that PERIOD's receipt covers it.
         }
         match (own.kind, own.exchange) {
@@ -340,6 +342,8 @@ impl Engine {
         {
             own.closed = true;
         }
+        self.settle_delivery(now, peer, seq);
+        let Some(known) = self.peers.get_mut(peer) else { return Ok(()) };
         let Some(closing) = &mut known.closing else { return Ok(()) };
         if closing.period.is_some_and(|(period_seq, _)| period_seq == seq) {
             self.period_over(now, peer, true);
@@ -347,6 +351,14 @@ impl Engine {
             self.probe(peer);
         }
         Ok(())
+    }
+
+    /// What was delivered is answered: the next goes out.
+    fn settle_delivery(&mut self, now: Millis, peer: &NodeUri, seq: u64) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.deliveries.settle(seq);
+            self.redeliver(now, peer);
+        }
     }
 
     /// The period with a peer is due.
@@ -385,7 +397,7 @@ impl Engine {
             return;
         }
         let first = known.own_closed + 1;
-        if let Some((seq, leaf, last)) = known.recorded_period() {
+        if let Some((seq, leaf, last)) = known.pending_period {
             // It is recorded already, and was not delivered: no other may be made over the same numbers.
             known.closing = Some(Closing {
                 first,
@@ -395,23 +407,18 @@ impl Engine {
                 period: Some((seq, leaf)),
                 until: now.plus(CLOSING_MILLIS),
             });
-            self.deliver(peer, seq, None);
+            self.deliver_new(now, peer, seq, None);
             return;
         }
         // A question that may still be answered is left for the next period, and all after it.
-        let unsettled = self
-            .asks
-            .values()
-            .filter(|a| a.peer == *peer && matches!(a.stage, AskStage::Recording | AskStage::AwaitingReply))
-            .map(|a| a.query.seq.0)
-            .min();
-        let recorded = known.own.iter().filter(|(_, own)| own.index < self.ledger.size()).map(|(s, _)| *s).max();
-        let last = match (recorded, unsettled) {
-            (Some(last), Some(unsettled)) => last.min(unsettled - 1),
-            (Some(last), None) => last,
-            (None, _) => 0,
+        let (durable, asks) = (self.ledger.size(), &self.asks);
+        let open = |own: &Own| {
+            let ask = own.exchange.filter(|_| own.kind == PairKind::Query).and_then(|exchange| asks.get(&exchange));
+            ask.is_some_and(|ask| matches!(ask.stage, AskStage::Recording | AskStage::AwaitingReply))
         };
-        let last = last.min(first + self.tuning.period_entries_max - 1);
+        let settled = known.own.range(first..).take_while(|(_, own)| own.index < durable && !open(own));
+        let within = usize::try_from(self.tuning.period_entries_max).unwrap_or(usize::MAX);
+        let last = settled.take(within).last().map_or(0, |(seq, _)| *seq);
         if last < first {
             self.period_over(now, peer, true);
             return;
@@ -493,14 +500,16 @@ impl Engine {
                 _ => (*seq, own),
             };
             closing.redelivering.insert(own.leaf);
-            again.push(seq);
+            again.push((seq, own.kind));
         }
         if again.is_empty() {
             self.record_period(now, peer);
+            return Ok(());
         }
-        for seq in again {
-            self.deliver(peer, seq, None);
+        for (seq, kind) in again {
+            known.deliveries.urge(seq, kind);
         }
+        self.redeliver(now, peer);
         Ok(())
     }
 
@@ -538,9 +547,12 @@ impl Engine {
         let proven = wrapped.proven(None);
         let leaf = wrapped.leaf;
         let puts = self.number(peer, &wrapped, PairKind::Period, None, Some(proven), index);
-        if let Some(closing) = self.peers.get_mut(peer).and_then(|p| p.closing.as_mut()) {
+        if let Some(known) = self.peers.get_mut(peer)
+            && let Some(closing) = &mut known.closing
+        {
             closing.period = Some((seq, leaf));
             closing.until = now.plus(CLOSING_MILLIS);
+            known.pending_period = Some((seq, leaf, closing.last));
         }
         let entries = before.into_iter().chain([wrapped.entry]).collect();
         let then = Then::Deliver(peer.clone(), seq);
@@ -558,14 +570,21 @@ impl Engine {
             known.own_closed = closing.last;
             let rest = known.own.split_off(&(closing.last + 1));
             let ended = std::mem::replace(&mut known.own, rest);
+            for own in ended.values() {
+                known.own_leaves.remove(&own.leaf);
+            }
+            known.deliveries.close(closing.last);
+            known.pending_period = None;
             puts.push(known.numbering_put());
             // The receipt for the PERIOD is one for every answer under its root.
             let answers = ended.into_values().filter(|own| matches!(own.kind, PairKind::Answer | PairKind::Refusal));
             receipted.extend(answers.filter_map(|own| own.exchange));
         }
         let tickets = std::mem::take(&mut known.close_tickets);
-        let unreceipted: BTreeSet<ExchangeId> = known.unreceipted.iter().map(|(_, exchange)| *exchange).collect();
-        for exchange in receipted.into_iter().filter(|exchange| unreceipted.contains(exchange)) {
+        let (holds, unreceipted) = (&self.holds, &known.unreceipted);
+        receipted
+            .retain(|exchange| holds.get(exchange).is_some_and(|hold| unreceipted.contains(&(hold.due_at, *exchange))));
+        for exchange in receipted {
             puts.push(self.receipted(peer, exchange));
             self.forget_held(exchange);
         }

@@ -72,4 +72,6 @@ faults! {
     LogUnavailable = 22 => "log-unavailable", "try again later; the operator of this node must mend its disk";
     /// The proof asked for cannot be made (size beyond the log).
     NoSuchHead = 23 => "no-such-head", "ask for sizes that this log has signed";
+    /// A consistency proof that does not connect two signed heads.
+    BadProof = 25 => "bad-proof", "send the consistency proof of RFC 9162 between the two heads, from your own log";
 }

@@ -69,6 +69,8 @@ impl Core for Engine {
 pub trait Network: Send {
     /// Sends a whole frame; opens an even stream that is new; with `finish`, ends it.
     fn send(&self, connection: ConnectionId, stream: StreamId, frame: Vec<u8>, finish: bool);
+    /// Resets this node's half of a stream, after what was sent before as far as it went out.
+    fn reset(&self, connection: ConnectionId, stream: StreamId);
     /// Dials a peer once and reports [`Input::Connected`] or [`Input::DialFailed`].
     fn connect(&self, peer: NodeUri);
     /// Closes a connection.
@@ -312,6 +314,7 @@ impl<C: Core> Turn<C> {
                 Effect::Send { connection, stream, bytes, finish } => {
                     self.network.send(connection, stream, bytes, finish);
                 }
+                Effect::Reset { connection, stream } => self.network.reset(connection, stream),
                 Effect::Connect { peer } => self.network.connect(peer),
                 Effect::Close { connection, reason } => self.network.close(connection, reason),
                 Effect::Write(batch) => self.write(batch),

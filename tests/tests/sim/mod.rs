@@ -46,6 +46,7 @@ impl Weather {
 enum Event {
     Arrive { conn: usize, to: usize, key: StreamKey, bytes: Vec<u8> },
     Lost { conn: usize, side: usize },
+    Reset { conn: usize, to: usize, key: StreamKey },
     Dialled { from: usize, run: u32, to: NodeUri },
     Written { node: usize, run: u32 },
     Found { node: usize, run: u32, lookup: u64, records: Result<Vec<Vec<u8>>, String> },
@@ -312,6 +313,13 @@ impl Sim {
         let run = self.nodes[node].run;
         match effect {
             Effect::Send { connection, stream, bytes, finish: _ } => self.send(node, connection, stream, bytes),
+            Effect::Reset { connection, stream } => {
+                if let Some((conn, side)) = self.nodes[node].conns.get(&connection).copied() {
+                    let key = self.conns[conn].key(side, stream);
+                    self.note(|| format!("node {node} resets {stream:?}"));
+                    self.reset_half(conn, side, key);
+                }
+            }
             Effect::Write(batch) => {
                 assert!(self.nodes[node].in_flight.is_none(), "one batch at a time");
                 self.nodes[node].in_flight = Some(batch);
@@ -372,6 +380,9 @@ impl Sim {
             return;
         }
         let key = self.conns[conn].key(side, stream);
+        if self.conns[conn].silent.contains(&(key, side)) {
+            return;
+        }
         let wish = self.now + self.within(self.weather.delay);
         let twice = self.chance(self.weather.duplicates);
         let at = self.conns[conn].arrival(key, side, wish);
@@ -395,6 +406,7 @@ impl Sim {
         let target = match &event {
             Event::Arrive { conn, to, .. } => self.conns[*conn].ends[*to].node,
             Event::Lost { conn, side } => self.conns[*conn].ends[*side].node,
+            Event::Reset { conn, to, .. } => self.conns[*conn].ends[*to].node,
             Event::Dialled { from, .. } => *from,
             Event::Written { node, .. } | Event::Found { node, .. } | Event::Wake { node, .. } => *node,
         };
@@ -413,6 +425,7 @@ impl Sim {
                     self.input(end.node, Input::Disconnected { connection: end.id });
                 }
             }
+            Event::Reset { conn, to, key } => self.was_reset(conn, to, key),
             Event::Dialled { from, run, to } => {
                 if self.nodes[from].run == run && self.nodes[from].engine.is_some() {
                     self.dialled(from, to);
@@ -467,6 +480,7 @@ impl Sim {
         if !self.conns[conn].up
             || self.nodes[end.node].run != end.run
             || !self.nodes[end.node].conns.contains_key(&end.id)
+            || self.conns[conn].reset.contains(&(key, 1 - to))
         {
             return;
         }
@@ -489,6 +503,26 @@ impl Sim {
             received.push(Sent { from: from.node, to: end.node, bytes: bytes.clone() });
         }
         self.input(end.node, Input::Frame { connection: end.id, stream, bytes });
+    }
+
+    /// A side gives up its half of a stream: a reset may overtake what was sent on it.
+    fn reset_half(&mut self, conn: usize, side: usize, key: StreamKey) {
+        if self.conns[conn].silent.insert((key, side)) {
+            let at = self.now + self.within(self.weather.delay);
+            self.push(at, Event::Reset { conn, to: 1 - side, key });
+        }
+    }
+
+    /// The other half of a stream was given up: so is this one, and the engine hears of it.
+    fn was_reset(&mut self, conn: usize, to: usize, key: StreamKey) {
+        let end = self.conns[conn].ends[to];
+        self.conns[conn].reset.insert((key, 1 - to));
+        if !self.conns[conn].up || self.nodes[end.node].run != end.run {
+            return;
+        }
+        self.reset_half(conn, to, key);
+        let stream = self.conns[conn].name(to, key);
+        self.input(end.node, Input::StreamReset { connection: end.id, stream });
     }
 
     fn dialled(&mut self, from: usize, to: NodeUri) {

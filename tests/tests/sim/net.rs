@@ -1,6 +1,6 @@
 //! Connections between simulated nodes: ordered streams, any order between them, loss only with the connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use puente_exchange::api::{ConnectionId, StreamId};
 
@@ -26,6 +26,10 @@ pub struct Conn {
     odd: [HashMap<u64, u64>; 2],
     back: [HashMap<u64, u64>; 2],
     next_odd: [u64; 2],
+    /// Halves of streams that carry nothing more: what a side would still send is dropped, and what it sent and is
+    /// still on its way when the reset arrives.
+    pub silent: HashSet<(StreamKey, usize)>,
+    pub reset: HashSet<(StreamKey, usize)>,
 }
 
 impl Conn {
@@ -37,6 +41,8 @@ impl Conn {
             odd: Default::default(),
             back: Default::default(),
             next_odd: [1, 1],
+            silent: HashSet::new(),
+            reset: HashSet::new(),
         }
     }
 

@@ -150,6 +150,10 @@ fn describe(alarm: &Alarm) -> String {
             "{peer} signed two heads that cannot both be honest; both are kept: stop exchanging with it and tell the \
              auditors"
         ),
+        Alarm::HeadsUnproven { peer, .. } => format!(
+            "{peer} signed two heads and cannot prove that one extends the other; both are kept: stop exchanging with it \
+             and have the auditors compare them with its log"
+        ),
         Alarm::OwnLogBehind { peer, .. } => format!(
             "{peer} holds a signed head of this node's log that the log cannot prove: it lost its tail; stop, close \
              this origin in the annex and open its successor"

@@ -103,6 +103,9 @@ impl Core for Toy {
             Input::Frame { connection, stream, bytes } => {
                 self.effects.push_back(Effect::Send { connection, stream, bytes, finish: true });
             }
+            Input::StreamReset { connection, stream } => {
+                self.effects.push_back(Effect::Reset { connection, stream });
+            }
             Input::DialFailed { .. } => self.deadline = Some(now.plus(30)),
             Input::Tick if self.deadline.is_some_and(|deadline| deadline <= now) => {
                 self.deadline = None;
@@ -130,6 +133,10 @@ struct Wire(mpsc::Sender<String>);
 impl Network for Wire {
     fn send(&self, connection: ConnectionId, stream: StreamId, frame: Vec<u8>, finish: bool) {
         self.0.send(format!("send {} {} {} {finish}", connection.0, stream.0, frame.len())).unwrap();
+    }
+
+    fn reset(&self, connection: ConnectionId, stream: StreamId) {
+        self.0.send(format!("reset {} {}", connection.0, stream.0)).unwrap();
     }
 
     fn connect(&self, peer: NodeUri) {

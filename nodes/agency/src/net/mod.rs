@@ -163,6 +163,13 @@ impl Network for Net {
         let _ = link.commands.send(Command::Send { stream, bytes, finish });
     }
 
+    fn reset(&self, connection: ConnectionId, stream: StreamId) {
+        if let Some(link) = self.shared.links().get(connection) {
+            // Fails only if the connection is gone already.
+            let _ = link.commands.send(Command::Forget { stream, code: NetCode::Cancelled });
+        }
+    }
+
     /// Does nothing while a dial to this peer is on its way.
     fn connect(&self, peer: NodeUri) {
         let _inside = self.runtime.enter();

@@ -285,6 +285,20 @@ async fn the_peers_reset_and_the_end_of_control_reach_the_engine() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_the_engine_resets_is_reset_at_the_peers_engine_and_others_are_not() {
+    let (mut a, mut b, ca, cb) = pair(|_| {}).await;
+    for stream in [2, 4] {
+        a.net.send(ca, StreamId(stream), prefixed(b"ask"), false);
+        assert_eq!(b.frame().await, (StreamId(stream - 1), b"ask".to_vec()));
+    }
+    a.net.reset(ca, StreamId(2));
+    assert!(matches!(b.next().await, Input::StreamReset { connection, stream: StreamId(1) } if connection == cb));
+    assert!(matches!(a.next().await, Input::StreamReset { connection, stream: StreamId(2) } if connection == ca));
+    b.net.send(cb, StreamId(3), prefixed(b"reply"), false);
+    assert_eq!(a.frame().await, (StreamId(4), b"reply".to_vec()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_beyond_the_limit_wait_their_turn_or_fail_in_time() {
     for (streams, sent) in [(4, 6), (1_000, 270)] {
         let (mut a, mut b, ca, _) = pair(|options| options.streams = streams).await;

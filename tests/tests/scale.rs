@@ -1,4 +1,4 @@
-//! Ten thousand open questions: what they cost is counted, not timed.
+//! Thousands of open questions: what they cost is counted, not timed.
 
 use puente_exchange::Tuning;
 use puente_exchange::api::Ticket;
@@ -7,9 +7,9 @@ use puente_wire::{decode_frame, proto::frame::Body};
 use crate::sim::world::{DPS, FGE, vin};
 use crate::sim::{Ending, Sim, Weather, check, hit_question};
 
-/// `PUENTE_OPEN` says how many.
+/// `PUENTE_OPEN` says how many (2,000).
 fn open_questions() -> u64 {
-    std::env::var("PUENTE_OPEN").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
+    std::env::var("PUENTE_OPEN").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }
 
 /// A node with many questions to a partner that is away, started again; each is due after `millis`.
@@ -53,13 +53,13 @@ fn is_answered(sim: &Sim, ticket: Ticket) -> bool {
 }
 
 #[test]
-fn a_new_question_overtakes_ten_thousand_open_ones() {
+fn a_new_question_overtakes_thousands_of_open_ones() {
     let many = open_questions();
     let mut sim = burdened(41, 86_400_000);
     // Nothing happens while the partner is away but a dial now and then.
     let steps = sim.steps;
     sim.run(60_000);
-    assert!(sim.steps - steps < 1_500, "{} steps while nobody can be reached", sim.steps - steps);
+    assert!(sim.steps - steps < 500, "{} steps while nobody can be reached", sim.steps - steps);
     assert_eq!(sim.nodes[FGE].engine.as_ref().unwrap().open_exchanges().0 as u64, many);
     // The partner returns; the question is put in the midst of what is sent again.
     sim.sent = Some(Vec::new());
@@ -67,7 +67,7 @@ fn a_new_question_overtakes_ten_thousand_open_ones() {
     sim.connect(FGE, DPS);
     sim.run(100);
     let before = sent(&sim, |b| matches!(b, Body::Ask(_)));
-    assert!((1..many / 2).contains(&before), "{before} asks in a tenth of a second");
+    assert!((1..1_500).contains(&before), "{before} asks in a tenth of a second");
     let ticket = urgent(&mut sim);
     assert!(sim.run_until(1_000, |s| is_answered(s, ticket)), "no answer in time\n{}", sim.story());
     let ahead = sent(&sim, |b| matches!(b, Body::Ask(_))) - before;
@@ -80,11 +80,11 @@ fn a_new_question_overtakes_ten_thousand_open_ones() {
     let asks = sent(&sim, |b| matches!(b, Body::Ask(_)));
     assert!(asks < many + many / 10 + 500, "{asks} asks for {many} questions");
     sim.run(10_000);
-    check::check(&mut sim, false);
+    check::check(&sim, false);
 }
 
 #[test]
-fn a_new_question_overtakes_ten_thousand_voids() {
+fn a_new_question_overtakes_thousands_of_voids() {
     let many = open_questions();
     let mut sim = burdened(42, 30_000);
     sim.run(60_000);
@@ -98,7 +98,7 @@ fn a_new_question_overtakes_ten_thousand_voids() {
     sim.run(100);
     let voids = |b: &Body| matches!(b, Body::Deliver(_));
     let before = sent(&sim, voids);
-    assert!((1..many / 2).contains(&before), "{before} VOIDs in a tenth of a second");
+    assert!((1..1_500).contains(&before), "{before} VOIDs in a tenth of a second");
     let ticket = urgent(&mut sim);
     assert!(sim.run_until(1_000, |s| is_answered(s, ticket)), "no answer in time\n{}", sim.story());
     // In bulk: a window of them is under way at any time, so all pass in few round trips.
@@ -117,5 +117,5 @@ fn a_new_question_overtakes_ten_thousand_voids() {
     sim.connect(FGE, DPS);
     sim.run(5_000);
     assert_eq!(sent(&sim, voids), total);
-    check::check(&mut sim, false);
+    check::check(&sim, false);
 }

@@ -404,10 +404,10 @@ impl Engine {
         if self.is_closed(&peer, seq) {
             // A VOID overtook the records: this number will never be recorded here.
             self.holds.remove(&exchange);
-            return match route {
-                Some(route) => self.fault(now, &peer, route, FaultCode::NumberClosed, Some(exchange)),
-                None => {}
-            };
+            if let Some(route) = route {
+                self.fault(now, &peer, route, FaultCode::NumberClosed, Some(exchange));
+            }
+            return;
         }
         let Some(hold) = self.holds.get_mut(&exchange) else { return };
         let (Some(grant), Some(terms)) = (hold.grant.take(), hold.query.terms().cloned()) else { return };

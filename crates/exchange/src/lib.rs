@@ -16,6 +16,7 @@ mod engine;
 mod heads;
 mod holder;
 mod ledger;
+mod numbers;
 mod opening;
 mod peer;
 mod period;

@@ -3,22 +3,22 @@
 use std::collections::BTreeSet;
 
 use prost::Message as _;
-use puente_audit_log::{root_of, second_root_of};
-use puente_model::{ExchangeId, LeafIndex, Millis, NodeUri, Seq, limits};
-use puente_wire::{Hole, HoleWhy, Pair, PairBody, PairKind, Period, fault::FaultCode, proto};
+use puente_model::{ExchangeId, LeafIndex, Millis, NodeUri, limits};
+use puente_wire::{Pair, PairBody, PairKind, fault::FaultCode, proto};
 
 use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Ticket};
 use crate::asker::AskStage;
 use crate::control::{Problem, plain_event, receipt_aside};
 use crate::engine::{AGAIN_MILLIS, Engine, Route, Then, Timer, unwrap};
 use crate::ledger::{Intent, Recorded};
+use crate::numbers::Settled;
 use crate::peer::{Closing, Own};
 use puente_model::EventKind;
 
 /// `Delivered.result`: the entry is recorded.
 pub(crate) const RECORDED: u32 = 1;
 /// The voided number was unknown here and is closed.
-const CLOSED: u32 = 2;
+pub(crate) const CLOSED: u32 = 2;
 /// The voided number is recorded here and stands.
 pub(crate) const STANDS: u32 = 3;
 /// A PERIOD whose root differs from what is recorded here.
@@ -151,12 +151,7 @@ impl Engine {
             return Err(FaultCode::FutureDated.into());
         }
         let result = match &pair.body {
-            PairBody::Void { voided, quoted, .. } => match known.theirs.get(&voided.0) {
-                Some(recorded) if recorded.leaf == *quoted => STANDS,
-                Some(_) => return Err(FaultCode::Replayed.into()),
-                None if voided.0 <= known.theirs_closed => STANDS,
-                None => CLOSED,
-            },
+            PairBody::Void { voided, quoted, .. } => known.judge_void(voided.0, quoted)?,
             _ => RECORDED,
         };
         // Whoever gave up heard no answer: it is delivered again.
@@ -194,25 +189,27 @@ impl Engine {
                     puts.push(known.theirs_put(voided.0, quoted, Some(*exchange), None));
                 }
             }
-            PairBody::Period(period) => match self.check_period(peer, period) {
-                Ok(more) => puts.extend(more),
-                Err(()) => {
-                    self.emit(Effect::Alarm(Alarm::PeriodMismatch { peer: peer.clone() }));
-                    let who = peer.clone();
-                    let event = plain_event(EventKind::PeerFault, 1, b"period-mismatch".to_vec());
-                    self.record_event(
-                        now,
-                        event,
-                        |e| {
-                            e.peer = Some(who);
-                            e.quoted = Some(leaf);
-                        },
-                        Then::Nothing,
-                    );
-                    self.send_delivered(route.connection, leaf, MISMATCH, Vec::new());
-                    return Ok(());
+            PairBody::Period(period) => {
+                match self.peers.get_mut(peer).ok_or(()).and_then(|known| known.take_period(period)) {
+                    Ok(more) => puts.extend(more),
+                    Err(()) => {
+                        self.emit(Effect::Alarm(Alarm::PeriodMismatch { peer: peer.clone() }));
+                        let who = peer.clone();
+                        let event = plain_event(EventKind::PeerFault, 1, b"period-mismatch".to_vec());
+                        self.record_event(
+                            now,
+                            event,
+                            |e| {
+                                e.peer = Some(who);
+                                e.quoted = Some(leaf);
+                            },
+                            Then::Nothing,
+                        );
+                        self.send_delivered(route.connection, leaf, MISMATCH, Vec::new());
+                        return Ok(());
+                    }
                 }
-            },
+            }
             _ => {}
         }
         let (mut asides, before) = self.seal_received(now, &proven, &leaf);
@@ -245,41 +242,6 @@ impl Engine {
         {
             self.send_delivered(connection, leaf, result, proven.receipt());
         }
-    }
-
-    /// Compares a peer's PERIOD with what is recorded here; closes its numbers if they agree.
-    #[allow(clippy::type_complexity)]
-    fn check_period(&mut self, peer: &NodeUri, period: &Period) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, ()> {
-        let known = self.peers.get_mut(peer).ok_or(())?;
-        if period.first.0 != known.theirs_closed + 1 {
-            return Err(());
-        }
-        let holes: BTreeSet<u64> = period.holes.iter().map(|h| h.seq.0).collect();
-        let mut leaves = Vec::new();
-        for seq in period.first.0..=period.last.0 {
-            match (known.theirs.get(&seq), holes.contains(&seq)) {
-                (Some(recorded), false) => leaves.push(recorded.leaf),
-                (None, true) => {}
-                _ => return Err(()),
-            }
-            // The peer cannot make this node walk further than what it holds.
-            if leaves.len() > known.theirs.len() {
-                return Err(());
-            }
-        }
-        let root = root_of(leaves.iter().copied());
-        if leaves.len() as u64 != period.count || root != period.root || second_root(&leaves) != root {
-            return Err(());
-        }
-        let mut puts = Vec::new();
-        for hole in &period.holes {
-            known.closed.remove(&hole.seq.0);
-            puts.push(known.theirs_put(hole.seq.0, &hole.leaf, None, None));
-        }
-        known.theirs_closed = period.last.0;
-        known.theirs = known.theirs.split_off(&(period.last.0 + 1));
-        known.closed = known.closed.split_off(&(period.last.0 + 1));
-        Ok(puts)
     }
 
     pub(crate) fn send_delivered(
@@ -416,9 +378,7 @@ impl Engine {
             let ask = own.exchange.filter(|_| own.kind == PairKind::Query).and_then(|exchange| asks.get(&exchange));
             ask.is_some_and(|ask| matches!(ask.stage, AskStage::Recording | AskStage::AwaitingReply))
         };
-        let settled = known.own.range(first..).take_while(|(_, own)| own.index < durable && !open(own));
-        let within = usize::try_from(self.tuning.period_entries_max).unwrap_or(usize::MAX);
-        let last = settled.take(within).last().map_or(0, |(seq, _)| *seq);
+        let last = known.last_settled(durable, self.tuning.period_entries_max, open);
         if last < first {
             self.period_over(now, peer, true);
             return;
@@ -453,11 +413,7 @@ impl Engine {
         if probe.log != known.log_number || probe.first == 0 || probe.last < probe.first {
             return Err(FaultCode::Malformed.into());
         }
-        // A probe of long-closed numbers costs nothing.
-        let missing = (probe.first.max(known.theirs_closed + 1)..=probe.last)
-            .filter(|seq| !known.theirs.contains_key(seq))
-            .take(limits::HOLES_PER_PERIOD_MAX)
-            .collect();
+        let missing = known.missing(probe.first, probe.last);
         let have = proto::Have { log: probe.log, first: probe.first, last: probe.last, missing };
         self.send_control(connection, proto::frame::Body::Have(have));
         Ok(())
@@ -476,36 +432,14 @@ impl Engine {
         if !closing.redelivering.is_empty() {
             return Ok(()); // A repeat: the answer to it is on its way.
         }
-        if let Some(last) = have.missing.get(limits::HOLES_PER_PERIOD_MAX - 1) {
-            closing.last = closing.last.min(*last); // Beyond it the peer may lack more than one period can name.
-        }
-        let mut again = Vec::new();
-        for seq in &have.missing {
-            let Some(own) = known.own.get(seq).filter(|_| (closing.first..=closing.last).contains(seq)) else {
-                return Err(FaultCode::Malformed.into());
-            };
-            // A QUERY is a hole once its VOID is known to have closed it there: until then it may still arrive.
-            let (seq, own) = match own.kind {
-                PairKind::Query => match known.own.get(&own.voided) {
-                    Some(void) if void.closed => {
-                        closing.holes.insert(*seq);
-                        continue;
-                    }
-                    Some(void) => (own.voided, void),
-                    None => {
-                        known.closing = None;
-                        return Ok(());
-                    }
-                },
-                _ => (*seq, own),
-            };
-            closing.redelivering.insert(own.leaf);
-            again.push((seq, own.kind));
-        }
-        if again.is_empty() {
-            self.record_period(now, peer);
-            return Ok(());
-        }
+        let again = match known.settle_missing(&have.missing)? {
+            Settled::Agreed => {
+                self.record_period(now, peer);
+                return Ok(());
+            }
+            Settled::Open => return Ok(()),
+            Settled::Again(again) => again,
+        };
         for (seq, kind) in again {
             known.deliveries.urge(seq, kind);
         }
@@ -516,28 +450,9 @@ impl Engine {
     /// Both sides have the same numbers: record the PERIOD.
     fn record_period(&mut self, now: Millis, peer: &NodeUri) {
         let Some(known) = self.peers.get(peer) else { return };
-        let Some(closing) = &known.closing else { return };
-        let (mut leaves, mut holes) = (Vec::new(), Vec::new());
-        for (seq, own) in known.own.range(closing.first..=closing.last) {
-            if closing.holes.contains(seq) {
-                let why = if own.voided > 0 { HoleWhy::Void } else { HoleWhy::Undelivered };
-                holes.push(Hole { seq: Seq(*seq), leaf: own.leaf, why });
-            } else {
-                leaves.push(own.leaf);
-            }
-        }
-        let root = root_of(leaves.iter().copied());
-        if second_root(&leaves) != root {
+        let Some(period) = known.draft_period() else {
             self.emit(Effect::Alarm(Alarm::PeriodMismatch { peer: peer.clone() }));
             return;
-        }
-        let period = Period {
-            first: Seq(closing.first),
-            last: Seq(closing.last),
-            count: leaves.len() as u64,
-            root,
-            holes,
-            peer_head: known.log.accepted().map(|h| h.note_bytes().to_vec()).unwrap_or_default(),
         };
         let pair = self.pair(peer, now, PairBody::Period(period));
         let seq = pair.seq.0;
@@ -635,8 +550,4 @@ impl Engine {
             self.peer_unreachable(peer);
         }
     }
-}
-
-fn second_root(leaves: &[puente_model::Digest]) -> puente_model::Digest {
-    second_root_of(leaves).unwrap_or_else(puente_audit_log::empty_root)
 }

@@ -1,4 +1,4 @@
-//! What is sent again: a few at a time, so that ten thousand open questions do not stand in the way of a new one.
+//! What is sent again: a few at a time, so that thousands of open questions do not stand in the way of a new one.
 //!
 //! A new question goes out at once. One that got no answer, or found no connection, waits in its peer's
 //! [`Backlog`] for its turn; VOIDs, PERIODs and redelivered entries wait in its [`Deliveries`]. Both send the
@@ -337,5 +337,79 @@ impl Engine {
             self.at(next, Timer::Deliver(peer.clone()));
         }
         self.redeliver(now, peer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u64) -> ExchangeId {
+        ExchangeId([n as u8; 16])
+    }
+
+    #[test]
+    fn the_newest_goes_first_and_nobody_waits_for_ever() {
+        let mut backlog = Backlog::default();
+        for n in 0..200 {
+            backlog.push(id(n), n);
+        }
+        let first: Vec<_> = std::iter::from_fn(|| backlog.take()).collect();
+        assert_eq!(first.len(), RESENDING_MAX, "a window, not all");
+        assert_eq!((first[0], first[63]), (id(199), id(136)));
+        // A new one takes the first place that comes free.
+        backlog.push(id(200), 200);
+        assert!(backlog.take().is_none());
+        backlog.settle(|exchange| *exchange != id(150));
+        assert_eq!(backlog.take(), Some(id(200)));
+        // Those that stay unanswered go behind all that were not tried yet.
+        for n in 136..200 {
+            if n != 150 {
+                backlog.push(id(n), n);
+            }
+        }
+        let next: Vec<_> = std::iter::from_fn(|| backlog.take()).collect();
+        assert_eq!((next[0], next[62]), (id(135), id(73)));
+        backlog.settle(|_| false);
+        let rest: Vec<_> = std::iter::from_fn(|| backlog.take()).collect();
+        assert_eq!(rest[0], id(72));
+        backlog.settle(|_| false);
+        while let Some(exchange) = backlog.take() {
+            backlog.forget(&exchange);
+        }
+        assert!(!backlog.is_waiting() && backlog.tries.is_empty() && backlog.flying.is_empty());
+    }
+
+    #[test]
+    fn deliveries_keep_to_their_window_in_number_and_bytes() {
+        let mut out = Deliveries::default();
+        for seq in 1..=1_000 {
+            out.push(seq, PairKind::Void);
+        }
+        out.push(2_000, PairKind::Answer);
+        out.urge(700, PairKind::Void);
+        assert_eq!((out.next(true, 0), out.next(true, 701), out.next(false, 0)), (Some(700), Some(2_000), Some(1)));
+        let mut sent = 0;
+        while out.has_room() {
+            let seq = out.next(true, 0).or_else(|| out.next(false, 0)).unwrap();
+            out.sent(seq, 1_000, Millis(5_000));
+            sent += 1;
+        }
+        assert_eq!(sent, DELIVERING_MAX);
+        // What flies is not pushed again; what is answered makes room.
+        out.push(1, PairKind::Void);
+        assert_ne!(out.next(false, 0), Some(1));
+        out.settle(1);
+        assert!(out.has_room());
+        out.sent(999, DELIVERING_BYTES_MAX, Millis(6_000));
+        assert!(!out.has_room());
+        out.settle(999);
+        // Late ones wait again; closed ones never do.
+        out.land(Some(Millis(4_999)), |_| Some(PairKind::Void));
+        assert_eq!(out.flying.len(), DELIVERING_MAX - 1);
+        out.land(Some(Millis(5_000)), |_| Some(PairKind::Void));
+        assert_eq!((out.flying.len(), out.bytes, out.next(false, 0)), (0, 0, Some(2)));
+        out.close(998);
+        assert_eq!((out.next(true, 0), out.next(false, 0)), (None, Some(1_000)));
     }
 }

@@ -5,50 +5,19 @@ use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 
-use puente_audit_log::{ClaimedReceipt, ReadError, SignedCheckpoint};
-use puente_evidence::escrow::CheckedEscrow;
+use puente_audit_log::{ClaimedCheckpoint, ReadError, ReceiptReader, SignedCheckpoint};
+use puente_evidence::escrow::claimed_hash;
 use puente_model::{Digest, digest};
-use puente_wire::proto::Message as _;
-use puente_wire::{label, proto};
+use puente_wire::{Aside, AsideBody, label, proto};
 
 use crate::class::Class;
+use crate::kept::{Full, Index, KeptReceipt, Place};
 use crate::roster::{HeadError, Roster};
 
 /// The largest record, in bytes: an escrowed opening with what belongs to it.
 const ASIDE_BYTES_MAX: u32 = 512 * 1024;
-
-/// A receipt of another node, verified against the leaf hash that it is kept under.
-#[derive(Debug, Clone)]
-pub(crate) struct KeptReceipt {
-    /// `digest(RECEIPT, text)`.
-    pub(crate) digest: Digest,
-    /// The head it leads to.
-    pub(crate) head: SignedCheckpoint,
-    /// Position in that log.
-    pub(crate) index: u64,
-    /// Where its record stands in the file, and how long that is.
-    at: (u64, u32),
-}
-
-/// What the sidecar holds for one entry.
-#[derive(Debug, Default)]
-pub(crate) struct Kept {
-    /// The entry stands in the log.
-    pub(crate) seen: bool,
-    pub(crate) receipts: Vec<KeptReceipt>,
-    /// Escrow hash, and leaf of the seeds entry that it quotes; several if they were kept more than once.
-    pub(crate) escrow: Vec<(Digest, Digest)>,
-    /// Where the sealed header's record stands, and how long that is.
-    header: Option<(u64, u32)>,
-    /// Heads kept under this name.
-    heads: Vec<Arc<[u8]>>,
-}
-
-impl Kept {
-    pub(crate) const fn has_header(&self) -> bool {
-        self.header.is_some()
-    }
-}
+/// Heads that are compared before they are looked up: receipts of one batch stand together.
+const HEADS_RECENT: usize = 4;
 
 /// A fault of the sidecar itself.
 #[derive(Debug)]
@@ -57,15 +26,55 @@ pub(crate) struct AsideFault {
     pub(crate) detail: String,
 }
 
+/// Verified heads, each once.
+#[derive(Debug, Default)]
+struct Heads {
+    list: Vec<SignedCheckpoint>,
+    by_note: HashMap<Digest, u32>,
+    recent: [u32; HEADS_RECENT],
+}
+
+impl Heads {
+    fn find(&mut self, note: &[u8]) -> Option<u32> {
+        let same = |number: &&u32| self.list.get(**number as usize).is_some_and(|head| head.note_bytes() == note);
+        if let Some(number) = self.recent.iter().find(same) {
+            return Some(*number);
+        }
+        let number = self.by_note.get(&Digest::of(note)).copied()?;
+        self.recall(number);
+        Some(number)
+    }
+
+    fn add(&mut self, head: SignedCheckpoint) -> Option<u32> {
+        let number = u32::try_from(self.list.len()).ok()?;
+        self.by_note.insert(Digest::of(head.note_bytes()), number);
+        self.list.push(head);
+        self.recall(number);
+        Some(number)
+    }
+
+    fn recall(&mut self, number: u32) {
+        self.recent.rotate_right(1);
+        self.recent[0] = number;
+    }
+}
+
 /// The whole sidecar, by leaf hash.
 #[derive(Debug, Default)]
 pub(crate) struct Asides {
     /// There is such a file.
     pub(crate) present: bool,
-    pub(crate) kept: HashMap<Digest, Kept>,
+    pub(crate) kept: Index,
     /// Heads of other logs that stand in it, one each.
     pub(crate) heads: Vec<SignedCheckpoint>,
     pub(crate) receipts: u64,
+    /// Heads that receipts lead to.
+    under: Heads,
+    /// Leaf hashes of seeds that escrows quote.
+    seeds: Vec<Digest>,
+    seeds_numbers: HashMap<Digest, u32>,
+    /// Heads kept under a name of their own, by that name.
+    named: HashMap<Digest, Vec<Arc<[u8]>>>,
     file: Option<File>,
 }
 
@@ -85,6 +94,7 @@ impl Asides {
         let mut out = Self { present: true, file: Some(file.try_clone().map_err(io)?), ..Self::default() };
         let length = file.metadata().map_err(io)?.len();
         let mut reader = BufReader::with_capacity(1 << 18, file);
+        let mut receipts = ReceiptReader::new();
         let (mut at, mut bytes) = (0_u64, Vec::new());
         while at < length {
             let mut head = [0; 4];
@@ -100,78 +110,93 @@ impl Asides {
             }
             bytes.resize(len as usize, 0);
             reader.read_exact(&mut bytes).map_err(io)?;
-            let place = (at + 4, len);
-            at += 4 + u64::from(len);
-            if let Err(fault) = out.take(&bytes, place, roster) {
+            let place = at + 4;
+            at = place + u64::from(len);
+            if let Err(fault) = out.take(&bytes, place, roster, &mut receipts) {
                 faults.push(fault);
             }
         }
         Ok(out)
     }
 
-    fn take(&mut self, bytes: &[u8], at: (u64, u32), roster: &Roster<'_>) -> Result<(), AsideFault> {
-        let aside = decode(bytes).ok_or_else(|| malformed(at.0, "a record is not a canonical Aside"))?;
-        let invalid = |class, why: String| AsideFault { class, detail: format!("asides, byte {}: {why}", at.0) };
-        if let Some(proto::aside::Body::PeerHead(note)) = aside.body {
-            let head = roster.head(&note).map_err(|e| invalid(Class::PeerHeadInvalid, e.to_string()))?;
-            self.signatures_known(roster, &head).map_err(|why| invalid(Class::UnknownSignature, why))?;
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        at: u64,
+        roster: &Roster<'_>,
+        receipts: &mut ReceiptReader,
+    ) -> Result<(), AsideFault> {
+        let aside = Aside::read(bytes).ok_or_else(|| malformed(at, "a record is not a canonical Aside"))?;
+        let invalid = |class, why: String| AsideFault { class, detail: format!("asides, byte {at}: {why}") };
+        let full = |Full| malformed(at, "more records than can be counted");
+        if let Some(AsideBody::PeerHead(note)) = aside.body {
+            let head = roster.head(note).map_err(|e| invalid(Class::PeerHeadInvalid, e.to_string()))?;
+            signatures_known(roster, &head).map_err(|why| invalid(Class::UnknownSignature, why))?;
             self.heads.push(head);
             // Which entry a head came with decides nothing, but a name that fits nothing is damage.
-            let name = Digest::try_from(aside.leaf_hash.as_slice()).unwrap_or_default();
-            if name != Digest::default() && name != Digest::of(&note) {
-                self.kept.entry(name).or_default().heads.push(note.into());
+            let name = Digest::try_from(aside.leaf_hash).unwrap_or_default();
+            if name != Digest::default() && name != Digest::of(note) {
+                self.kept.keep_name(name).map_err(full)?;
+                self.named.entry(name).or_default().push(note.into());
             }
             return Ok(());
         }
-        let leaf = Digest::try_from(aside.leaf_hash.as_slice())
-            .map_err(|_| malformed(at.0, "a record names its entry by other than 32 bytes"))?;
+        let leaf = Digest::try_from(aside.leaf_hash)
+            .map_err(|_| malformed(at, "a record names its entry by other than 32 bytes"))?;
         match aside.body {
-            Some(proto::aside::Body::PeerReceipt(text)) => {
-                let claimed =
-                    ClaimedReceipt::parse(&text).map_err(|e| invalid(Class::ReceiptInvalid, e.to_string()))?;
-                let head = match roster.verify(claimed.checkpoint().clone()) {
-                    Ok(head) => head,
-                    Err(HeadError::UnknownLog(name)) => {
-                        return Err(invalid(Class::ReceiptInvalid, format!("the charter names no log {name}")));
-                    }
-                    Err(error) => return Err(invalid(Class::ReceiptInvalid, error.to_string())),
+            Some(AsideBody::PeerReceipt(text)) => {
+                let refused = |why: String| invalid(Class::ReceiptInvalid, why);
+                let claimed = receipts.read(text).map_err(|e| refused(e.to_string()))?;
+                let known = self.under.find(claimed.note());
+                let fresh = match known {
+                    Some(_) => None,
+                    None => Some(verified(roster, claimed.note()).map_err(refused)?),
                 };
-                let receipt = claimed
-                    .verify_under(&leaf, &head)
-                    .map_err(|e| invalid(Class::ReceiptInvalid, format!("for entry {leaf}: {e}")))?;
-                self.signatures_known(roster, &head).map_err(|why| invalid(Class::UnknownSignature, why))?;
-                let digest = digest(label::RECEIPT, &[&text]);
-                let kept = KeptReceipt { digest, head, index: receipt.index().0, at };
-                self.kept.entry(leaf).or_default().receipts.push(kept);
+                let head = known.and_then(|number| self.under.list.get(number as usize)).or(fresh.as_ref());
+                let head = head.ok_or_else(|| full(Full))?;
+                let index = claimed.verify_under(&leaf, head);
+                let index = index.map_err(|e| refused(format!("for entry {leaf}: {e}")))?;
+                let number = match (known, fresh) {
+                    (None, Some(head)) => {
+                        signatures_known(roster, &head).map_err(|why| invalid(Class::UnknownSignature, why))?;
+                        self.under.add(head)
+                    }
+                    (known, _) => known,
+                };
+                let number = number.ok_or_else(|| full(Full))?;
+                self.kept.keep_receipt(leaf, index.0, at, number).map_err(full)?;
                 self.receipts += 1;
             }
-            Some(proto::aside::Body::Escrow(escrow)) => {
-                let hashes = [&escrow.seeds, &escrow.share_hash_1, &escrow.share_hash_2]
-                    .map(|bytes| Digest::try_from(bytes.as_slice()).ok());
-                let [Some(seeds), Some(first), Some(second)] = hashes else {
-                    return Err(malformed(at.0, "an escrow's hashes are not 32 bytes"));
-                };
-                let hash = puente_evidence::escrow::escrow_hash(seeds, [first, second], &escrow.blob);
-                CheckedEscrow::check(&escrow, hash).map_err(|e| invalid(Class::EscrowMismatch, e.to_string()))?;
-                self.kept.entry(leaf).or_default().escrow.push((hash, seeds));
-            }
-            Some(proto::aside::Body::SealedHeader(_)) => {
-                let kept = self.kept.entry(leaf).or_default();
-                if kept.header.is_some() {
-                    return Err(malformed(at.0, "a second sealed header for one entry"));
+            Some(AsideBody::Escrow { seeds, share_hashes, blob }) => {
+                if [seeds, share_hashes[0], share_hashes[1]].iter().any(|hash| hash.len() != 32) {
+                    return Err(malformed(at, "an escrow's hashes are not 32 bytes"));
                 }
-                kept.header = Some(at);
+                let found = claimed_hash(seeds, share_hashes, blob);
+                let (seeds, _, hash) = found.map_err(|e| invalid(Class::EscrowMismatch, e.to_string()))?;
+                let seeds = self.seeds_number(seeds).ok_or_else(|| full(Full))?;
+                self.kept.keep_escrow(leaf, hash, seeds).map_err(full)?;
             }
-            Some(proto::aside::Body::PeerHead(_)) | None => return Err(malformed(at.0, "a record holds nothing")),
+            Some(AsideBody::SealedHeader { .. }) => {
+                if !self.kept.keep_header(leaf, at).map_err(full)? {
+                    return Err(malformed(at, "a second sealed header for one entry"));
+                }
+            }
+            Some(AsideBody::PeerHead(_)) | None => return Err(malformed(at, "a record holds nothing")),
         }
         Ok(())
     }
 
-    fn signatures_known(&self, roster: &Roster<'_>, head: &SignedCheckpoint) -> Result<(), String> {
-        match roster.unknown_signature(head) {
-            Some(name) => Err(format!("a signature line by {name}")),
-            None => Ok(()),
+    fn seeds_number(&mut self, seeds: Digest) -> Option<u32> {
+        let last = self.seeds.len().checked_sub(1);
+        if let Some(last) = last.filter(|last| self.seeds.get(*last) == Some(&seeds)) {
+            return u32::try_from(last).ok();
         }
+        let next = u32::try_from(self.seeds.len()).ok()?;
+        let number = *self.seeds_numbers.entry(seeds).or_insert(next);
+        if number == next {
+            self.seeds.push(seeds);
+        }
+        Some(number)
     }
 
     /// Records of entries that the log does not hold, once it was replayed. Heads are kept under an entry
@@ -181,52 +206,92 @@ impl Asides {
             [only] => [b"\n".as_slice(), only].concat(),
             heads => heads.join(b"\n".as_slice()),
         };
-        let unseen = self.kept.iter().filter(|(_, kept)| !kept.seen);
-        let strays = unseen.filter(|(name, kept)| kept.heads.is_empty() || Digest::of(&joined(&kept.heads)) != **name);
+        let named = |name: &Digest| self.named.get(name).is_some_and(|heads| Digest::of(&joined(heads)) == *name);
         let fault = |name| AsideFault { class: Class::AsideStray, detail: format!("asides: a record for {name}") };
-        strays.map(|(name, _)| fault(name)).collect()
+        self.kept.unseen().filter(|name| !named(name)).map(fault).collect()
     }
 
-    /// Marks an entry as standing in the log and says what is kept for it.
-    pub(crate) fn seen(&mut self, leaf: &Digest) -> Option<&Kept> {
-        let kept = self.kept.get_mut(leaf)?;
-        kept.seen = true;
-        Some(kept)
+    /// Marks an entry as standing in the log and says where its records are.
+    pub(crate) fn seen(&mut self, leaf: &Digest) -> Option<Place> {
+        let place = self.kept.find(leaf)?;
+        self.kept.see(place);
+        Some(place)
     }
 
-    pub(crate) fn get(&self, leaf: &Digest) -> Option<&Kept> {
-        self.kept.get(leaf)
+    /// The log that a receipt is of.
+    pub(crate) fn origin(&self, receipt: &KeptReceipt) -> &str {
+        self.head(receipt).map_or("", SignedCheckpoint::origin)
+    }
+
+    /// The head that a receipt leads to.
+    pub(crate) fn head(&self, receipt: &KeptReceipt) -> Option<&SignedCheckpoint> {
+        self.under.list.get(receipt.head as usize)
+    }
+
+    /// The heads that receipts lead to, each once.
+    pub(crate) fn receipt_heads(&self) -> &[SignedCheckpoint] {
+        &self.under.list
+    }
+
+    /// Escrow hashes kept for an entry, each with the leaf hash of the seeds entry that it quotes; several if they
+    /// were kept more than once.
+    pub(crate) fn escrows(&self, place: Option<Place>) -> impl Iterator<Item = (Digest, Option<&Digest>)> {
+        self.kept.escrows(place).map(|(hash, seeds)| (hash, self.seeds.get(seeds as usize)))
     }
 
     /// The text of a kept receipt.
     pub(crate) fn receipt_text(&self, receipt: &KeptReceipt) -> Option<Vec<u8>> {
-        match self.read(receipt.at)?.body? {
-            proto::aside::Body::PeerReceipt(text) => Some(text),
+        match Aside::read(&self.read(receipt.at)?)?.body? {
+            AsideBody::PeerReceipt(text) => Some(text.to_vec()),
+            _ => None,
+        }
+    }
+
+    /// `digest(RECEIPT, text)` of a kept receipt.
+    pub(crate) fn receipt_digest(&self, receipt: &KeptReceipt) -> Option<Digest> {
+        match Aside::read(&self.read(receipt.at)?)?.body? {
+            AsideBody::PeerReceipt(text) => Some(digest(label::RECEIPT, &[text])),
             _ => None,
         }
     }
 
     /// A veiled entry's sealed header.
-    pub(crate) fn sealed_header(&self, leaf: &Digest) -> Option<proto::SealedHeader> {
-        match self.read(self.kept.get(leaf)?.header?)?.body? {
-            proto::aside::Body::SealedHeader(sealed) => Some(sealed),
+    pub(crate) fn sealed_header(&self, place: Place) -> Option<proto::SealedHeader> {
+        match Aside::read(&self.read(self.kept.header(place)?)?)?.body? {
+            AsideBody::SealedHeader { seeds, ciphertext } => {
+                Some(proto::SealedHeader { seeds: seeds.to_vec(), ciphertext: ciphertext.to_vec() })
+            }
             _ => None,
         }
     }
 
-    fn read(&self, (at, len): (u64, u32)) -> Option<proto::Aside> {
+    /// The record at a place that was read before; its length stands before it.
+    fn read(&self, at: u64) -> Option<Vec<u8>> {
         let mut file = self.file.as_ref()?;
-        file.seek(SeekFrom::Start(at)).ok()?;
-        let mut bytes = vec![0; len as usize];
+        file.seek(SeekFrom::Start(at.checked_sub(4)?)).ok()?;
+        let mut length = [0; 4];
+        file.read_exact(&mut length).ok()?;
+        let length = Some(u32::from_be_bytes(length)).filter(|length| *length <= ASIDE_BYTES_MAX)?;
+        let mut bytes = vec![0; length as usize];
         file.read_exact(&mut bytes).ok()?;
-        decode(&bytes)
+        Some(bytes)
     }
 }
 
-/// The record, if these are its canonical bytes.
-fn decode(bytes: &[u8]) -> Option<proto::Aside> {
-    let aside = proto::Aside::decode(bytes).ok()?;
-    (aside.encode_to_vec() == bytes).then_some(aside)
+/// A receipt's checkpoint, verified with the key of the log that it claims to be of.
+fn verified(roster: &Roster<'_>, note: &[u8]) -> Result<SignedCheckpoint, String> {
+    let claimed = ClaimedCheckpoint::parse(note).map_err(|e| e.to_string())?;
+    roster.verify(claimed).map_err(|error| match error {
+        HeadError::UnknownLog(name) => format!("the charter names no log {name}"),
+        error => error.to_string(),
+    })
+}
+
+fn signatures_known(roster: &Roster<'_>, head: &SignedCheckpoint) -> Result<(), String> {
+    match roster.unknown_signature(head) {
+        Some(name) => Err(format!("a signature line by {name}")),
+        None => Ok(()),
+    }
 }
 
 fn malformed(at: u64, why: &str) -> AsideFault {

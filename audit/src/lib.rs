@@ -31,6 +31,7 @@ mod evidence;
 mod exchange;
 mod finding;
 mod heads;
+mod kept;
 mod law;
 mod numbering;
 mod prove;

@@ -6,13 +6,13 @@ use puente_audit_log::{SignedCheckpoint, TileReader};
 use puente_model::Digest;
 use puente_wire::PairKind;
 
-use crate::aside::KeptReceipt;
 use crate::class::Class;
 use crate::compare::{Difference, agreed, differences, same_periods};
 use crate::dir::Cached;
 use crate::evidence::{Proof, ProvenEntry};
 use crate::finding::{Blame, Finding, Findings};
 use crate::heads::{Relation, relate};
+use crate::kept::KeptReceipt;
 use crate::numbering::{Numbered, Numbering};
 use crate::prove::proven_entry;
 use crate::rules::Setting;
@@ -62,7 +62,7 @@ fn heads_kept_by_others(log: &Checked, others: &[&Checked], findings: &mut Findi
     let tiles = Cached::new(&log.dir);
     let mut known: BTreeMap<(u64, Digest), (&Checked, &SignedCheckpoint)> = BTreeMap::new();
     for keeper in others {
-        let receipts = keeper.asides.kept.values().flat_map(|kept| &kept.receipts).map(|r| &r.head);
+        let receipts = keeper.asides.receipt_heads();
         let heads = keeper.peer_heads.iter().chain(&keeper.asides.heads).chain(receipts);
         for head in heads.filter(|head| head.origin() == log.origin) {
             known.entry((head.size().0, head.root())).or_insert((*keeper, head));
@@ -106,8 +106,8 @@ fn contradicting_receipt(
     head: &SignedCheckpoint,
     tiles: &dyn TileReader,
 ) -> Option<Proof> {
-    let all = keeper.asides.kept.iter().flat_map(|(leaf, kept)| kept.receipts.iter().map(move |r| (leaf, r)));
-    let mut under = all.filter(|(_, r)| r.head == *head && r.index < log.head.size().0);
+    let all = keeper.asides.kept.all_receipts();
+    let mut under = all.filter(|(_, r)| r.index < log.head.size().0 && keeper.asides.head(r) == Some(head));
     under.find_map(|(leaf, receipt)| {
         let presented = proven_entry(&log.dir, tiles, &log.head, receipt.index)?;
         if puente_audit_log::leaf_hash(&presented.entry) == *leaf {
@@ -217,8 +217,8 @@ fn judge(
 }
 
 fn receipts_of<'k>(keeper: &'k Checked, leaf: &Digest, origin: &'k str) -> impl Iterator<Item = &'k KeptReceipt> {
-    let kept = keeper.asides.get(leaf).map(|kept| kept.receipts.as_slice()).unwrap_or_default();
-    kept.iter().filter(move |receipt| receipt.head.origin() == origin)
+    let kept = keeper.asides.kept.receipts(keeper.asides.kept.find(leaf));
+    kept.filter(move |receipt| keeper.asides.origin(receipt) == origin)
 }
 
 /// `suspect` gave `keeper` a receipt for an entry that its presented log does not hold.
@@ -231,8 +231,9 @@ fn missing(
     seq: u64,
 ) -> Option<Finding> {
     let tiles = Cached::new(&suspect.dir);
-    let mut proof = Proof::heads([receipt.head.clone(), suspect.head.clone()]);
-    match relate(&suspect.head, &receipt.head, &tiles) {
+    let head = keeper.asides.head(receipt)?;
+    let mut proof = Proof::heads([head.clone(), suspect.head.clone()]);
+    match relate(&suspect.head, head, &tiles) {
         // Then the entry does stand in it; whatever kept it from being counted is a finding of its own.
         Relation::Consistent => return None,
         Relation::Contradicts(prefix) => proof = proof.with_prefix(prefix),
@@ -249,7 +250,7 @@ fn missing(
         "{}; its receipt names place {} under a head of {} entries",
         entry.kind.as_str_name(),
         receipt.index,
-        receipt.head.size()
+        head.size()
     );
     let finding = Finding::new(class, Blame::Node(suspect.node.clone()), &suspect.origin, detail);
     Some(finding.at(receipt.index).numbered(seq).with_proof(proof))

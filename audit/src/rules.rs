@@ -13,6 +13,7 @@ use crate::aside::Asides;
 use crate::class::Class;
 use crate::exchange::{End, Exchanges, First, Said};
 use crate::finding::{Blame, Counts, Finding, Findings};
+use crate::kept::{KeptReceipt, Place};
 use crate::law::Law;
 use crate::numbering::{Numbered, Numbering, PeriodFault, Track};
 use crate::roster::Roster;
@@ -65,6 +66,8 @@ const LANES_SCANNED: usize = 8;
 struct At {
     index: u64,
     leaf: Digest,
+    /// Where its records in the sidecar are.
+    kept: Option<Place>,
 }
 
 /// The state of one pass.
@@ -129,20 +132,13 @@ impl<'a> Rules<'a> {
 
     /// Applies the rules to the next entry.
     pub(crate) fn entry(&mut self, index: u64, leaf: &Digest, bytes: &[u8]) {
-        let at = At { index, leaf: *leaf };
-        match Entry::decode(bytes) {
-            Ok(Entry::Pair(pair)) => {
-                self.asides.seen(leaf);
-                self.pair(&at, pair);
-            }
-            Ok(Entry::Veiled(veiled)) => {
-                self.asides.seen(leaf);
-                self.veiled(&at, &veiled, bytes);
-            }
-            Ok(Entry::Seeds(seeds)) => {
-                self.asides.seen(leaf);
-                self.seeds(&at, &seeds);
-            }
+        let entry = Entry::decode(bytes);
+        let kept = if entry.is_ok() { self.asides.seen(leaf) } else { None };
+        let at = At { index, leaf: *leaf, kept };
+        match entry {
+            Ok(Entry::Pair(pair)) => self.pair(&at, pair),
+            Ok(Entry::Veiled(veiled)) => self.veiled(&at, &veiled, bytes),
+            Ok(Entry::Seeds(seeds)) => self.seeds(&at, &seeds),
             Err(WireError::Field("domestic pair entry in the clear")) => {
                 self.fault(Class::DomesticInClear, &at, None, "a pair entry of one nation's two nodes");
             }
@@ -206,8 +202,7 @@ impl<'a> Rules<'a> {
 
     fn veiled(&mut self, at: &At, veiled: &Veiled, bytes: &[u8]) {
         self.counts.veiled += 1;
-        let kept = self.asides.get(&at.leaf).is_some_and(crate::aside::Kept::has_header);
-        let sealed = if kept { self.asides.sealed_header(&at.leaf) } else { None };
+        let sealed = at.kept.and_then(|place| self.asides.sealed_header(place));
         let opened = sealed.map(|sealed| {
             let quoted = Digest::try_from(sealed.seeds.as_slice()).ok();
             let seeds = quoted.and_then(|leaf| self.seeds.get(&leaf)).filter(|s| s.purpose == SeedUse::Headers);
@@ -378,31 +373,29 @@ impl<'a> Rules<'a> {
 
     /// Whether the author's receipt is kept, and whether any is of another log than the other party's.
     fn receipts(&self, at: &At, author: &str, peer: &NodeUri) -> (bool, Option<String>) {
-        let receipts = self.asides.get(&at.leaf).map(|kept| kept.receipts.as_slice()).unwrap_or_default();
-        let stranger = receipts.iter().map(|r| r.head.origin()).find(|o| *o != author && !writes(peer, o));
-        let found = receipts.iter().any(|r| r.head.origin() == author);
+        let origins = || self.asides.kept.receipts(at.kept).map(|receipt| self.asides.origin(receipt));
+        let stranger = origins().find(|o| *o != author && !writes(peer, o));
+        let found = origins().any(|o| o == author);
         (found, stranger.map(|origin| format!("a receipt of {origin}")))
     }
 
     fn escrow(&mut self, at: &At, pair: &Pair, own: bool) {
         let Some(hash) = pair.escrow() else { return };
         let seq = Some(pair.seq.0);
-        let kept = self.asides.get(&at.leaf).map(|kept| kept.escrow.as_slice()).unwrap_or_default();
-        if kept.is_empty() {
+        let Some((_, quoted)) = self.asides.escrows(at.kept).next() else {
             let hold = self.set.roster.charter.audit_hold_millis();
             if self.asides.present && pair.minute.start().plus(hold) > self.set.now {
                 self.fault(Class::EscrowMissing, at, seq, "no escrow is kept for it");
             }
             return;
-        }
-        if kept.iter().any(|(found, _)| *found != hash) {
+        };
+        if self.asides.escrows(at.kept).any(|(found, _)| found != hash) {
             return self.fault(Class::EscrowMismatch, at, seq, "the kept escrow has another hash");
         }
-        let quoted = kept.first().map(|(_, seeds)| *seeds);
         if !own {
             return;
         }
-        let seeds = quoted.and_then(|leaf| self.seeds.get(&leaf)).filter(|s| s.purpose == SeedUse::Escrow);
+        let seeds = quoted.and_then(|leaf| self.seeds.get(leaf)).filter(|s| s.purpose == SeedUse::Escrow);
         let Some(seeds) = seeds else {
             return self.fault(Class::SeedsMissing, at, seq, "the quoted seeds do not stand earlier in this log");
         };
@@ -510,10 +503,13 @@ impl<'a> Rules<'a> {
         if !self.asides.present {
             return;
         }
-        let kept = self.asides.get(answer).map(|kept| kept.receipts.as_slice()).unwrap_or_default();
-        let named = kept.iter().find(|r| r.digest == *receipt);
-        if !named.is_some_and(|r| writes(asker, r.head.origin())) {
-            let detail = if kept.is_empty() { "no receipt is kept" } else { "the kept receipts are others" };
+        let place = self.asides.kept.find(answer);
+        let of_asker = |r: &&KeptReceipt| writes(asker, self.asides.origin(r));
+        let is_named = |r: &KeptReceipt| self.asides.receipt_digest(r) == Some(*receipt);
+        let named = self.asides.kept.receipts(place).filter(of_asker).any(is_named);
+        if !named {
+            let none = self.asides.kept.receipts(place).next().is_none();
+            let detail = if none { "no receipt is kept" } else { "the kept receipts are others" };
             self.fault(Class::ReleaseUnproven, at, Some(seq), detail);
         }
     }

@@ -52,6 +52,7 @@ mod proof;
 mod prove;
 mod reader;
 mod receipt;
+mod receipts;
 mod replay;
 mod second;
 mod staged;
@@ -72,6 +73,7 @@ pub use proof::{ProofError, verify_consistency, verify_extension, verify_inclusi
 pub use prove::{ProveError, prove_consistency, prove_inclusion};
 pub use reader::{BundleReadError, MemoryFiles, ReadError, TileError, TileReader};
 pub use receipt::{ClaimedReceipt, RECEIPT_BYTES_MAX, Receipt, ReceiptError};
+pub use receipts::{ReadReceipt, ReceiptReader};
 pub use replay::{Divergence, ReplayError, Replayed, hash_replay, replay};
 pub use second::root as second_root_of;
 pub use staged::{Batch, Committed, Journal, PersistFailed, Persisted, SealError, Sealed, Staged};

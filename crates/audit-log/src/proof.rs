@@ -53,6 +53,18 @@ pub fn verify_inclusion(
     proof: &[Digest],
     root: &Digest,
 ) -> Result<(), ProofError> {
+    verify_inclusion_by(index, size, leaf, proof, root, node_hash)
+}
+
+/// [`verify_inclusion`] with another way to the same node hashes.
+pub(crate) fn verify_inclusion_by(
+    index: LeafIndex,
+    size: TreeSize,
+    leaf: &Digest,
+    proof: &[Digest],
+    root: &Digest,
+    mut node_hash: impl FnMut(&Digest, &Digest) -> Digest,
+) -> Result<(), ProofError> {
     if index.0 >= size.0 {
         return Err(ProofError::IndexOutOfRange { index, size });
     }

@@ -10,7 +10,7 @@ use crate::key::VerifierKey;
 use crate::proof::{ProofError, verify_inclusion};
 use crate::text::{decode_base64, decode_decimal, decode_digest, encode_base64, push_digest};
 
-const HEADER: &str = "c2sp.org/tlog-proof@v1";
+pub(crate) const HEADER: &str = "c2sp.org/tlog-proof@v1";
 /// One receipt, in bytes: a note, 63 hashes of 45 bytes, and extra data.
 pub const RECEIPT_BYTES_MAX: usize = 2 * NOTE_BYTES_MAX;
 
@@ -92,6 +92,11 @@ impl ClaimedReceipt {
             hashes.push(decode_digest(line).ok_or(ReceiptError::Hash { line: at + 1 })?);
         }
         Ok(Self { extra, index, hashes, checkpoint: ClaimedCheckpoint::parse(note.as_bytes())? })
+    }
+
+    /// The inclusion proof, leaf to root, as claimed.
+    pub(crate) fn hashes(&self) -> &[Digest] {
+        &self.hashes
     }
 
     /// The entry's position, as claimed.

@@ -187,24 +187,39 @@ pub struct CheckedEscrow {
     pub blob: Vec<u8>,
 }
 
+/// Reads the parts of an escrow as they came: the leaf hash of its Seeds entry, the two share hashes, and the escrow
+/// hash that they make up with the blob. What that hash is worth, the entry says.
+///
+/// # Errors
+/// Lengths or size.
+pub fn claimed_hash(
+    seeds: &[u8],
+    share_hashes: [&[u8]; 2],
+    blob: &[u8],
+) -> Result<(Digest, [Digest; 2], Digest), EscrowError> {
+    let digest = |bytes: &[u8], name| Digest::try_from(bytes).map_err(|_| EscrowError::Field(name));
+    let [first, second] = share_hashes;
+    let seeds = digest(seeds, "seeds")?;
+    let share_hashes = [digest(first, "share_hash_1")?, digest(second, "share_hash_2")?];
+    let plain = blob.len().checked_sub(TAG_BYTES).ok_or(EscrowError::Field("blob"))?;
+    if plain < PADDED_MIN || !plain.is_power_of_two() {
+        return Err(EscrowError::Field("blob"));
+    }
+    if plain > padded(limits::ESCROW_OPENING_BYTES_MAX) {
+        return Err(EscrowError::TooLarge { bytes: plain });
+    }
+    Ok((seeds, share_hashes, escrow_hash(seeds, share_hashes, blob)))
+}
+
 impl CheckedEscrow {
     /// Checks what came with an entry against its escrow hash.
     ///
     /// # Errors
     /// Lengths, size, or [`EscrowError::Hash`].
     pub fn check(escrow: &proto::Escrow, hash: Digest) -> Result<Self, EscrowError> {
-        let digest = |bytes: &[u8], name| Digest::try_from(bytes).map_err(|_| EscrowError::Field(name));
-        let seeds = digest(&escrow.seeds, "seeds")?;
-        let share_hashes =
-            [digest(&escrow.share_hash_1, "share_hash_1")?, digest(&escrow.share_hash_2, "share_hash_2")?];
-        let plain = escrow.blob.len().checked_sub(TAG_BYTES).ok_or(EscrowError::Field("blob"))?;
-        if plain < PADDED_MIN || !plain.is_power_of_two() {
-            return Err(EscrowError::Field("blob"));
-        }
-        if plain > padded(limits::ESCROW_OPENING_BYTES_MAX) {
-            return Err(EscrowError::TooLarge { bytes: plain });
-        }
-        if escrow_hash(seeds, share_hashes, &escrow.blob) != hash {
+        let shares = [escrow.share_hash_1.as_slice(), escrow.share_hash_2.as_slice()];
+        let (seeds, share_hashes, found) = claimed_hash(&escrow.seeds, shares, &escrow.blob)?;
+        if found != hash {
             return Err(EscrowError::Hash);
         }
         Ok(Self { seeds, share_hashes, blob: escrow.blob.clone() })

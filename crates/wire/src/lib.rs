@@ -4,6 +4,7 @@
 //! here, into types of `puente-model`. Entries and headers have one canonical
 //! encoding ([`Entry::decode`] refuses every other), because their bytes are hashed.
 
+mod aside;
 mod codec;
 mod entry;
 mod error;
@@ -25,6 +26,7 @@ pub mod proto {
     pub use prost::Message;
 }
 
+pub use aside::{Aside, AsideBody};
 pub use entry::{Entry, SealedSeed, SeedUse, Seeds, Veiled};
 pub use error::WireError;
 pub use frame::{FrameBuffer, decode_frame, encode_frame, join_hashes, split_hashes};

@@ -119,6 +119,14 @@ impl<'a> Strict<'a> {
         self.delimited().filter(|value| !value.is_empty())
     }
 
+    /// A byte string that may be empty, or none where it is not there: a member of a `oneof`.
+    pub(crate) fn optional_bytes(&mut self, field: u32) -> Option<Option<&'a [u8]>> {
+        if !self.takes(field, BYTES) {
+            return Some(None);
+        }
+        self.delimited().map(Some)
+    }
+
     /// A text; empty if it is not there.
     pub(crate) fn text(&mut self, field: u32) -> Option<&'a str> {
         std::str::from_utf8(self.bytes(field)?).ok()

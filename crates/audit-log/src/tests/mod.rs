@@ -2,6 +2,7 @@
 
 mod hostile;
 mod oracles;
+mod readers;
 mod replays;
 mod vectors;
 mod writing;

@@ -1,5 +1,6 @@
 //! Codecs, canonical encoding, hostile bytes, committed vectors, and the specification's tables.
 
+mod asides;
 mod dump;
 mod expansion;
 mod malformed;

@@ -1,0 +1,237 @@
+//! What the sidecar holds for each entry, in as little memory as it takes: large logs have millions of records.
+//!
+//! Places and numbers are kept, bytes stay in the file. An entry with one receipt and one escrow takes about 130 bytes,
+//! the tables' spare room not counted.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::num::NonZeroU32;
+
+use puente_model::Digest;
+
+/// A receipt of another node, verified against the leaf hash that it is kept under.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeptReceipt {
+    /// Position in that log.
+    pub(crate) index: u64,
+    /// Where its record stands in the file.
+    pub(crate) at: u64,
+    /// Number of the head it leads to.
+    pub(crate) head: u32,
+    next: Option<NonZeroU32>,
+}
+
+/// An escrow that was kept.
+#[derive(Debug, Clone, Copy)]
+struct KeptEscrow {
+    hash: Digest,
+    /// Number of the leaf hash of the seeds entry that it quotes.
+    seeds: u32,
+    next: Option<NonZeroU32>,
+}
+
+/// The place of one entry's records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place(usize);
+
+#[derive(Debug)]
+struct Slot {
+    leaf: Digest,
+    /// Where the sealed header's record stands; no record stands at 0.
+    header: u64,
+    receipts: Option<NonZeroU32>,
+    escrows: Option<NonZeroU32>,
+    /// The entry stands in the log.
+    seen: bool,
+}
+
+/// Records by leaf hash: an open table of numbers of slots, in the order of their first record.
+#[derive(Debug)]
+pub(crate) struct Index {
+    /// Drawn for each table, so that nobody can choose leaf hashes that fall together.
+    multiplier: u64,
+    table: Vec<Option<NonZeroU32>>,
+    slots: Vec<Slot>,
+    receipts: Vec<KeptReceipt>,
+    escrows: Vec<KeptEscrow>,
+}
+
+/// More records than four thousand million: no index for them.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+impl Default for Index {
+    fn default() -> Self {
+        let multiplier = RandomState::new().hash_one(0_u8) | 1;
+        Self { multiplier, table: vec![None; 16], slots: Vec::new(), receipts: Vec::new(), escrows: Vec::new() }
+    }
+}
+
+/// The number after `len`, as links count: from 1.
+fn link(len: usize) -> Result<NonZeroU32, Full> {
+    u32::try_from(len).ok().and_then(|len| NonZeroU32::new(len.checked_add(1)?)).ok_or(Full)
+}
+
+fn at(link: NonZeroU32) -> usize {
+    link.get() as usize - 1
+}
+
+impl Index {
+    /// Where the search for a leaf hash begins. The table's length is a power of two.
+    fn begin(&self, leaf: &Digest) -> usize {
+        let first = leaf.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let bits = self.table.len().trailing_zeros();
+        (first.wrapping_mul(self.multiplier) >> (64 - bits)) as usize
+    }
+
+    /// The leaf's slot, or the table's free place for it.
+    fn probe(&self, leaf: &Digest) -> Result<Place, usize> {
+        let mask = self.table.len() - 1;
+        let mut place = self.begin(leaf);
+        loop {
+            // A quarter of the table is always free.
+            match self.table[place] {
+                None => return Err(place),
+                Some(number) if self.slots[at(number)].leaf == *leaf => return Ok(Place(at(number))),
+                Some(_) => place = (place + 1) & mask,
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, leaf: &Digest) -> Option<Place> {
+        self.probe(leaf).ok()
+    }
+
+    fn add(&mut self, leaf: Digest) -> Result<Place, Full> {
+        let free = match self.probe(&leaf) {
+            Ok(place) => return Ok(place),
+            Err(free) => free,
+        };
+        let number = link(self.slots.len())?;
+        self.slots.push(Slot { leaf, header: 0, receipts: None, escrows: None, seen: false });
+        self.table[free] = Some(number);
+        if self.slots.len() > self.table.len() / 4 * 3 {
+            self.table = vec![None; self.table.len() * 2];
+            for number in 0..self.slots.len() {
+                if let Err(free) = self.probe(&self.slots[number].leaf) {
+                    self.table[free] = Some(link(number)?);
+                }
+            }
+        }
+        Ok(Place(self.slots.len() - 1))
+    }
+
+    pub(crate) fn keep_receipt(&mut self, leaf: Digest, index: u64, at: u64, head: u32) -> Result<(), Full> {
+        let place = self.add(leaf)?;
+        let number = link(self.receipts.len())?;
+        let next = self.slots[place.0].receipts.replace(number);
+        self.receipts.push(KeptReceipt { index, at, head, next });
+        Ok(())
+    }
+
+    pub(crate) fn keep_escrow(&mut self, leaf: Digest, hash: Digest, seeds: u32) -> Result<(), Full> {
+        let place = self.add(leaf)?;
+        let number = link(self.escrows.len())?;
+        let next = self.slots[place.0].escrows.replace(number);
+        self.escrows.push(KeptEscrow { hash, seeds, next });
+        Ok(())
+    }
+
+    /// Keeps the place of a sealed header; says whether there was none before.
+    pub(crate) fn keep_header(&mut self, leaf: Digest, at: u64) -> Result<bool, Full> {
+        let place = self.add(leaf)?;
+        let header = &mut self.slots[place.0].header;
+        let first = *header == 0;
+        if first {
+            *header = at;
+        }
+        Ok(first)
+    }
+
+    /// Makes sure that there is a slot for a name that heads are kept under.
+    pub(crate) fn keep_name(&mut self, name: Digest) -> Result<(), Full> {
+        self.add(name).map(|_| ())
+    }
+
+    /// Marks an entry as standing in the log.
+    pub(crate) fn see(&mut self, place: Place) {
+        self.slots[place.0].seen = true;
+    }
+
+    /// The entry's receipts, the newest record first.
+    pub(crate) fn receipts(&self, place: Option<Place>) -> impl Iterator<Item = &KeptReceipt> {
+        let first = place.and_then(|place| self.slots[place.0].receipts);
+        std::iter::successors(first.map(|n| &self.receipts[at(n)]), |r| r.next.map(|n| &self.receipts[at(n)]))
+    }
+
+    /// The entry's escrow hashes, each with the number of the seeds that it quotes.
+    pub(crate) fn escrows(&self, place: Option<Place>) -> impl Iterator<Item = (Digest, u32)> {
+        let first = place.and_then(|place| self.slots[place.0].escrows);
+        let all = std::iter::successors(first.map(|n| &self.escrows[at(n)]), |e| e.next.map(|n| &self.escrows[at(n)]));
+        all.map(|escrow| (escrow.hash, escrow.seeds))
+    }
+
+    pub(crate) fn header(&self, place: Place) -> Option<u64> {
+        Some(self.slots[place.0].header).filter(|at| *at != 0)
+    }
+
+    /// Every receipt, with the leaf hash that it is kept under.
+    pub(crate) fn all_receipts(&self) -> impl Iterator<Item = (&Digest, &KeptReceipt)> {
+        let of = move |at: usize| self.receipts(Some(Place(at))).map(move |receipt| (&self.slots[at].leaf, receipt));
+        (0..self.slots.len()).flat_map(of)
+    }
+
+    /// Names of records whose entries were not seen.
+    pub(crate) fn unseen(&self) -> impl Iterator<Item = &Digest> {
+        self.slots.iter().filter(|slot| !slot.seen).map(|slot| &slot.leaf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_found_again() {
+        let mut index = Index::default();
+        let leaf = |n: u32| Digest::of(&n.to_be_bytes());
+        for n in 0..5_000 {
+            index.keep_receipt(leaf(n), u64::from(n), u64::from(n) + 4, n % 7).unwrap();
+            if n % 2 == 0 {
+                index.keep_receipt(leaf(n), u64::from(n) + 1, 9, 8).unwrap();
+                index.keep_escrow(leaf(n), leaf(n + 1), n).unwrap();
+            }
+        }
+        for n in 0..5_000 {
+            let place = index.find(&leaf(n)).unwrap();
+            let found: Vec<_> = index.receipts(Some(place)).map(|r| (r.index, r.head)).collect();
+            let n64 = u64::from(n);
+            match n % 2 {
+                0 => assert_eq!(found, [(n64 + 1, 8), (n64, n % 7)]),
+                _ => assert_eq!(found, [(n64, n % 7)]),
+            }
+            let escrows: Vec<_> = index.escrows(Some(place)).collect();
+            assert_eq!(escrows, if n % 2 == 0 { vec![(leaf(n + 1), n)] } else { Vec::new() });
+            if n < 4_999 {
+                index.see(place);
+            }
+        }
+        assert_eq!(index.find(&leaf(5_000)), None);
+        assert_eq!(index.receipts(None).count(), 0);
+        assert_eq!(index.all_receipts().count(), 7_500);
+        assert_eq!(index.unseen().collect::<Vec<_>>(), [&leaf(4_999)]);
+    }
+
+    #[test]
+    fn an_entry_has_one_sealed_header() {
+        let mut index = Index::default();
+        assert!(index.keep_header(Digest::of(b"1"), 4).unwrap());
+        assert!(!index.keep_header(Digest::of(b"1"), 40).unwrap());
+        let place = index.find(&Digest::of(b"1")).unwrap();
+        assert_eq!(index.header(place), Some(4));
+    }
+
+    #[test]
+    fn records_stay_small() {
+        assert!(size_of::<Slot>() <= 56 && size_of::<KeptReceipt>() <= 24 && size_of::<KeptEscrow>() <= 40);
+    }
+}

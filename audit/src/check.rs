@@ -258,6 +258,10 @@ fn conclude(words: &mut Words, class: Class, file: &EvidenceFile, exhibits: &Exh
         Class::Equivocated => match two_under_one_number(&exhibits.entries) {
             true => words
                 .say("Both entries bear one number, or end one exchange, and differ: their author said two things."),
+            // Only whoever can open their headers sees the numbers of veiled entries.
+            false if exhibits.entries.iter().any(|(bytes, _)| matches!(Entry::decode(bytes), Ok(Entry::Veiled(_)))) => {
+                words.gap("The entries verify, but are veiled: their nation's auditors can tell what they say.");
+            }
             false => words.fail("The entries verify, but are no two under one number."),
         },
         Class::Corrupt | Class::BadHead => {

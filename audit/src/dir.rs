@@ -109,6 +109,10 @@ impl TileReader for LogDir {
     fn bundle(&self, id: BundleId) -> Result<Vec<u8>, ReadError> {
         self.file(LogPath::Bundle(id))
     }
+
+    fn bundle_into(&self, id: BundleId, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        read_bounded_into(&self.root.join(LogPath::Bundle(id).to_string()), BUNDLE_BYTES_MAX, out)
+    }
 }
 
 /// Opens a regular file: not a link, a pipe or a device, on which reading could wait for ever.
@@ -122,10 +126,18 @@ pub(crate) fn open(path: &Path) -> Result<File, ReadError> {
 
 /// A whole file, or its first `max + 1` bytes if it is longer.
 pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, ReadError> {
-    let file = open(path)?;
-    let mut bytes = Vec::with_capacity(file.metadata().map_or(0, |m| m.len().min(max + 1) as usize));
-    file.take(max + 1).read_to_end(&mut bytes).map_err(|e| read_error(&e))?;
+    let mut bytes = Vec::new();
+    read_bounded_into(path, max, &mut bytes)?;
     Ok(bytes)
+}
+
+/// [`read_bounded`], in place of what `bytes` holds.
+fn read_bounded_into(path: &Path, max: u64, bytes: &mut Vec<u8>) -> Result<(), ReadError> {
+    let file = open(path)?;
+    bytes.clear();
+    bytes.reserve(file.metadata().map_or(0, |m| m.len().min(max + 1) as usize));
+    file.take(max + 1).read_to_end(bytes).map_err(|e| read_error(&e))?;
+    Ok(())
 }
 
 /// Reads a regular file of at most `max` bytes.

@@ -1,5 +1,6 @@
 //! `log`: what the audit log costs, from entry to disk and back.
 
+use std::io::Read as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,6 +17,7 @@ use puente_model::{Digest, LeafIndex, Secret32};
 use serde_json::{Value, json};
 
 use crate::goal::{at_least, at_most};
+use crate::machine::ThreadWatch;
 use crate::stats::{Sample, median, round};
 use crate::world::{Puente, World, now};
 use crate::{Failure, engine, machine};
@@ -61,9 +63,9 @@ fn verifications(plan: &Plan) -> Result<(Verified, Verified), Failure> {
             fs::remove_file(copy.join("asides"))?;
         }
         for _ in 0..plan.passes {
-            let began = Instant::now();
+            let watch = ThreadWatch::start();
             let verdict = puente_audit::verify_rules(&charter, &copy, now());
-            rates.push(entries as f64 / began.elapsed().as_secs_f64());
+            rates.push(entries as f64 / watch.seconds());
             if with && verdict.verdict != puente_audit::Conclusion::Sound {
                 return Err(format!("the log under measurement is not sound: {:?}", verdict.findings.first()).into());
             }
@@ -126,13 +128,13 @@ pub fn measure(plan: &Plan) -> Result<Value, Failure> {
             "fdatasync_p50_us": round(median(syncs)),
         },
         "replay": {
-            "what": "recompute every tile and the root from bundle files, beside the same hashes of bytes in memory",
+            "what": "recompute every tile and the root from bundle files, beside the same hashes of bytes in memory; per second of one core's time",
             "entries": small,
             "sha256_floor_per_second": round(floor), "per_second": round(hashed), "ratio": round(hashed / floor),
             "with_a_visitor_per_second": round(visited),
         },
         "verify": {
-            "what": "full verification of a log of exchanges by puente-audit, one thread: replay, parsing, every rule, kept receipts",
+            "what": "full verification of a log of exchanges by puente-audit, replay, parsing, every rule, kept receipts; per second of one core's time",
             "entries": verified.entries, "per_second": round(verified.per_second),
             "without_the_sidecar_per_second": round(bare.per_second),
         },
@@ -313,18 +315,18 @@ pub fn sync_p50(path: &Path, bytes: usize, times: u64) -> Result<f64, Failure> {
     Ok(Sample::new(latencies, Duration::from_secs(1)).p50)
 }
 
-/// Entries per second if nothing were done but the hashes of the tree.
+/// Entries per second of processor time if nothing were done but the hashes of the tree.
 fn floor(entries: u64) -> f64 {
     let mut entry = entry(0);
     let mut node = Digest::default();
-    let began = Instant::now();
+    let watch = ThreadWatch::start();
     for index in 0..entries {
         entry[..8].copy_from_slice(&index.to_be_bytes());
         // One leaf and one node: a tree of n leaves has n - 1 nodes.
         node = node_hash(&node, &leaf_hash(&entry));
     }
     std::hint::black_box(node);
-    entries as f64 / began.elapsed().as_secs_f64()
+    entries as f64 / watch.seconds()
 }
 
 /// Files of a log under a folder.
@@ -333,10 +335,14 @@ pub struct Folder(pub PathBuf);
 
 impl Folder {
     fn read(&self, path: LogPath) -> Result<Vec<u8>, ReadError> {
-        fs::read(self.0.join(path.to_string())).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ReadError::NotFound,
-            _ => ReadError::Io(error.to_string()),
-        })
+        fs::read(self.0.join(path.to_string())).map_err(read_error)
+    }
+}
+
+fn read_error(error: io::Error) -> ReadError {
+    match error.kind() {
+        io::ErrorKind::NotFound => ReadError::NotFound,
+        _ => ReadError::Io(error.to_string()),
     }
 }
 
@@ -348,15 +354,21 @@ impl TileReader for Folder {
     fn bundle(&self, id: BundleId) -> Result<Vec<u8>, ReadError> {
         self.read(LogPath::Bundle(id))
     }
+
+    fn bundle_into(&self, id: BundleId, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        out.clear();
+        let file = fs::File::open(self.0.join(LogPath::Bundle(id).to_string()));
+        file.and_then(|mut file| file.read_to_end(out)).map(|_| ()).map_err(read_error)
+    }
 }
 
-/// Entries per second of a replay from a node's folder.
+/// Entries per second of processor time of a replay from a node's folder.
 fn replayed(folder: &Path, visit: bool) -> Result<f64, Failure> {
     let reader = Folder(folder.join("log"));
     let note = reader.read(LogPath::Checkpoint)?;
     let head = ClaimedCheckpoint::parse(&note)?.verify(signer()?.verifier())?;
     let mut bytes = 0;
-    let began = Instant::now();
+    let watch = ThreadWatch::start();
     let size = if visit {
         replay(&head, &reader, |_, _, entry| {
             bytes += entry.len();
@@ -367,5 +379,5 @@ fn replayed(folder: &Path, visit: bool) -> Result<f64, Failure> {
         hash_replay(&head, &reader)?.size
     };
     std::hint::black_box(bytes);
-    Ok(size.0 as f64 / began.elapsed().as_secs_f64())
+    Ok(size.0 as f64 / watch.seconds())
 }

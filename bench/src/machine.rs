@@ -1,6 +1,7 @@
 //! What the figures were measured on.
 
 use std::fs;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -37,6 +38,32 @@ fn field(path: &str, name: &str) -> u64 {
     let text = fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default();
     line.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// Processor time of the calling thread from here on: what work costs a core, whoever else wants that core meanwhile.
+#[derive(Debug)]
+pub struct ThreadWatch {
+    began: Instant,
+    used: Option<u64>,
+}
+
+impl ThreadWatch {
+    /// Starts now.
+    pub fn start() -> Self {
+        Self { used: thread_nanoseconds(), began: Instant::now() }
+    }
+
+    /// Seconds used since the start; seconds passed where the system does not tell.
+    pub fn seconds(&self) -> f64 {
+        match (self.used, thread_nanoseconds()) {
+            (Some(before), Some(now)) if now > before => (now - before) as f64 / 1e9,
+            _ => self.began.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+fn thread_nanoseconds() -> Option<u64> {
+    fs::read_to_string("/proc/thread-self/schedstat").ok()?.split(' ').next()?.parse().ok()
 }
 
 /// Processor time that a process has used so far, in seconds: its own and the system's for it.

@@ -21,7 +21,7 @@ fn every_byte_counts() {
     world.period(MX, US, &[]);
     let dir = tempfile::tempdir().unwrap();
     let copies = world.copies(dir.path(), &[MX]);
-    let verify = || Auditor::new(charter(), NOW).with_keys(all_keys()).verify(&copies[0]).unwrap();
+    let verify = || Auditor::new(charter(), now()).with_keys(all_keys()).verify(&copies[0]).unwrap();
     assert_eq!(verify().verdict, Conclusion::Sound);
     let mut paths = Vec::new();
     files(&copies[0], &mut paths);

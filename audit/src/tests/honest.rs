@@ -36,7 +36,7 @@ fn what_is_under_way_convicts_nobody() {
     // A day later the same logs are still nobody's fault.
     let dir = tempfile::tempdir().unwrap();
     let copies = world.copies(dir.path(), &[MX, US]);
-    let mut later = Auditor::new(charter(), NOW.plus(86_400_000)).with_keys(all_keys());
+    let mut later = Auditor::new(charter(), now().plus(86_400_000)).with_keys(all_keys());
     assert_sound(&later.reconcile(&[&copies[0], &copies[1]]).unwrap());
 }
 
@@ -69,16 +69,16 @@ fn each_log_is_sound_by_itself_and_its_head_is_remembered() {
     assert_eq!(made.hash(), load_charter(&dir.path().join("charter"), pin).unwrap().hash());
     let mut world = World::busy();
     let first = world.copies(&dir.path().join("1"), &[MX]);
-    let mut auditor = Auditor::open(&state, NOW).unwrap().with_keys(all_keys());
+    let mut auditor = Auditor::open(&state, now()).unwrap().with_keys(all_keys());
     assert_sound(&auditor.verify(&first[0]).unwrap());
     let (remembered, _) = State::open(&state).unwrap();
     assert_eq!(remembered.remembered("mx/fge-bc/n1/log1"), Some(world.nodes[MX].head()));
     world.exchange(MX, US, Course::Released);
     let second = world.copies(&dir.path().join("2"), &[MX]);
-    let mut auditor = Auditor::open(&state, NOW).unwrap().with_keys(all_keys());
+    let mut auditor = Auditor::open(&state, now()).unwrap().with_keys(all_keys());
     assert_sound(&auditor.verify(&second[0]).unwrap());
     // The older copy is now a rollback.
-    let mut auditor = Auditor::open(&state, NOW).unwrap().with_keys(all_keys());
+    let mut auditor = Auditor::open(&state, now()).unwrap().with_keys(all_keys());
     let verdict = auditor.verify(&first[0]).unwrap();
     assert_eq!(verdict.faults().map(|f| f.class).collect::<Vec<_>>(), [Class::Truncated]);
     let wrong = State::init(&state, &dir.path().join("charter"), puente_model::Digest::default());
@@ -108,11 +108,11 @@ fn headers_need_a_key_or_an_explicit_choice() {
     let world = World::busy();
     let dir = tempfile::tempdir().unwrap();
     let copies = world.copies(dir.path(), &[MX]);
-    let without = Auditor::new(charter(), NOW).verify(&copies[0]).unwrap();
+    let without = Auditor::new(charter(), now()).verify(&copies[0]).unwrap();
     assert_eq!(without.verdict, Conclusion::CouldNotTell);
     assert_eq!(without.findings[0].class, Class::HeaderUnread);
-    assert_sound(&Auditor::new(charter(), NOW).without_headers().verify(&copies[0]).unwrap());
-    let foreign = Auditor::new(charter(), NOW).with_keys(vec![auditor_key("us-a")]).verify(&copies[0]).unwrap();
+    assert_sound(&Auditor::new(charter(), now()).without_headers().verify(&copies[0]).unwrap());
+    let foreign = Auditor::new(charter(), now()).with_keys(vec![auditor_key("us-a")]).verify(&copies[0]).unwrap();
     assert_eq!(foreign.verdict, Conclusion::CouldNotTell);
 }
 
@@ -123,8 +123,8 @@ fn a_closed_log_ends_at_its_size() {
     let copies = world.copies(dir.path(), &[MX]);
     let size = world.nodes[MX].entries.len() as u64;
     let closed = |at| charter_with(&BTreeMap::from([(MX.to_owned(), at)]));
-    assert_sound(&Auditor::new(closed(size), NOW).with_keys(all_keys()).verify(&copies[0]).unwrap());
-    let verdict = Auditor::new(closed(size - 1), NOW).with_keys(all_keys()).verify(&copies[0]).unwrap();
+    assert_sound(&Auditor::new(closed(size), now()).with_keys(all_keys()).verify(&copies[0]).unwrap());
+    let verdict = Auditor::new(closed(size - 1), now()).with_keys(all_keys()).verify(&copies[0]).unwrap();
     assert_eq!(verdict.faults().next().unwrap().class, Class::BeyondClosed);
 }
 

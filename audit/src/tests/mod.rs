@@ -1,6 +1,7 @@
 //! Tests of the room as a whole: honest logs, every kind of tampering, hostile files.
 
 mod checks;
+mod domestic;
 mod flips;
 mod honest;
 mod hostile;
@@ -9,3 +10,8 @@ mod kinds_history;
 mod kinds_rules;
 mod tamper;
 mod world;
+
+/// The clock of these tests.
+pub(crate) fn now() -> puente_model::Millis {
+    puente_model::Millis(1_795_000_000_000)
+}

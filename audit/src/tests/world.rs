@@ -20,7 +20,11 @@ use rand_core::{RngCore as _, SeedableRng as _};
 
 use crate::{Auditor, Verdict};
 
-pub(crate) const NOW: Millis = Millis(1_795_000_000_000);
+/// When the tests are run, as far as they know: whoever uses this world says so.
+pub(crate) fn now() -> Millis {
+    super::now()
+}
+
 pub(crate) const MX: &str = "puente://mx/fge-bc/n1";
 pub(crate) const MX2: &str = "puente://mx/sspc/n1";
 pub(crate) const US: &str = "puente://us/sdpd/n1";
@@ -39,8 +43,12 @@ pub(crate) fn log_signer(origin: &str) -> Ed25519Signer {
     Ed25519Signer::new(origin, KeyKind::Ed25519, &Secret32::new(seed32(&format!("log {origin}")))).unwrap()
 }
 
+pub(crate) fn seal_secret(name: &str) -> Secret32 {
+    Secret32::new(seed32(&format!("seal {name}")))
+}
+
 pub(crate) fn auditor_key(name: &str) -> HpkeKeyPair {
-    HpkeKeyPair::from_private(Secret32::new(seed32(&format!("seal {name}")))).unwrap()
+    HpkeKeyPair::from_private(seal_secret(name)).unwrap()
 }
 
 fn governance(nation: &str) -> (String, SigningKey) {
@@ -98,7 +106,7 @@ fn annex(nation: &str, closed: &BTreeMap<String, u64>) -> AnnexPart {
 
 fn charter_auditor(nation: &str, name: &str) -> CharterAuditor {
     let origin: Origin = format!("{nation}/{name}/n1/log1").parse().unwrap();
-    let quarter = quarter_of(NOW).parse().unwrap();
+    let quarter = quarter_of(now()).parse().unwrap();
     CharterAuditor {
         name: name.to_owned(),
         jurisdiction: nation.parse().unwrap(),
@@ -136,8 +144,8 @@ fn parts(closed: &BTreeMap<String, u64>) -> (CommonPart, [AnnexPart; 2]) {
         federation: "frontera".to_owned(),
         number: 1,
         previous: None,
-        valid_from: Millis(NOW.0 - year),
-        expires: NOW.plus(year),
+        valid_from: Millis(now().0 - year),
+        expires: now().plus(year),
         grace_days: 14,
         cosign_bound_hours: 72,
         audit_hold_days: 365,
@@ -147,9 +155,9 @@ fn parts(closed: &BTreeMap<String, u64>) -> (CommonPart, [AnnexPart; 2]) {
         quorum: "none".to_owned(),
         jurisdictions: annexes.iter().map(nation).collect(),
         legal_bases: vec![
-            basis(BASIS, NOW.plus(year), &["mx", "us"]),
-            basis("lapsed", Millis(NOW.0 - year / 2), &["mx", "us"]),
-            basis("us-only", NOW.plus(year), &["us"]),
+            basis(BASIS, now().plus(year), &["mx", "us"]),
+            basis("lapsed", Millis(now().0 - year / 2), &["mx", "us"]),
+            basis("us-only", now().plus(year), &["us"]),
         ],
         auditors: vec![
             charter_auditor("mx", "mx-a"),
@@ -349,7 +357,7 @@ impl World {
         Self {
             nodes,
             rng: ChaCha8Rng::seed_from_u64(7),
-            now: Millis(NOW.0 - 3_000_000),
+            now: Millis(now().0 - 3_000_000),
             basis: BASIS,
             purpose,
             spoil: None,
@@ -379,7 +387,7 @@ impl World {
         self.nodes.get_mut(name).unwrap()
     }
 
-    fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.now = self.now.plus(20_000);
     }
 
@@ -387,7 +395,7 @@ impl World {
         AuditorKey {
             jurisdiction: name[..2].parse().unwrap(),
             auditor: name.to_owned(),
-            quarter: quarter_of(NOW),
+            quarter: quarter_of(now()),
             key: *auditor_key(name).public(),
         }
     }
@@ -414,6 +422,16 @@ impl World {
     }
 
     pub(crate) fn veil(&mut self, at: &str, header: Header) {
+        let salt = Secret32::new(self.bytes());
+        let bytes = header.encode();
+        let commitment = Header::commit(&bytes, &salt);
+        let entry = Entry::Veiled(Veiled { stage: Stage::Collection, minute: self.now.minute(), commitment }).encode();
+        self.record_veiled(at, entry, &salt, &bytes);
+        self.tick();
+    }
+
+    /// Records a veiled entry and keeps its header, sealed to the node's own auditors.
+    pub(crate) fn record_veiled(&mut self, at: &str, entry: Vec<u8>, salt: &Secret32, header: &[u8]) -> Digest {
         if self.nodes[at].headers.is_none() {
             let nation = uri(at).jurisdiction().to_string();
             let own = [self.auditor(&format!("{nation}-a")), self.auditor(&format!("{nation}-b"))];
@@ -421,19 +439,15 @@ impl World {
             self.node(at).append(vec![Entry::Seeds(entry).encode()]);
             self.node(at).headers = Some(seed);
         }
-        let salt = Secret32::new(self.bytes());
-        let bytes = header.encode();
-        let commitment = Header::commit(&bytes, &salt);
-        let entry = Entry::Veiled(Veiled { stage: Stage::Collection, minute: self.now.minute(), commitment }).encode();
         let now = self.now;
         let node = self.node(at);
         let leaf = node.append(vec![entry])[0];
-        let sealed = node.headers.as_ref().unwrap().seal(leaf, &salt, &bytes, now).unwrap();
+        let sealed = node.headers.as_ref().unwrap().seal(leaf, salt, header, now).unwrap();
         node.keep(&leaf, proto::aside::Body::SealedHeader(sealed));
-        self.tick();
+        leaf
     }
 
-    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let mut out = [0; N];
         self.rng.fill_bytes(&mut out);
         out
@@ -478,7 +492,7 @@ impl World {
     }
 
     /// The escrow of an entry of `from`'s, and its hash.
-    fn escrowed(
+    pub(crate) fn escrowed(
         &mut self,
         from: &str,
         to: &str,
@@ -634,7 +648,7 @@ pub(crate) fn all_keys() -> Vec<HpkeKeyPair> {
 }
 
 pub(crate) fn auditor(dir: &Path) -> Auditor {
-    Auditor::new(charter(), NOW).with_keys(all_keys()).with_evidence(dir.join("evidence"))
+    Auditor::new(charter(), now()).with_keys(all_keys()).with_evidence(dir.join("evidence"))
 }
 
 pub(crate) fn reconcile(world: &World, names: &[&str]) -> (Verdict, tempfile::TempDir) {

@@ -28,6 +28,11 @@ impl Frontier {
         Self { size, peaks }
     }
 
+    /// The roots of the perfect subtrees, the largest (leftmost) first.
+    pub(crate) fn into_peaks(self) -> Vec<Digest> {
+        self.peaks
+    }
+
     /// How many leaves the tree holds.
     pub fn size(&self) -> TreeSize {
         TreeSize(self.size)

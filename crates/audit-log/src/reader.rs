@@ -34,6 +34,13 @@ pub trait TileReader {
 
     /// The bundle's file.
     fn bundle(&self, id: BundleId) -> Result<Vec<u8>, ReadError>;
+
+    /// The bundle's file, in place of what `out` holds: whoever reads many need not allocate for each.
+    /// After an error `out` holds anything.
+    fn bundle_into(&self, id: BundleId, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        *out = self.bundle(id)?;
+        Ok(())
+    }
 }
 
 impl<T: TileReader + ?Sized> TileReader for &T {
@@ -43,6 +50,10 @@ impl<T: TileReader + ?Sized> TileReader for &T {
 
     fn bundle(&self, id: BundleId) -> Result<Vec<u8>, ReadError> {
         (**self).bundle(id)
+    }
+
+    fn bundle_into(&self, id: BundleId, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        (**self).bundle_into(id, out)
     }
 }
 
@@ -69,12 +80,12 @@ pub enum TileError {
 }
 
 /// A file; if a partial one is gone, the full one in its place (C2SP tlog-tiles: it may be).
-fn read_or_widen<I: Copy>(
+fn read_or_widen<I: Copy, B>(
     id: I,
     full: bool,
     widened: I,
-    read: impl Fn(I) -> Result<Vec<u8>, ReadError>,
-) -> Result<(Vec<u8>, bool), ReadError> {
+    mut read: impl FnMut(I) -> Result<B, ReadError>,
+) -> Result<(B, bool), ReadError> {
     match read(id) {
         Err(ReadError::NotFound) if !full => read(widened).map(|bytes| (bytes, true)),
         other => other.map(|bytes| (bytes, false)),
@@ -119,15 +130,26 @@ pub enum BundleReadError {
 
 /// The framed bytes of exactly the bundle's `width` entries, from its own file or the full one.
 pub(crate) fn read_bundle(reader: &dyn TileReader, id: BundleId) -> Result<Vec<u8>, BundleReadError> {
-    let (mut bytes, widened) = read_or_widen(id, id.is_full(), id.widened(), |id| reader.bundle(id))
+    let mut bytes = Vec::new();
+    read_bundle_into(reader, id, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// [`read_bundle`], in place of what `bytes` holds.
+pub(crate) fn read_bundle_into(
+    reader: &dyn TileReader,
+    id: BundleId,
+    bytes: &mut Vec<u8>,
+) -> Result<(), BundleReadError> {
+    let ((), widened) = read_or_widen(id, id.is_full(), id.widened(), |id| reader.bundle_into(id, bytes))
         .map_err(|error| BundleReadError::Unavailable { id, error })?;
     let malformed = |error| BundleReadError::Malformed { id, error };
-    let len = prefix_len(&bytes, id.width()).map_err(malformed)?;
+    let len = prefix_len(bytes, id.width()).map_err(malformed)?;
     if len < bytes.len() && !widened {
         return Err(malformed(BundleError::TooMany { expected: usize::from(id.width()) }));
     }
     bytes.truncate(len);
-    Ok(bytes)
+    Ok(())
 }
 
 /// The files of a log in memory: for small logs, simulators and tests.

@@ -7,7 +7,8 @@ use puente_model::{Digest, LeafIndex, TreeSize};
 use crate::bundle::split_entry;
 use crate::checkpoint::SignedCheckpoint;
 use crate::frontier::Frontier;
-use crate::reader::{BundleReadError, ReadError, TileError, TileReader, read_bundle, read_tile};
+use crate::hash::node_hash;
+use crate::reader::{BundleReadError, ReadError, TileError, TileReader, read_bundle_into, read_tile};
 use crate::tile::{BundleId, LogPath, TILE_WIDTH, TileId};
 
 /// The files and the head contradict each other, and where.
@@ -94,12 +95,13 @@ pub fn replay(
     mut visit: impl FnMut(LeafIndex, &Digest, &[u8]) -> ControlFlow<()>,
 ) -> Result<Replayed, ReplayError> {
     let mut state = Replay::new(reader);
+    let mut framed = Vec::new();
     let size = head.size().0;
     let mut at = 0;
     while at < size {
         let width = u16::try_from(size - at).unwrap_or(TILE_WIDTH).min(TILE_WIDTH);
         let Ok(id) = BundleId::new(at >> 8, width) else { break };
-        let mut framed = read_bundle(reader, id).map_err(|error| match error {
+        read_bundle_into(reader, id, &mut framed).map_err(|error| match error {
             BundleReadError::Unavailable { id, error } => ReplayError::Unavailable { bundle: id, error },
             malformed => ReplayError::Diverges(Divergence::Bundle(malformed)),
         })?;
@@ -125,9 +127,12 @@ pub fn hash_replay(head: &SignedCheckpoint, reader: &dyn TileReader) -> Result<R
     replay(head, reader, |_, _, _| ControlFlow::Continue(()))
 }
 
+/// Hashes of a full tile.
+const FULL: usize = TILE_WIDTH as usize;
+
 struct Replay<'a> {
     reader: &'a dyn TileReader,
-    tree: Frontier,
+    size: u64,
     /// Hashes of the growing tile of each level.
     levels: Vec<Vec<Digest>>,
     compared: u64,
@@ -136,27 +141,23 @@ struct Replay<'a> {
 
 impl<'a> Replay<'a> {
     fn new(reader: &'a dyn TileReader) -> Self {
-        Self { reader, tree: Frontier::new(), levels: Vec::new(), compared: 0, missing: Vec::new() }
+        Self { reader, size: 0, levels: vec![Vec::with_capacity(FULL)], compared: 0, missing: Vec::new() }
     }
 
+    /// Takes the next leaf in. A tile that it fills is compared and becomes one hash of the level above.
     fn push(&mut self, leaf: Digest) -> Result<(), ReplayError> {
-        let levels = &mut self.levels;
-        self.tree.push_visiting(leaf, |height, node| {
-            if height % 8 == 0 {
-                if levels.len() == height / 8 {
-                    levels.push(Vec::with_capacity(usize::from(TILE_WIDTH)));
-                }
-                levels[height / 8].push(node);
+        self.size += 1;
+        let mut hash = leaf;
+        for level in 0.. {
+            if self.levels.len() == level {
+                self.levels.push(Vec::with_capacity(FULL));
             }
-        });
-        let size = self.tree.size().0;
-        let full = usize::from(TILE_WIDTH);
-        for level in 0..self.levels.len() {
-            if self.levels[level].len() < full {
+            self.levels[level].push(hash);
+            if self.levels[level].len() < FULL {
                 break;
             }
-            self.compare(level, (size >> (8 * level) >> 8) - 1)?;
-            self.levels[level].clear();
+            self.compare(level, (self.size >> (8 * level) >> 8) - 1)?;
+            hash = fold(&mut self.levels[level]);
         }
         Ok(())
     }
@@ -183,14 +184,29 @@ impl<'a> Replay<'a> {
     }
 
     fn finish(mut self, head: &SignedCheckpoint) -> Result<Replayed, ReplayError> {
-        let size = self.tree.size();
+        let size = TreeSize(self.size);
         for level in 0..self.levels.len() {
             self.compare(level, size.0 >> (8 * level) >> 8)?;
         }
-        let root = self.tree.root();
+        // Every level's tile ends in perfect subtrees, larger ones in higher levels.
+        let peaks =
+            self.levels.iter().rev().flat_map(|hashes| hashes.iter().copied().collect::<Frontier>().into_peaks());
+        let root = Frontier::from_peaks(size.0, peaks.collect()).root();
         if size != head.size() || root != head.root() {
             return Err(Divergence::Root { size: head.size(), computed: root, signed: head.root() }.into());
         }
         Ok(Replayed { size, root, tiles_compared: self.compared, tiles_missing: self.missing })
     }
+}
+
+/// Empties a full tile's hashes into the one above them.
+fn fold(hashes: &mut Vec<Digest>) -> Digest {
+    while hashes.len() > 1 {
+        let half = hashes.len() / 2;
+        for at in 0..half {
+            hashes[at] = node_hash(&hashes[2 * at], &hashes[2 * at + 1]);
+        }
+        hashes.truncate(half);
+    }
+    hashes.pop().unwrap_or_default()
 }

@@ -26,8 +26,11 @@ fn together(
     read.verify_under(leaf, head).map_err(|e| e.to_string())
 }
 
+/// Heads, and receipts with the leaf hashes that they are for.
+type Receipts = (Vec<SignedCheckpoint>, Vec<(Digest, Vec<u8>)>);
+
 /// A log of three heads, and every receipt under each.
-fn receipts() -> (Vec<SignedCheckpoint>, Vec<(Digest, Vec<u8>)>) {
+fn receipts() -> Receipts {
     let mut bench = Bench::new();
     let mut all = Vec::new();
     for size in [1, 70, 300] {
@@ -91,4 +94,4 @@ proptest! {
     }
 }
 
-static RECEIPTS: std::sync::OnceLock<(Vec<SignedCheckpoint>, Vec<(Digest, Vec<u8>)>)> = std::sync::OnceLock::new();
+static RECEIPTS: std::sync::OnceLock<Receipts> = std::sync::OnceLock::new();

@@ -1,0 +1,252 @@
+//! The program as an auditor runs it: verdict on stdout, words on stderr, meaning in the exit code.
+#![allow(clippy::disallowed_methods, reason = "tests write copies of logs and read the clock, as the program does")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use puente_audit::{Auditor, Verdict};
+use puente_audit_log::leaf_hash;
+use puente_model::Millis;
+use puente_wire::PairKind;
+use serde_json::Value;
+
+#[path = "../src/tests/world.rs"]
+#[allow(dead_code, unreachable_pub, reason = "written for the tests of the library, which use all of it")]
+mod world;
+
+use world::*;
+
+/// The program reads the machine's clock, so its logs are of today.
+fn now() -> Millis {
+    static NOW: OnceLock<Millis> = OnceLock::new();
+    *NOW.get_or_init(|| {
+        Millis(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap())
+    })
+}
+
+/// An auditor's desk: a folder with a charter, keys and copies of logs.
+struct Desk {
+    dir: tempfile::TempDir,
+    pin: String,
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+    words: String,
+}
+
+impl Ran {
+    fn json(&self) -> Value {
+        assert_eq!(self.out.lines().count(), 1, "one object and nothing else: {}", self.out);
+        serde_json::from_str(&self.out).unwrap()
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code().unwrap(), out: text(output.stdout), words: text(output.stderr) }
+    }
+}
+
+impl Desk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let pin = write_charter(&dir.path().join("charter")).to_string();
+        for name in ["mx-a", "us-b"] {
+            fs::write(dir.path().join(name), hex::encode(seal_secret(name).expose())).unwrap();
+        }
+        Self { dir, pin }
+    }
+
+    /// A desk whose folder is made, with copies of a busy federation's logs.
+    fn ready(world: &World) -> Self {
+        let desk = Self::new();
+        world.copies(desk.dir.path(), &[MX, US]);
+        let pin = desk.pin.clone();
+        assert_eq!(desk.run(&["init", "--charter", "charter", "--pin", &pin]).code, 0);
+        desk
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_puente-audit"));
+        command.args(arguments).current_dir(self.dir.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+const COPY: &str = "mx-fge-bc-n1";
+const OTHER: &str = "us-sdpd-n1";
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn init_checks_the_pin_and_says_what_it_pinned() {
+    let desk = Desk::new();
+    let wrong = desk.run(&["init", "--charter", "charter", "--pin", &"00".repeat(32)]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.words.starts_with("error: "), "{}", wrong.words);
+    assert_eq!(wrong.out, "");
+    assert!(!desk.path("puente-auditor").join("pin").exists());
+    assert_eq!(desk.run(&["init"]).code, 2);
+    let made = desk.run(&["--json", "init", "--charter", "charter", "--pin", &desk.pin]);
+    assert_eq!(made.code, 0, "{}", made.words);
+    assert_eq!(made.json()["members"], 4);
+    assert_eq!(made.words, "");
+    let again = desk.run(&["init", "--charter", "charter", "--pin", &desk.pin]);
+    assert_eq!(again.code, 0);
+    assert!(again.out.starts_with("charter: frontera version 1.mx1.us1, 4 members"), "{}", again.out);
+}
+
+#[test]
+fn an_honest_log_is_sound_and_its_head_is_remembered() {
+    let mut world = World::busy();
+    let desk = Desk::ready(&world);
+    let verified = desk.run(&["verify", COPY, "--key", "mx-a"]);
+    assert_eq!(verified.code, 0, "{}{}", verified.out, verified.words);
+    let entries = world.nodes[MX].entries.len();
+    assert_eq!(verified.out, format!("verdict: sound  log: mx/fge-bc/n1/log1  entries: {entries}\n"));
+    assert_eq!(verified.words, "");
+    // Without the key the sealed headers are a gap, unless they are passed over.
+    let unread = desk.run(&["--json", "verify", COPY]);
+    assert_eq!((unread.code, &unread.json()["verdict"]), (2, &Value::from("could-not-tell")));
+    assert!(unread.words.contains("[header-unread]"), "{}", unread.words);
+    assert_eq!(desk.run(&["verify", COPY, "--without-headers"]).code, 0);
+    // What was found sound is remembered: an older copy is then a rollback.
+    fs::rename(desk.path(COPY), desk.path("older")).unwrap();
+    world.exchange(MX, US, Course::Released);
+    world.copies(desk.dir.path(), &[MX]);
+    assert_eq!(desk.run(&["verify", COPY, "--key", "mx-a"]).code, 0);
+    let rolled = desk.run(&["verify", "older", "--key", "mx-a", "--lang", "es"]);
+    assert_eq!(rolled.code, 1);
+    assert!(rolled.words.contains("error: [truncated]") && rolled.words.contains("bitácora"), "{}", rolled.words);
+}
+
+#[test]
+fn two_logs_are_reconciled() {
+    let desk = Desk::ready(&World::busy());
+    let sound = desk.run(&["--json", "reconcile", COPY, OTHER, "--key", "mx-a", "--key", "us-b"]);
+    assert_eq!(sound.code, 0, "{}", sound.words);
+    let verdict = sound.json();
+    assert_eq!((&verdict["verdict"], &verdict["pairs"]), (&Value::from("sound"), &Value::from(1)));
+    assert_eq!(verdict["logs"].as_array().unwrap().len(), 2);
+    assert_eq!(verdict["findings"].as_array().unwrap().len(), 0);
+    let plain = desk.run(&["reconcile", COPY, OTHER, "--key", "mx-a", "--key", "us-b"]);
+    assert!(plain.out.starts_with("verdict: sound  logs: 2  entries: "), "{}", plain.out);
+}
+
+#[test]
+fn an_omission_is_unsound_and_its_evidence_checks_elsewhere() {
+    let mut world = World::busy();
+    let entries = world.nodes[US].entries.clone();
+    let shown = entries.len() - 4;
+    world.node(US).rewrite(entries[..shown].to_vec());
+    let desk = Desk::ready(&world);
+    let arguments = ["--json", "reconcile", COPY, OTHER, "--key", "mx-a", "--key", "us-b", "--evidence", "evidence"];
+    let ran = desk.run(&arguments);
+    assert_eq!(ran.code, 1, "{}", ran.words);
+    let verdict = ran.json();
+    assert_eq!(verdict["verdict"], "unsound");
+    let faults: Vec<&Value> =
+        verdict["findings"].as_array().unwrap().iter().filter(|f| f["severity"] == "unsound").collect();
+    assert!(faults.iter().any(|f| f["class"] == "omitted" && f["attributed_to"] == US), "{faults:?}");
+    assert!(faults.iter().all(|f| f["attributed_to"] != MX));
+    assert!(ran.words.contains("error: [omitted]") && ran.words.contains("evidence: "), "{}", ran.words);
+    // A third party, with the charter alone.
+    let omitted = faults.iter().find(|f| f["class"] == "omitted").unwrap();
+    let evidence = omitted["evidence"].as_str().unwrap();
+    let (charter, pin) = (desk.path("charter"), desk.pin.clone());
+    let stranger = Desk::new();
+    fs::copy(desk.path(evidence), stranger.path("evidence.json")).unwrap();
+    let charter = charter.to_str().unwrap();
+    let checked = stranger.run(&["--json", "check", "evidence.json", "--charter", charter, "--pin", &pin]);
+    assert_eq!(checked.code, 0, "{}{}", checked.out, checked.words);
+    assert_eq!((&checked.json()["verdict"], &checked.json()["what"]), (&"sound".into(), &"evidence".into()));
+    // Without any key nothing can be told.
+    assert_eq!(stranger.run(&["check", "evidence.json"]).code, 2);
+}
+
+#[test]
+fn damage_is_unsound_and_gaps_are_not_guilt() {
+    let world = World::busy();
+    let desk = Desk::ready(&world);
+    let bundle = world.nodes[MX].entries.len();
+    flip(&desk.path(COPY).join(format!("tile/entries/000.p/{bundle}")), 40);
+    let corrupt = desk.run(&["verify", COPY, "--key", "mx-a"]);
+    assert_eq!(corrupt.code, 1, "{}", corrupt.out);
+    assert!(corrupt.words.contains("error: [corrupt]"), "{}", corrupt.words);
+    fs::remove_file(desk.path(OTHER).join("asides")).unwrap();
+    let gap = desk.run(&["verify", OTHER, "--without-headers"]);
+    assert_eq!(gap.code, 2);
+    assert!(gap.words.contains("gap: [unavailable]"), "{}", gap.words);
+    // No such folder, no such option: could not tell, and stdout stays machine-readable.
+    let nowhere = desk.run(&["--json", "verify", "nowhere"]);
+    assert_eq!((nowhere.code, &nowhere.json()["verdict"]), (2, &Value::from("could-not-tell")));
+    assert_eq!(desk.run(&["verify", "--no-such-option"]).code, 2);
+    let bad_key = desk.run(&["--json", "verify", OTHER, "--key", "charter/common-1.toml"]);
+    assert_eq!(bad_key.code, 2);
+    assert!(bad_key.json()["error"].is_string() && bad_key.words.contains("error: "), "{}", bad_key.words);
+}
+
+#[test]
+fn an_entry_is_shown_proven_and_checked() {
+    let world = World::busy();
+    let desk = Desk::ready(&world);
+    let at = world.nodes[MX].find(PairKind::Query, MX);
+    let from = at.to_string();
+    let shown = desk.run(&["--json", "show", COPY, "--from", &from, "--limit", "1"]);
+    assert_eq!(shown.code, 0);
+    let entries = shown.json();
+    assert_eq!((&entries[0]["index"], &entries[0]["kind"]), (&Value::from(at), &Value::from("QUERY")));
+    assert_eq!(entries.as_array().unwrap().len(), 1);
+    assert!(desk.run(&["show", COPY]).out.contains("mx/fge-bc/n1 → us/sdpd/n1 #1"));
+
+    let entry = &world.nodes[MX].entries[at];
+    let proof = desk.run(&["prove", COPY, &from]);
+    assert_eq!(proof.code, 0);
+    assert_eq!(proof.out.as_bytes(), world.nodes[MX].receipt(&leaf_hash(entry)));
+    fs::write(desk.path("proof"), &proof.out).unwrap();
+    fs::write(desk.path("entry"), entry).unwrap();
+    let checked = desk.run(&["check", "proof", "--entry", "entry"]);
+    assert_eq!(checked.code, 0, "{}", checked.words);
+    assert_eq!(checked.out, "verdict: sound  file: proof\n");
+    assert!(checked.words.contains(&format!("the entry is number {at} under it")), "{}", checked.words);
+    // A proof alone says nothing, of another entry it is wrong, and by the log's key alone it is sound too.
+    assert_eq!(desk.run(&["check", "proof"]).code, 2);
+    fs::write(desk.path("another"), &world.nodes[MX].entries[at + 1]).unwrap();
+    assert_eq!(desk.run(&["check", "proof", "--entry", "another"]).code, 1);
+    let vkey = log_signer("mx/fge-bc/n1/log1");
+    let vkey = puente_audit_log::Signer::verifier(&vkey).to_string();
+    assert_eq!(desk.run(&["check", "proof", "--entry", "entry", "--vkey", &vkey]).code, 0);
+    let beyond = desk.run(&["prove", COPY, "100000"]);
+    assert_eq!((beyond.code, beyond.out.as_str()), (2, ""));
+    assert!(beyond.words.starts_with("error: "), "{}", beyond.words);
+}
+
+#[test]
+fn help_and_completions_are_no_verdict() {
+    let desk = Desk::new();
+    for arguments in [["--help"].as_slice(), &["completions", "bash"]] {
+        let ran = desk.run(arguments);
+        assert_eq!(ran.code, 0);
+        assert!(ran.out.contains("puente-audit") && ran.words.is_empty());
+    }
+    assert!(desk.run(&["--help"]).out.contains("Exit code: 0 sound, 1 unsound, 2 could not tell."));
+}

@@ -1,8 +1,9 @@
-//! The thread that the engine lives on: moves inputs and effects, keeps time, decides nothing.
+//! The task that the engine lives in: moves inputs and effects, keeps time, decides nothing.
 //!
 //! One loop: take what has arrived, let the engine handle it, carry out its effects, wait for the next input or the
-//! engine's deadline. While a batch is being synced the engine goes on with other inputs; a writer thread does
-//! the sync then. When nothing else is waiting and the disk is quick, the engine's thread syncs by itself, which
+//! engine's deadline. It runs among the network's tasks, so that most frames reach it, and leave it, without waking
+//! another thread. While a batch is being synced the engine goes on with other inputs; a writer thread does
+//! the sync then. When nothing else is waiting and the disk is quick, the engine's task syncs by itself, which
 //! saves two hops between threads.
 
 mod handle;
@@ -12,7 +13,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, channel, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,7 +24,9 @@ use puente_exchange::api::{
 };
 use puente_model::{Millis, NodeUri};
 use puente_wire::fault::FaultCode;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use crate::disk::records::RecordReader;
 use crate::disk::{DiskError, NodeDisk};
@@ -34,7 +37,7 @@ pub use status::{DriverStatus, PeerStatus};
 use status::{DiskShown, Shown};
 
 /// Inputs handled before effects are carried out: bounds how long a reply waits behind arrivals.
-const INPUTS_PER_TURN: usize = 256;
+const INPUTS_PER_TURN: usize = 64;
 /// Clock steps backwards up to this are waited out rather than shown to the engine, in milliseconds.
 const CLOCK_STEP_MILLIS_MAX: u64 = 2_000;
 
@@ -110,32 +113,32 @@ enum Message {
 /// A driver that has its queue, but no engine yet: the network needs the one before the other.
 pub struct Driver {
     options: DriverOptions,
-    sender: Sender<Message>,
-    receiver: Receiver<Message>,
+    sender: UnboundedSender<Message>,
+    receiver: UnboundedReceiver<Message>,
     shown: Arc<Shown>,
 }
 
 impl Driver {
     /// A driver and the handle to it.
     pub fn new(options: DriverOptions) -> (Self, DriverHandle) {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = unbounded_channel();
         let shown = Arc::new(Shown::default());
         let room = Arc::new(Semaphore::new(options.queue_bytes_max.div_ceil(handle::PERMIT_BYTES)));
         let handle = DriverHandle::new(sender.clone(), room, Arc::clone(&shown));
         (Self { options, sender, receiver, shown }, handle)
     }
 
-    /// Starts the engine's thread and the writer's.
+    /// Starts the writer's thread and gives the engine's task, to be spawned beside the network's.
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub fn spawn<C: Core>(
+    pub fn prepare<C: Core>(
         self,
         core: C,
         disk: NodeDisk,
         records: RecordReader,
         network: Box<dyn Network>,
-    ) -> std::io::Result<()> {
+    ) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
         let Self { options, sender, receiver, shown } = self;
         shown.show_disk(DiskShown::Live(disk.clone()));
         let (batches, writer) = spawn_writer(disk.clone(), sender)?;
@@ -156,16 +159,22 @@ impl Driver {
             ticked: None,
             stopping: None,
         };
-        let run = move || {
-            turn.run();
-            turn.end(writer);
-        };
-        thread::Builder::new().name("engine".to_owned()).spawn(run).map(drop)
+        Ok(async move {
+            turn.run().await;
+            // Applying what is left may take a while.
+            let ended = tokio::task::spawn_blocking(move || turn.end(writer)).await;
+            if let Err(error) = ended {
+                tracing::error!(%error, "the journal holds every acknowledged batch; the next start applies it");
+            }
+        })
     }
 }
 
 /// The thread that syncs while the engine goes on.
-fn spawn_writer(disk: NodeDisk, done: Sender<Message>) -> std::io::Result<(SyncSender<Batch>, JoinHandle<()>)> {
+fn spawn_writer(
+    disk: NodeDisk,
+    done: UnboundedSender<Message>,
+) -> std::io::Result<(SyncSender<Batch>, JoinHandle<()>)> {
     let (batches, receiver) = sync_channel::<Batch>(1);
     let run = move || {
         for batch in receiver {
@@ -206,7 +215,7 @@ impl Clock {
     }
 }
 
-/// Everything on the engine's thread.
+/// Everything in the engine's task.
 struct Turn<C> {
     core: C,
     disk: NodeDisk,
@@ -214,7 +223,7 @@ struct Turn<C> {
     network: Box<dyn Network>,
     options: DriverOptions,
     shown: Arc<Shown>,
-    receiver: Receiver<Message>,
+    receiver: UnboundedReceiver<Message>,
     batches: SyncSender<Batch>,
     in_flight: bool,
     queue_empty: bool,
@@ -226,11 +235,11 @@ struct Turn<C> {
 }
 
 impl<C: Core> Turn<C> {
-    fn run(&mut self) {
+    async fn run(&mut self) {
         // The engine may want something at once: dial its peers, for example.
         self.effects();
         while self.stopping.is_none() || self.in_flight {
-            let Some(first) = self.wait() else {
+            let Some(first) = self.wait().await else {
                 self.core.handle(self.clock.now(), Input::Tick);
                 self.queue_empty = true;
                 self.effects();
@@ -241,7 +250,7 @@ impl<C: Core> Turn<C> {
             for _ in 1..INPUTS_PER_TURN {
                 match self.receiver.try_recv() {
                     Ok(message) => self.take(message),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
+                    Err(_) => {
                         self.queue_empty = true;
                         break;
                     }
@@ -256,19 +265,18 @@ impl<C: Core> Turn<C> {
     }
 
     /// The next message, or none when the engine's deadline has come.
-    fn wait(&mut self) -> Option<Message> {
+    async fn wait(&mut self) -> Option<Message> {
         let Some(deadline) = self.core.poll_deadline() else {
-            return self.receiver.recv().ok().or(Some(Message::Shutdown(None)));
+            return self.receiver.recv().await.or(Some(Message::Shutdown(None)));
         };
         // A deadline that a tick did not move (the engine waits for a sync, say) must not make this spin.
         let least = if self.ticked == Some(deadline) { TICK_AGAIN } else { Duration::ZERO };
-        match self.receiver.recv_timeout(self.clock.until(deadline).max(least)) {
-            Ok(message) => Some(message),
-            Err(RecvTimeoutError::Timeout) => {
+        match timeout(self.clock.until(deadline).max(least), self.receiver.recv()).await {
+            Ok(message) => message.or(Some(Message::Shutdown(None))),
+            Err(_) => {
                 self.ticked = Some(deadline);
                 None
             }
-            Err(RecvTimeoutError::Disconnected) => Some(Message::Shutdown(None)),
         }
     }
 

@@ -207,9 +207,10 @@ impl Node {
         let engine = Engine::new(setup, now())?;
         let (parts, driver) = Driver::new(DriverOptions::default());
         let net = Net::start(config.node.clone(), &bearings.charter, identity, options, driver.clone())?;
-        parts
-            .spawn(engine, disk.clone(), records, Box::new(net.clone()))
+        let engine = parts
+            .prepare(engine, disk.clone(), records, Box::new(net.clone()))
             .map_err(|error| RunError::System { what: "a thread", error })?;
+        tokio::spawn(engine);
         let roll = Roll::open(&dir)?;
         let (stop, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         let started = Instant::now();

@@ -1,10 +1,10 @@
-//! How the rest of the node talks to the engine's thread.
+//! How the rest of the node talks to the engine's task.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
 
 use puente_exchange::api::{Conclusion, Draft, Input, LocalEvent, Ticket};
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Message;
@@ -14,19 +14,19 @@ use crate::disk::DiskError;
 /// Bytes of queued inputs that one permit stands for.
 pub(super) const PERMIT_BYTES: usize = 1_024;
 
-/// The engine's thread has ended or is ending.
+/// The engine's task has ended or is ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the node is stopping: ask again when it runs")]
 pub struct Gone;
 
-/// A handle to the engine's thread. Cheap to clone; when the last one is dropped the thread ends.
+/// A handle to the engine's task. Cheap to clone; when the last one is dropped the task ends.
 #[derive(Clone)]
 pub struct DriverHandle {
     link: Arc<Link>,
 }
 
 struct Link {
-    sender: Sender<Message>,
+    sender: UnboundedSender<Message>,
     room: Arc<Semaphore>,
     tickets: AtomicU64,
     shown: Arc<Shown>,
@@ -34,7 +34,7 @@ struct Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // The thread may have ended before.
+        // The task may have ended before.
         let _ = self.send(Message::Shutdown(None));
     }
 }
@@ -55,14 +55,14 @@ struct Waiting<'l> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            // Nothing to cancel if the thread has ended.
+            // Nothing to cancel if the task has ended.
             let _ = self.link.send(Message::Input(Input::Cancel { ticket }, None));
         }
     }
 }
 
 impl DriverHandle {
-    pub(super) fn new(sender: Sender<Message>, room: Arc<Semaphore>, shown: Arc<Shown>) -> Self {
+    pub(super) fn new(sender: UnboundedSender<Message>, room: Arc<Semaphore>, shown: Arc<Shown>) -> Self {
         Self { link: Arc::new(Link { sender, room, tickets: AtomicU64::new(1), shown }) }
     }
 
@@ -73,7 +73,7 @@ impl DriverHandle {
     /// Gives the engine an input; waits while too much is waiting already.
     ///
     /// # Errors
-    /// The engine's thread has ended.
+    /// The engine's task has ended.
     pub async fn input(&self, input: Input) -> Result<(), Gone> {
         let permits = permits(&input);
         let permit = Arc::clone(&self.link.room).acquire_many_owned(permits).await.map_err(|_| Gone)?;
@@ -84,7 +84,7 @@ impl DriverHandle {
     /// it is queued at once, whatever waits already.
     ///
     /// # Errors
-    /// The engine's thread has ended.
+    /// The engine's task has ended.
     pub fn input_now(&self, input: Input) -> Result<(), Gone> {
         let permit: Option<OwnedSemaphorePermit> =
             Arc::clone(&self.link.room).try_acquire_many_owned(permits(&input)).ok();
@@ -94,7 +94,7 @@ impl DriverHandle {
     /// Asks a question and waits for its conclusion. Dropping the future cancels the question.
     ///
     /// # Errors
-    /// The engine's thread has ended.
+    /// The engine's task has ended.
     pub async fn ask(&self, draft: Draft) -> Result<Conclusion, Gone> {
         let ticket = self.ticket();
         let (reply, conclusion) = oneshot::channel();
@@ -108,7 +108,7 @@ impl DriverHandle {
     /// Records an event of this node and waits until it is in the log.
     ///
     /// # Errors
-    /// The engine's thread has ended.
+    /// The engine's task has ended.
     pub async fn event(&self, event: LocalEvent) -> Result<Conclusion, Gone> {
         let (reply, conclusion) = oneshot::channel();
         self.link.send(Message::Event(self.ticket(), event, reply))?;
@@ -118,14 +118,14 @@ impl DriverHandle {
     /// Closes all open periods with reachable peers and waits for their answers.
     ///
     /// # Errors
-    /// The engine's thread has ended.
+    /// The engine's task has ended.
     pub async fn close_periods(&self) -> Result<Conclusion, Gone> {
         let (reply, conclusion) = oneshot::channel();
         self.link.send(Message::ClosePeriods(self.ticket(), reply))?;
         conclusion.await.map_err(|_| Gone)
     }
 
-    /// How the engine's thread and the disk are doing.
+    /// How the engine's task and the disk are doing.
     pub fn status(&self) -> DriverStatus {
         self.link.shown.status()
     }

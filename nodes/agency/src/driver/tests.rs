@@ -201,7 +201,10 @@ fn world(nap: Duration, fail_from: usize) -> World {
     };
     let (sender, wire) = mpsc::channel();
     let (driver, handle) = Driver::new(DriverOptions::default());
-    driver.spawn(toy, disk, records.reader().unwrap(), Box::new(Wire(sender))).unwrap();
+    let engine = driver.prepare(toy, disk, records.reader().unwrap(), Box::new(Wire(sender))).unwrap();
+    std::thread::spawn(|| {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(engine);
+    });
     World { temp, handle, wire, seen }
 }
 

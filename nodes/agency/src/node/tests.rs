@@ -56,7 +56,7 @@ fn auditors(nation: &str) -> Vec<Auditor> {
             let name = format!("{nation}-auditor-{letter}");
             let origin = format!("{nation}/{name}/n1/log1");
             let seed = Secret32::new(Digest::of(name.as_bytes()).0);
-            let signer = Ed25519Signer::new(&origin, KeyKind::Ed25519, &seed).unwrap();
+            let signer = LogSigner::new(&origin, &seed).unwrap();
             let quarters = [quarter_of(now()), quarter_of(now().plus(92 * DAY))];
             let seal_keys = quarters.map(|quarter| SealKey {
                 quarter: quarter.parse().unwrap(),

@@ -87,7 +87,7 @@ pub type AlarmHook = Box<dyn Fn(&Alarm) + Send>;
 pub struct DriverOptions {
     /// Bytes of inputs that may wait for the engine; whoever brings more waits.
     pub queue_bytes_max: usize,
-    /// The engine's thread syncs by itself while syncs take no longer than this on average, in microseconds.
+    /// The engine's task syncs by itself while syncs take no longer than this on average, in microseconds.
     pub inline_sync_micros: u64,
     /// Called with every alarm, besides logging it.
     pub on_alarm: Option<AlarmHook>,
@@ -99,7 +99,7 @@ impl Default for DriverOptions {
     }
 }
 
-/// What comes to the engine's thread.
+/// What comes to the engine's task.
 enum Message {
     /// An input; the permit is given back once the engine has handled it.
     Input(Input, Option<OwnedSemaphorePermit>),

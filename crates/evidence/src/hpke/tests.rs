@@ -1,3 +1,4 @@
+use hpke_rs::HpkePrivateKey;
 use proptest::prelude::*;
 
 use super::*;

@@ -12,7 +12,7 @@ use crate::disk::{DiskStatus, NodeDisk};
 /// Alarms remembered for status.
 const ALARMS_MAX: usize = 32;
 
-/// How the engine's thread is doing.
+/// How the engine's task is doing.
 #[derive(Debug, Clone, Default)]
 pub struct DriverStatus {
     /// Inputs waiting for the engine.
@@ -23,7 +23,7 @@ pub struct DriverStatus {
     pub entries: u64,
     /// Why the log cannot be written, if so: nothing is asked or answered then.
     pub log_unavailable: Option<String>,
-    /// The engine's thread has ended.
+    /// The engine's task has ended.
     pub stopped: bool,
     /// The disk.
     pub disk: DiskStatus,

@@ -369,7 +369,7 @@ fn deadlines_tick_and_peers_are_shown() {
 fn whoever_floods_the_queue_waits() {
     let world = world(Duration::from_secs(3), usize::MAX);
     block(async {
-        // The engine's thread is busy with its first, inline sync.
+        // The engine's task is busy with its first, inline sync.
         let handle = world.handle.clone();
         let recorded = tokio::spawn(async move { handle.event(event()).await });
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -2,10 +2,10 @@ use puente_exchange::api::Input;
 
 use crate::driver::{DriverHandle, Gone};
 
-/// Where the network tells what arrives: the engine's thread, or a channel in tests.
+/// Where the network tells what arrives: the engine's task, or a channel in tests.
 #[derive(Clone)]
 pub(crate) enum Inbox {
-    /// The engine's thread.
+    /// The engine's task.
     Driver(DriverHandle),
     /// Whoever listens.
     #[cfg(test)]

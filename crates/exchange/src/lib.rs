@@ -6,21 +6,25 @@
 //! `LookingUp → Recording → AwaitingReceipt → RecordingRelease → Released`; every step to the right of a
 //! `Recording…` needs the proof that its entry is durable, which only the ledger makes.
 //!
-//! `control` judges which heads count, `asker` and `holder` are the two sides of an exchange, `period`
+//! `control` judges which heads count; `question`, `asker` and `opening` are the one side of an exchange, `holder`,
+//! `judging` and `answering` the other; `period`
 //! makes both logs hold the same numbers, `resend` sends again what is unanswered, a few at a time.
 
+mod answering;
 pub mod api;
 mod asker;
 mod control;
 mod engine;
 mod heads;
 mod holder;
+mod judging;
 mod ledger;
 mod numbers;
 mod opening;
 mod peer;
 mod period;
 mod persist;
+mod question;
 mod record;
 mod resend;
 mod seeds;

@@ -1,0 +1,277 @@
+//! An officer's question: checked, judged by the own policy, recorded.
+
+use std::collections::BTreeMap;
+
+use puente_catalogue::{Lang, Params};
+use puente_evidence::{EscrowedEntry, ReplyKey};
+use puente_model::{
+    Digest, EventKind, ExchangeId, Millis, Minute, Mode, NodeUri, RefusalReason, Secret32, Seq, Step, Urgency, limits,
+};
+use puente_policy::{Direction, Request, Verdict};
+use puente_wire::{Explanation, PairBody, PairKind, QueryPayload, Terms, proto};
+
+use crate::api::{Conclusion, Draft, LocalEvent, Ticket};
+use crate::asker::{AskStage, Asking};
+use crate::engine::{Engine, Then, Timer, aside};
+use crate::ledger::Intent;
+use crate::persist::{self, StoredAsk};
+
+impl Engine {
+    pub(crate) fn question(&mut self, now: Millis, ticket: Ticket, draft: Draft) {
+        let params = match self.check_draft(now, &draft) {
+            Ok(params) => params,
+            Err(errors) => {
+                self.tell(ticket, Conclusion::Invalid { errors });
+                return;
+            }
+        };
+        let request = Request {
+            direction: Direction::Outbound,
+            agency: self.node.agency(),
+            agency_roles: self.own_roles.clone(),
+            holder: draft.to.agency(),
+            holder_roles: self.peers.get(&draft.to).map(|p| p.agency_roles.clone()).unwrap_or_default(),
+            kind: draft.kind.clone(),
+            step: draft.step,
+            purpose: draft.purpose,
+            basis: draft.basis.clone(),
+            officer_role: draft.officer.role,
+            urgency: draft.urgency,
+            mode: Mode::Open,
+            handling: draft.handling,
+            offence: Some(draft.offence.clone()).filter(|o| !o.is_empty()),
+            facts_stated: !draft.facts_statement.is_empty(),
+            suspicion_stated: !draft.facts_statement.is_empty(),
+            case_stated: !draft.case_ref.is_empty(),
+        };
+        if let Verdict::Refuse(refusal) = &*self.judge.judge(&request, now) {
+            let conclusion =
+                Conclusion::Refused { exchange: None, reason: refusal.reason, explanation: explain(now, refusal) };
+            let event = LocalEvent {
+                kind: EventKind::OutboundRefused,
+                record_type: String::new(),
+                count: 1,
+                purpose: Some(draft.purpose),
+                basis: Some(draft.basis.clone()),
+                role: Some(draft.officer.role),
+                detail: draft.officer.id.as_str().as_bytes().to_vec(),
+            };
+            let (reason, to) = (refusal.reason, draft.to);
+            let complete = |e: &mut puente_wire::Event| {
+                e.reason = Some(reason);
+                e.peer = Some(to);
+            };
+            self.record_event(now, event, complete, Then::Tell(ticket, Box::new(conclusion)));
+            return;
+        }
+        if let Err(reason) = self.record_query(now, ticket, &draft, &params) {
+            let explanation =
+                Explanation { at: now, text_en: reason.clone(), text_es: reason, ..Explanation::default() };
+            self.tell(ticket, Conclusion::Refused { exchange: None, reason: RefusalReason::Failed, explanation });
+        }
+    }
+
+    /// Everything that can be wrong with a question before anything is recorded: field, what, mend.
+    pub(crate) fn check_draft(&mut self, now: Millis, draft: &Draft) -> Result<Params, Vec<(String, String, String)>> {
+        let wrong = |field: &str, what: &str, mend: &str| (field.to_owned(), what.to_owned(), mend.to_owned());
+        let Some(kind) = self.catalogue.query_kind(draft.kind.as_str()) else {
+            let valid: Vec<_> = self.catalogue.query_kinds().iter().map(|k| k.kind().to_string()).collect();
+            return Err(vec![wrong(
+                "kind",
+                "the catalogue has no such query kind",
+                &format!("use one of: {}", valid.join(", ")),
+            )]);
+        };
+        let given: BTreeMap<String, String> = draft.params.iter().cloned().collect();
+        let lang = Lang::En;
+        let mut errors = Vec::new();
+        let params = match kind.parse_params(&given) {
+            Ok(params) => Some(params),
+            Err(findings) => {
+                errors.extend(findings.iter().map(|f| (f.column.clone(), f.message(lang), f.mend(lang).to_owned())));
+                None
+            }
+        };
+        if !self.peers.contains_key(&draft.to) || !self.charter.member(&draft.to).is_some_and(|m| m.is_active()) {
+            let valid: Vec<_> = self.peers.keys().map(ToString::to_string).collect();
+            errors.push(wrong(
+                "to",
+                "not an active member of the charter",
+                &format!("use one of: {}", valid.join(", ")),
+            ));
+        }
+        if !self.charter.status(now).may_exchange() {
+            errors.push(wrong(
+                "charter",
+                "the charter and its grace have ended",
+                "have the governance bodies sign a new common part",
+            ));
+        }
+        if draft.step != Step::HitNoHit {
+            if draft.confirms.is_none() {
+                errors.push(wrong(
+                    "confirms",
+                    "this step follows a confirmed hit",
+                    "give the leaf hash of the step-1 answer that a person confirmed",
+                ));
+            }
+            if draft.facts_statement.trim().is_empty() {
+                errors.push(wrong("facts", "this step needs a statement of facts", "state the facts and the offence"));
+            }
+        }
+        if draft.due_at <= now || draft.due_at.since(now) > limits::DEADLINE_MILLIS_MAX {
+            errors.push(wrong(
+                "due",
+                "the deadline has passed or lies more than 7 days ahead",
+                "give a deadline between now and 7 days from now",
+            ));
+        }
+        if draft.urgency == Urgency::Urgent && draft.justification.trim().is_empty() {
+            errors.push(wrong("urgent", "an urgent question needs a justification", "say why it cannot wait"));
+        }
+        if draft.officer.expires <= now {
+            errors.push(wrong("officer", "the officer's grant has expired", "have the grant renewed"));
+        }
+        let (minute, asked) = self.officers.entry(draft.officer.id.clone()).or_insert((0, 0));
+        if *minute != now.minute().0 {
+            (*minute, *asked) = (now.minute().0, 0);
+        }
+        *asked += 1;
+        if *asked > self.tuning.queries_per_officer_per_minute {
+            errors.push(wrong(
+                "officer",
+                "too many questions by this officer in one minute",
+                "wait for the next minute",
+            ));
+        }
+        if self.officers.len() > 100_000 {
+            let this = now.minute().0;
+            self.officers.retain(|_, (minute, _)| *minute == this);
+        }
+        match params {
+            Some(params) if errors.is_empty() => Ok(params),
+            _ => Err(errors),
+        }
+    }
+
+    pub(crate) fn record_query(
+        &mut self,
+        now: Millis,
+        ticket: Ticket,
+        draft: &Draft,
+        params: &Params,
+    ) -> Result<(), String> {
+        let seq = Seq(self.peers.get(&draft.to).map_or(1, |p| p.next_seq));
+        let exchange = ExchangeId::new(self.log_number, seq, self.random());
+        let reply_key = ReplyKey::generate(&mut self.rng).map_err(|e| e.to_string())?;
+        let payload = QueryPayload {
+            asked_at: now,
+            due_at: draft.due_at,
+            case_ref: draft.case_ref.clone(),
+            officer: draft.officer.clone(),
+            params: params.pairs().to_vec(),
+            urgency: draft.urgency,
+            justification: draft.justification.clone(),
+            facts_statement: draft.facts_statement.clone(),
+            offence: draft.offence.clone(),
+            reply_key: *reply_key.public(),
+            confirms: draft.confirms,
+        }
+        .encode();
+        if payload.len() > limits::QUERY_BYTES_MAX {
+            return Err(format!(
+                "the question has {} bytes; at most {} are allowed",
+                payload.len(),
+                limits::QUERY_BYTES_MAX
+            ));
+        }
+        let salt = Secret32::new(self.random());
+        let commitment = QueryPayload::commit(&payload, &salt);
+        let opening = [salt.expose().as_slice(), &payload].concat();
+        let (escrow, escrow_hash, mut before) =
+            self.make_escrow(now, &draft.to, exchange, PairKind::Query, commitment, &opening)?;
+        let terms = Terms {
+            exchange,
+            kind: draft.kind.clone(),
+            step: draft.step,
+            purpose: draft.purpose,
+            basis: draft.basis.clone(),
+            handling: draft.handling,
+            group: String::new(),
+            epoch: 0,
+            mode: Mode::Open,
+        };
+        let due = Minute(draft.due_at.0.div_ceil(60_000));
+        let query = self.pair(&draft.to, now, PairBody::Query { terms, due, commitment, escrow: escrow_hash });
+        let mut wrapped = self.wrap(now, query.clone()).map_err(|e| e.to_string())?;
+        before.extend(wrapped.before.take());
+        let index = self.next_index() + before.len() as u64;
+        let mut puts = self.number(&draft.to, &wrapped, PairKind::Query, Some(exchange), None, index);
+        let stored = StoredAsk {
+            peer: draft.to.to_string(),
+            query: Some(wrapped.proven(Some(escrow.clone()))),
+            query_index: index,
+            payload,
+            salt: salt.expose().to_vec(),
+            reply_key: reply_key.private().expose().to_vec(),
+            due_at: draft.due_at.0,
+            query_leaf: wrapped.leaf.0.to_vec(),
+            ..StoredAsk::default()
+        };
+        let mut ask = Asking {
+            peer: draft.to.clone(),
+            ticket: Some(ticket),
+            stage: AskStage::Recording,
+            stored,
+            query,
+            query_leaf: wrapped.leaf,
+            due_at: draft.due_at,
+            answer: None,
+            route: None,
+            receipts: Some(Vec::new()),
+            again_at: now,
+        };
+        puts.push(ask.put(exchange));
+        puts.push((persist::open_ask_key(&draft.to, exchange), Some(Vec::new())));
+        let mut asides = wrapped.asides;
+        asides.push(aside(&wrapped.leaf, proto::aside::Body::Escrow(escrow)));
+        self.tickets.insert(ticket, exchange);
+        self.asks.insert(exchange, ask);
+        self.at(draft.due_at, Timer::Ask(exchange));
+        let entries = before.into_iter().chain([wrapped.entry]).collect();
+        self.enqueue(now, Intent { entries, puts, asides, then: Then::Ask(exchange) });
+        Ok(())
+    }
+
+    /// Escrows an opening; the Seeds entries to be recorded before are returned with it.
+    #[allow(clippy::type_complexity)]
+    pub(crate) fn make_escrow(
+        &mut self,
+        now: Millis,
+        peer: &NodeUri,
+        exchange: ExchangeId,
+        kind: PairKind,
+        commitment: Digest,
+        opening: &[u8],
+    ) -> Result<(proto::Escrow, Digest, Vec<Vec<u8>>), String> {
+        let nations = self.nations(peer);
+        let entry = EscrowedEntry { origin: &self.origin, exchange, kind, commitment };
+        let made = self
+            .seeds
+            .escrow(&self.charter, nations, &entry, opening, now, &mut self.rng)
+            .map_err(|e| e.to_string())?;
+        let (escrow, hash) = made.value;
+        Ok((escrow, hash, made.entry.into_iter().collect()))
+    }
+}
+
+/// A policy refusal as the explanation that travels.
+pub(crate) fn explain(now: Millis, refusal: &puente_policy::Refusal) -> Explanation {
+    Explanation {
+        at: now,
+        rule: refusal.rule.clone().unwrap_or_default(),
+        text_en: format!("{}; {}", refusal.explain_en, refusal.next_step_en),
+        text_es: format!("{}; {}", refusal.explain_es, refusal.next_step_es),
+        ..Explanation::default()
+    }
+}

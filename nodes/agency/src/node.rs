@@ -1,5 +1,6 @@
 //! A node from start to stop: what it lives by, its parts, and what the control socket asks of it.
 
+mod adopted;
 mod officers;
 mod status;
 #[cfg(test)]
@@ -44,7 +45,7 @@ pub enum RunError {
     /// Configuration, charter, catalogue or policies.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// A key or the certificate cannot be read.
+    /// A key, the certificate, or what the node keeps of its charter and policies cannot be read.
     #[error("{path}: {error}")]
     Key {
         /// Which file.
@@ -215,7 +216,8 @@ impl Node {
         let (stop, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         let started = Instant::now();
         let node = Self { dir, bearings, policy_hash, driver, disk, net, roll, started, stop, stopped };
-        // Before anybody is served: who may ask, and what was brought in while the node was down.
+        // Before anybody is served: what rules now, who may ask, and what was brought in while the node was down.
+        adopted::record(&node.dir, &node.bearings.charter, node.policy_hash, &node.driver).await?;
         node.roll.record(&node.driver).await?;
         crate::import::stage::settle(&node.dir, &node.driver).await;
         node.net.accept();

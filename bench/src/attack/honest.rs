@@ -119,8 +119,6 @@ pub fn ask(mut stream: UnixStream, per_second: u32) -> Going {
                 let one = id.and_then(|id| tries.get_mut(id)).ok_or("an answer without question")?;
                 if answer["outcome"] == "NO_HIT" {
                     one.took = Some(now - one.at);
-                } else if std::env::var_os("DBG").is_some() {
-                    eprintln!("{answer}");
                 }
             }
         }

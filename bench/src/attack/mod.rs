@@ -116,8 +116,8 @@ pub fn measure(plan: &Plan, mut say: impl FnMut(&str)) -> Result<Value, Failure>
             out.insert("gaps".to_owned(), field.gaps(plan.peers, &mut goals)?);
         }
         out.insert(
-            "holder_status".to_owned(),
-            field.world.holder.command(&json!({"cmd": "status"}))?["status"].clone(),
+            "holder_faults".to_owned(),
+            field.world.holder.command(&json!({"cmd": "status"}))?["status"]["faults"].clone(),
         );
     }
     if wants(Part::Closed) {

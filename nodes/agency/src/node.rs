@@ -24,7 +24,7 @@ use crate::config::NodeDir;
 use crate::control::{self, Backend, ServeError, failure};
 use crate::control_api::{Answer, Command, Concluded, Question};
 use crate::disk::records::RecordStore;
-use crate::disk::{DiskError, ExportAsides, NodeDisk};
+use crate::disk::{Disk, DiskError, ExportAsides, NodeDisk, RealDisk, SEGMENT_BYTES};
 use crate::driver::{Driver, DriverHandle, DriverOptions, Gone};
 use crate::files;
 use crate::load::{Bearings, LoadError};
@@ -167,6 +167,10 @@ impl Node {
     /// # Errors
     /// [`RunError`]; nothing keeps running then.
     pub async fn start(dir: NodeDir, tune: impl FnOnce(&mut NetOptions)) -> Result<Self, RunError> {
+        Self::start_on(dir, tune, Arc::new(RealDisk)).await
+    }
+
+    async fn start_on(dir: NodeDir, tune: impl FnOnce(&mut NetOptions), real: Arc<dyn Disk>) -> Result<Self, RunError> {
         let bearings = Bearings::load(&dir)?;
         let config = &bearings.config;
         let policy = bearings.policies(&dir)?;
@@ -183,7 +187,8 @@ impl Node {
         let mut options = NetOptions::new(config.listen);
         tune(&mut options);
 
-        let (disk, recovered) = NodeDisk::open(dir.path(), &secret(dir.store_key())?, signer.verifier())?;
+        let (disk, recovered) =
+            NodeDisk::open_on(real, dir.path(), &secret(dir.store_key())?, signer.verifier(), SEGMENT_BYTES)?;
         tracing::info!(
             size = recovered.tree.size().0,
             replayed = recovered.replayed,

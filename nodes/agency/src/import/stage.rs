@@ -12,11 +12,15 @@
 //! with (record before reveal). Each step is a rename: a crash repeats the
 //! step it interrupted. A crash between the entry and the rename can record one
 //! batch's COLLECT twice, with the same root; records are stored once.
+//!
+//! Whoever carries a batch on holds a lock on its file, so that an import and a node that is just starting never
+//! both do. The system lets go of it when the process ends.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use puente_exchange::api::{Conclusion, LocalEvent};
 use puente_model::{Digest, Secret32};
@@ -151,12 +155,15 @@ impl Staging {
             self.to.write_all(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes())?;
             self.to.write_all(MAGIC)?;
             self.to.flush()?;
-            self.to.get_ref().sync_all()
+            self.to.get_ref().sync_all()?;
+            // Nobody else knows the file yet.
+            self.to.get_ref().lock()?;
+            self.to.get_ref().try_clone()
         };
-        write().map_err(file(&self.part))?;
+        let hold = Some(Arc::new(write().map_err(file(&self.part))?));
         let path = self.part.with_extension("staged");
         rename(&self.part, &path, &self.folder)?;
-        Ok(Staged { path, head })
+        Ok(Staged { path, head, hold })
     }
 
     /// Gives the batch up.
@@ -193,6 +200,8 @@ fn rename(from: &Path, to: &Path, folder: &Path) -> Result<(), StageError> {
 pub struct Staged {
     path: PathBuf,
     head: Head,
+    /// Locked while somebody carries the batch on.
+    hold: Option<Arc<File>>,
 }
 
 /// Every batch of `folder` that has not been stored yet, in the order of their file names.
@@ -209,7 +218,7 @@ pub fn pending(folder: &Path) -> Result<Vec<Staged>, StageError> {
     for entry in entries {
         let path = entry.map_err(file(folder))?.path();
         if path.extension().is_some_and(|e| e == "staged" || e == "collected") {
-            out.push(Staged { head: read_head(&path)?, path });
+            out.push(Staged { head: read_head(&path)?, path, hold: None });
         }
     }
     out.sort_by(|a, b| a.path.cmp(&b.path));
@@ -237,6 +246,19 @@ impl Staged {
     /// True once the log holds the batch's entry.
     pub fn is_collected(&self) -> bool {
         self.path.extension().is_some_and(|e| e == "collected")
+    }
+
+    /// Takes the batch in hand; false if somebody else has it, or has finished it.
+    pub fn hold(&mut self) -> bool {
+        let held = File::open(&self.path).ok().filter(|file| file.try_lock().is_ok());
+        // Whoever had it before may have carried it on: then this is no longer its name.
+        self.hold = held.filter(|_| self.path.exists()).map(Arc::new);
+        self.hold.is_some()
+    }
+
+    /// Lets go of it.
+    pub fn release(&mut self) {
+        self.hold = None;
     }
 
     /// How many records.
@@ -336,6 +358,10 @@ pub async fn settle(dir: &NodeDir, driver: &DriverHandle) {
         Err(error) => return tracing::error!("imports: {error}"),
     };
     for mut batch in batches {
+        if !batch.hold() {
+            // Its import waits for this node and does the rest itself.
+            continue;
+        }
         if !batch.is_collected() {
             match driver.event(batch.event()).await {
                 Ok(Conclusion::Recorded { index }) => {
@@ -412,6 +438,20 @@ mod tests {
         assert!(pending(&folder).unwrap().is_empty());
         let openings = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
         assert_eq!(openings.metadata().unwrap().len(), 3 * 68);
+    }
+
+    #[test]
+    fn one_at_a_time_carries_a_batch_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut import = staged(dir.path(), 2);
+        let mut node = pending(dir.path()).unwrap().remove(0);
+        assert!(!node.hold(), "the import has it");
+        import.release();
+        assert!(node.hold());
+        assert!(!import.hold(), "the node has it");
+        node.collected().unwrap();
+        node.release();
+        assert!(!import.hold(), "the node has carried it on");
     }
 
     #[test]

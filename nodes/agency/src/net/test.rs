@@ -308,11 +308,20 @@ fn a_peer_learns_of_a_restart_from_its_first_packet() {
     let start = |runtime: &tokio::runtime::Runtime| {
         runtime.block_on(async {
             let (tell, inbox) = mpsc::channel(64);
-            let identity = Identity::from_pem(&uri(B), &cert, &key).unwrap();
-            let trust = world.trust(B, &peers);
-            let net = Net::with_trust(uri(B), trust, identity, quick(at_b), Inbox::Channel(tell)).unwrap();
-            net.accept();
-            Node { net, inbox }
+            let until = Instant::now() + Duration::from_secs(10);
+            loop {
+                let identity = Identity::from_pem(&uri(B), &cert, &key).unwrap();
+                let (trust, inbox_of) = (world.trust(B, &peers), Inbox::Channel(tell.clone()));
+                match Net::with_trust(uri(B), trust, identity, quick(at_b), inbox_of) {
+                    Ok(net) => {
+                        net.accept();
+                        return Node { net, inbox };
+                    }
+                    // The socket of the run before may take a moment to go.
+                    Err(NetError::Listen { .. }) if Instant::now() < until => sleep(Duration::from_millis(50)).await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
         })
     };
     let first = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

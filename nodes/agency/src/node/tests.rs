@@ -265,6 +265,64 @@ async fn what_is_missing_stops_the_start_by_name() {
     assert_eq!(Node::start(mx.clone(), |_| {}).await.unwrap_err().code(), "charter");
 }
 
+/// A disk that stops answering, as a dead network share does.
+#[derive(Debug, Default)]
+struct Hanging {
+    hangs: std::sync::Mutex<bool>,
+    goes_on: std::sync::Condvar,
+}
+
+impl Hanging {
+    fn set(&self, hangs: bool) {
+        *self.hangs.lock().unwrap() = hangs;
+        self.goes_on.notify_all();
+    }
+}
+
+impl crate::disk::Disk for Hanging {
+    fn sync(&self, at: crate::disk::Site, handle: &crate::disk::Handle) -> io::Result<()> {
+        if at == crate::disk::site::JOURNAL_APPEND_SYNC {
+            drop(self.goes_on.wait_while(self.hangs.lock().unwrap(), |hangs| *hangs).unwrap());
+        }
+        handle.file.sync_data()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_log_hangs_answers_nothing_until_it_goes_on() {
+    const QUESTIONS: usize = 150;
+    let (_root, mx, us) = federation();
+    enlist(&mx);
+    let disk = Arc::new(Hanging::default());
+    let holder = Node::start_on(us, |_| {}, disk.clone()).await.unwrap();
+    let asker = Arc::new(Node::start(mx, |_| {}).await.unwrap());
+    let ask = |due_in_millis: u64| {
+        let asker = asker.clone();
+        async move {
+            let Command::Query(mut question) = question("o-1042") else { unreachable!() };
+            question.due_in_millis = due_in_millis;
+            let Answer::Concluded(concluded) = asker.carry_out(Command::Query(question)).await else { return false };
+            matches!(*concluded, Concluded::Answered { .. } | Concluded::Refused { .. })
+        }
+    };
+    assert!(ask(20_000).await);
+    disk.set(true);
+    let asked: Vec<_> = (0..QUESTIONS).map(|_| tokio::spawn(ask(1_500))).collect();
+    let mut answered = 0;
+    for one in asked {
+        answered += usize::from(one.await.unwrap());
+    }
+    assert_eq!(answered, 0, "of {QUESTIONS}, by a node that could record none");
+    disk.set(false);
+    // What was given up meanwhile is settled between both logs first.
+    let until = Instant::now() + Duration::from_secs(60);
+    while !ask(5_000).await {
+        assert!(Instant::now() < until, "the log goes on, the node does not");
+    }
+    asker.shut_down(true).await.unwrap();
+    holder.shut_down(true).await.unwrap();
+}
+
 /// Entries in a node's log after another start and stop.
 async fn entries_of_a_start(dir: &NodeDir) -> u64 {
     let node = Node::start(dir.clone(), |_| {}).await.unwrap();

@@ -33,7 +33,7 @@ use crate::disk::records::{NewRecord, RecordStore};
 use crate::driver::DriverHandle;
 use crate::files;
 
-const MAGIC: &[u8; 8] = b"puenteI1";
+const MAGIC: &[u8; 8] = b"puenteI2";
 /// One staged record, in bytes.
 const ITEM_BYTES_MAX: u32 = 4 << 20;
 /// Records that go into the record store in one transaction.
@@ -81,12 +81,17 @@ struct Head {
     root: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Item {
-    record: String,
-    keys: Vec<(String, String)>,
-    salt: String,
-    overrides: String,
+/// A part of a staged record: its length in four bytes, then itself.
+fn put_part(to: &mut Vec<u8>, part: &[u8]) {
+    to.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+    to.extend_from_slice(part);
+}
+
+fn take_part<'b>(from: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let (len, rest) = from.split_first_chunk::<4>()?;
+    let (part, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+    *from = rest;
+    Some(part)
 }
 
 /// Takes records in, to be staged when all are there.
@@ -122,13 +127,17 @@ impl Staging {
     /// # Errors
     /// The disk is full or failed.
     pub fn put(&mut self, record: &Imported) -> Result<(), StageError> {
-        let item = Item {
-            record: hex::encode(&record.record),
-            keys: record.keys.clone(),
-            salt: hex::encode(record.salt.expose()),
-            overrides: record.overrides.clone(),
-        };
-        let bytes = zeroize::Zeroizing::new(serde_json::to_vec(&item).unwrap_or_default());
+        // Salt, record, overrides, then name and value of each key.
+        let keys = record.keys.iter().flat_map(|(name, value)| [name, value]);
+        let len = record.keys.iter().map(|(name, value)| 8 + name.len() + value.len()).sum::<usize>();
+        let room = 32 + 8 + record.record.len() + record.overrides.len() + len;
+        let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(room));
+        bytes.extend_from_slice(record.salt.expose());
+        put_part(&mut bytes, &record.record);
+        put_part(&mut bytes, record.overrides.as_bytes());
+        for part in keys {
+            put_part(&mut bytes, part.as_bytes());
+        }
         frame(&mut self.to, &bytes).map_err(file(&self.part))
     }
 
@@ -339,12 +348,16 @@ impl Staged {
     }
 
     fn item(&self, bytes: &[u8]) -> Option<(NewRecord, Secret32, String)> {
-        let item: Item = serde_json::from_slice(bytes).ok()?;
-        let mut salt = [0; 32];
-        hex::decode_to_slice(&item.salt, &mut salt).ok()?;
-        let record_type = self.head.record_type.clone();
-        let record = NewRecord { record_type, bytes: hex::decode(&item.record).ok()?, keys: item.keys };
-        Some((record, Secret32::new(salt), item.overrides))
+        let (salt, mut rest) = bytes.split_first_chunk::<32>()?;
+        let bytes = take_part(&mut rest)?.to_vec();
+        let text = |part: &[u8]| std::str::from_utf8(part).ok().map(str::to_owned);
+        let overrides = text(take_part(&mut rest)?)?;
+        let mut keys = Vec::new();
+        while !rest.is_empty() {
+            keys.push((text(take_part(&mut rest)?)?, text(take_part(&mut rest)?)?));
+        }
+        let record = NewRecord { record_type: self.head.record_type.clone(), bytes, keys };
+        Some((record, Secret32::new(*salt), overrides))
     }
 }
 

@@ -91,6 +91,12 @@ impl Links {
         self.by_id.len()
     }
 
+    /// Lets go of all of them, as the end of the process would.
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self) {
+        self.by_id.clear();
+    }
+
     /// Takes no more.
     pub(crate) fn close(&mut self) {
         self.closed = true;

@@ -294,6 +294,8 @@ async fn credit_is_earned_with_whole_frames() {
 /// Drops a node as a crash would: nothing is said to anybody.
 fn vanish(runtime: tokio::runtime::Runtime, node: Node) {
     runtime.shutdown_timeout(Duration::from_secs(5));
+    // Links and node hold each other while their tasks live; these are gone.
+    node.net.shared.links().forget();
     drop(node);
 }
 

@@ -49,7 +49,12 @@ impl Breakage {
         for name in ["journal", "log"] {
             match self {
                 Self::Unwritable => {}
-                Self::Deleted => fs::remove_dir_all(dir.join(name))?,
+                // The node may be preparing its next file there.
+                Self::Deleted => {
+                    while dir.join(name).exists() {
+                        let _ = fs::remove_dir_all(dir.join(name));
+                    }
+                }
                 Self::Moved => fs::rename(dir.join(name), dir.join(format!("{name}.elsewhere")))?,
             }
         }

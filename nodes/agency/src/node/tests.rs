@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ed25519_dalek::SigningKey;
-use puente_audit_log::{Ed25519Signer, KeyKind};
 use puente_charter::{
     AnnexPart, AnnexPin, Auditor, CommonPart, GovernanceKey, JurisdictionEntry, LegalBasis, LogEntry, Member,
     OfficerRecord, Part, SealKey, quarter_of, sign,

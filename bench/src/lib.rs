@@ -12,6 +12,7 @@
 //! | `engine` | the same exchanges between two engines alone: no disk, no sockets |
 //! | `attack` | what hostile peers cost a node |
 
+pub mod attack;
 pub mod echo;
 pub mod engine;
 pub mod exchange;

@@ -68,6 +68,41 @@ pub struct Driver {
     buffer: Vec<u8>,
 }
 
+/// How long questions have by default, in milliseconds.
+const DUE_MILLIS: u64 = 60_000;
+const VEHICLE: &str = r#""kind":"vehicle.status","purpose":"vehicle-recovery","basis":"mx-us-stolen-vehicles-1981","#;
+
+fn begin_question(out: &mut Vec<u8>, kind: Kind, number: u64, due_millis: u64) -> Result<(), Failure> {
+    // Investigators have even numbers, analysts odd ones.
+    let officer = 2 * (number % (OFFICERS as u64 / 2)) + u64::from(kind == Kind::Refusal);
+    let step = if kind == Kind::Released { 2 } else { 1 };
+    write!(
+        out,
+        r#"{{"id":{number},"cmd":"query","to":"{HOLDER}","step":"{step}","handling":"H2","officer":"o-{officer}","case_ref":"BENCH/2026/{number}","due_in_millis":{due_millis},"urgency":"routine","#
+    )?;
+    Ok(())
+}
+
+/// Writes a question of step 1 as a line for the control socket.
+///
+/// # Errors
+/// There is none.
+pub fn write_question(out: &mut Vec<u8>, kind: Kind, number: u64, due_millis: u64) -> Result<(), Failure> {
+    begin_question(out, kind, number, due_millis)?;
+    match kind {
+        Kind::Refusal => write!(
+            out,
+            r#""kind":"firearm.status","purpose":"crime-prevention","basis":"bicentennial-framework-2021","params":{{"serial":"PB{number:07}","make":"Glock"}}"#
+        )?,
+        _ => {
+            let of = if kind == Kind::NoHit { RECORDS + number } else { number % RECORDS };
+            write!(out, r#"{VEHICLE}"params":{{"vin":"{}"}}"#, vin(of))?;
+        }
+    }
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
 impl Driver {
     /// A driver on a connection to the asking node.
     pub fn new(stream: UnixStream) -> Self {
@@ -77,39 +112,18 @@ impl Driver {
     fn write(&mut self, kind: Kind, out: &mut Vec<u8>) -> Result<(), Failure> {
         let number = self.next;
         self.next += 1;
-        // Investigators have even numbers, analysts odd ones.
-        let officer = 2 * (number % (OFFICERS as u64 / 2)) + u64::from(kind == Kind::Refusal);
-        let step = if kind == Kind::Released { 2 } else { 1 };
+        if kind != Kind::Released {
+            return write_question(out, kind, number, DUE_MILLIS);
+        }
+        let of = number % self.confirmed.len() as u64;
+        let leaf = usize::try_from(of).ok().and_then(|of| self.confirmed.get(of)).ok_or("no hit yet")?;
+        begin_question(out, kind, number, DUE_MILLIS)?;
         write!(
             out,
-            r#"{{"id":{number},"cmd":"query","to":"{HOLDER}","step":"{step}","handling":"H2","officer":"o-{officer}","case_ref":"BENCH/2026/{number}","due_in_millis":60000,"urgency":"routine","#
+            r#"{VEHICLE}"params":{{"vin":"{}"}},"confirms":"{leaf}","facts_statement":"The vehicle was found abandoned and its number read by an officer.","offence":"vehicle theft"}}"#,
+            vin(of)
         )?;
-        match kind {
-            Kind::NoHit | Kind::Hit | Kind::Released => {
-                let of = match kind {
-                    Kind::NoHit => RECORDS + number,
-                    Kind::Hit => number % RECORDS,
-                    _ => number % self.confirmed.len() as u64,
-                };
-                write!(
-                    out,
-                    r#""kind":"vehicle.status","purpose":"vehicle-recovery","basis":"mx-us-stolen-vehicles-1981","params":{{"vin":"{}"}}"#,
-                    vin(of)
-                )?;
-                if kind == Kind::Released {
-                    let leaf = usize::try_from(of).ok().and_then(|of| self.confirmed.get(of)).ok_or("no hit yet")?;
-                    write!(
-                        out,
-                        r#","confirms":"{leaf}","facts_statement":"The vehicle was found abandoned and its number read by an officer.","offence":"vehicle theft""#
-                    )?;
-                }
-            }
-            Kind::Refusal => write!(
-                out,
-                r#""kind":"firearm.status","purpose":"crime-prevention","basis":"bicentennial-framework-2021","params":{{"serial":"PB{number:07}","make":"Glock"}}"#
-            )?,
-        }
-        out.extend_from_slice(b"}\n");
+        out.push(b'\n');
         Ok(())
     }
 

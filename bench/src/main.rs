@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use puente_bench::{Failure, echo, exchange, load, log, process, unary};
+use puente_bench::{Failure, attack, echo, exchange, load, log, process, unary};
 
 /// Measures Puente beside its peers; prints one JSON object.
 #[derive(Debug, Parser)]
@@ -74,6 +74,24 @@ enum What {
         exchanges: u64,
         #[command(flatten)]
         common: Common,
+    },
+    /// What hostile peers, floods and a broken disk cost a node and its honest partner.
+    Attack {
+        /// Only these parts: `flood`, `drip`, `gaps`, `closed`; all unless given.
+        #[arg(long, value_delimiter = ',')]
+        only: Vec<attack::Part>,
+        /// The program; else the one beside this one.
+        #[arg(long)]
+        puente: Option<PathBuf>,
+        /// Hostile members that leave gaps.
+        #[arg(long, default_value_t = 1_000)]
+        peers: usize,
+        /// Questions to a node that cannot record them.
+        #[arg(long, default_value_t = 10_000)]
+        questions: u64,
+        /// Folder for everything that is written, on the disk to be measured; removed at the end.
+        #[arg(long, default_value = "target/bench")]
+        folder: PathBuf,
     },
     /// Appends (a part of `log`).
     #[command(hide = true)]
@@ -168,6 +186,15 @@ fn run(what: What) -> Result<serde_json::Value, Failure> {
         What::Engine { puente, exchanges, common } => {
             let folder = fresh(&common.folder)?;
             let measured = exchange::engine_alone(puente.as_deref(), &folder, exchanges);
+            if measured.is_ok() {
+                std::fs::remove_dir_all(&folder)?;
+            }
+            return measured;
+        }
+        What::Attack { only, puente, peers, questions, folder } => {
+            let folder = fresh(&folder)?;
+            let plan = attack::Plan { puente, peers, questions, folder: folder.clone(), only };
+            let measured = attack::measure(&plan, |words| eprintln!("{words}"));
             if measured.is_ok() {
                 std::fs::remove_dir_all(&folder)?;
             }

@@ -180,6 +180,14 @@ impl World {
     /// # Errors
     /// A command fails: what it said.
     pub fn start(puente: Puente, folder: &Path) -> Result<Self, Failure> {
+        Self::start_with(puente, folder, "")
+    }
+
+    /// The same with more members, as the federation's description lists them.
+    ///
+    /// # Errors
+    /// A command fails: what it said.
+    pub fn start_with(puente: Puente, folder: &Path, members: &str) -> Result<Self, Failure> {
         let at = now();
         let mut nations = String::new();
         let mut auditors = String::new();
@@ -230,7 +238,7 @@ impl World {
             )?;
         }
         let description = format!(
-            "federation = \"bench\"\nvalid_from = \"{}\"\nexpires = \"{}\"\naudit_hold_days = 365\n{nations}{auditors}{BASES}",
+            "federation = \"bench\"\nvalid_from = \"{}\"\nexpires = \"{}\"\naudit_hold_days = 365\n{nations}{members}{auditors}{BASES}",
             day(Millis(at.0.saturating_sub(86_400_000))),
             day(at.plus(100 * 86_400_000)),
         );

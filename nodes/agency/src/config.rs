@@ -89,6 +89,11 @@ impl NodeDir {
         self.at("officers.recorded.toml")
     }
 
+    /// Charter and policies as the log knows them.
+    pub fn adopted_recorded(&self) -> PathBuf {
+        self.at("adopted.recorded.toml")
+    }
+
     /// The agency's records and match keys (SQLite).
     pub fn records(&self) -> PathBuf {
         self.at("records.db")
@@ -169,16 +174,13 @@ pub struct NodeConfig {
     /// Folder with more record types (`.proto` files), relative to the node's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalogue_extra: Option<PathBuf>,
-    /// Minutes between two PERIOD entries of a pair; the charter's value unless given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub period_minutes: Option<u32>,
     /// How much the node says on stderr.
     #[serde(default)]
     pub log_level: LogLevel,
 }
 
 /// Keys of `node.toml`, for suggestions.
-const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "period_minutes", "log_level"];
+const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level"];
 
 mod uri {
     use puente_model::NodeUri;
@@ -263,9 +265,6 @@ impl NodeConfig {
         if config.origin().is_err() {
             return fail("log", "'log' counts the node's logs from 1", "write log = 1");
         }
-        if config.period_minutes.is_some_and(|minutes| !(1..=7 * 24 * 60).contains(&minutes)) {
-            return fail("period_minutes", "'period_minutes' is 1 to 10080", "leave it out to use the charter's value");
-        }
         Ok(config)
     }
 
@@ -295,6 +294,9 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 
 fn mend(message: &str) -> String {
     if let Some(found) = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
+        if found == "period_minutes" {
+            return "remove it: both sides of a pair keep the charter's 'period_minutes'".to_owned();
+        }
         return match closest(found, KEYS) {
             Some(key) => format!("did you mean '{key}'? Remove the key if not"),
             None => format!("remove it; the keys are: {}", KEYS.join(", ")),
@@ -367,6 +369,10 @@ mod tests {
 
         let error = NodeConfig::parse("node.toml", "node = \"mx/fge-bc\"\nlisten = \"127.0.0.1:1\"\n").unwrap_err();
         assert!(error.to_string().starts_with("node.toml:1:8: 'mx/fge-bc' is not a node"), "{error}");
+
+        let error = NodeConfig::parse("node.toml", &format!("{SAMPLE}period_minutes = 60\n")).unwrap_err();
+        assert_eq!(error.at, Some((SAMPLE.lines().count() + 1, 1)), "{error}");
+        assert!(error.mend.contains("the charter's"), "{error:?}");
 
         let text = "node = \"puente://mx/fge-bc/n1\"\nlisten = \"127.0.0.1:1\"\nlog = 0\n";
         let error = NodeConfig::parse("node.toml", text).unwrap_err();

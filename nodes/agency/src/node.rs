@@ -1,5 +1,6 @@
 //! A node from start to stop: what it lives by, its parts, and what the control socket asks of it.
 
+mod adopted;
 mod officers;
 mod status;
 #[cfg(test)]
@@ -23,7 +24,7 @@ use crate::config::NodeDir;
 use crate::control::{self, Backend, ServeError, failure};
 use crate::control_api::{Answer, Command, Concluded, Question};
 use crate::disk::records::RecordStore;
-use crate::disk::{DiskError, ExportAsides, NodeDisk};
+use crate::disk::{Disk, DiskError, ExportAsides, NodeDisk, RealDisk, SEGMENT_BYTES};
 use crate::driver::{Driver, DriverHandle, DriverOptions, Gone};
 use crate::files;
 use crate::load::{Bearings, LoadError};
@@ -44,7 +45,7 @@ pub enum RunError {
     /// Configuration, charter, catalogue or policies.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// A key or the certificate cannot be read.
+    /// A key, the certificate, or what the node keeps of its charter and policies cannot be read.
     #[error("{path}: {error}")]
     Key {
         /// Which file.
@@ -166,6 +167,10 @@ impl Node {
     /// # Errors
     /// [`RunError`]; nothing keeps running then.
     pub async fn start(dir: NodeDir, tune: impl FnOnce(&mut NetOptions)) -> Result<Self, RunError> {
+        Self::start_on(dir, tune, Arc::new(RealDisk)).await
+    }
+
+    async fn start_on(dir: NodeDir, tune: impl FnOnce(&mut NetOptions), real: Arc<dyn Disk>) -> Result<Self, RunError> {
         let bearings = Bearings::load(&dir)?;
         let config = &bearings.config;
         let policy = bearings.policies(&dir)?;
@@ -182,7 +187,8 @@ impl Node {
         let mut options = NetOptions::new(config.listen);
         tune(&mut options);
 
-        let (disk, recovered) = NodeDisk::open(dir.path(), &secret(dir.store_key())?, signer.verifier())?;
+        let (disk, recovered) =
+            NodeDisk::open_on(real, dir.path(), &secret(dir.store_key())?, signer.verifier(), SEGMENT_BYTES)?;
         tracing::info!(
             size = recovered.tree.size().0,
             replayed = recovered.replayed,
@@ -215,7 +221,8 @@ impl Node {
         let (stop, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         let started = Instant::now();
         let node = Self { dir, bearings, policy_hash, driver, disk, net, roll, started, stop, stopped };
-        // Before anybody is served: who may ask, and what was brought in while the node was down.
+        // Before anybody is served: what rules now, who may ask, and what was brought in while the node was down.
+        adopted::record(&node.dir, &node.bearings.charter, node.policy_hash, &node.driver).await?;
         node.roll.record(&node.driver).await?;
         crate::import::stage::settle(&node.dir, &node.driver).await;
         node.net.accept();

@@ -283,3 +283,36 @@ fn kill_9_at_any_moment() {
     let audited = fed.audit(&acknowledged);
     eprintln!("{}", json!({"acknowledged": acknowledged.len(), "entries": audited}));
 }
+
+#[test]
+fn a_node_whose_journal_is_deleted_or_moved_answers_nothing() {
+    let _alone = alone();
+    let mut fed = Federation::found();
+    for moved in [true, false] {
+        fed.start();
+        assert!(fed.answered_within(Duration::from_secs(20)).is_some());
+        let (journal, elsewhere) = (fed.us.dir.join("journal"), fed.us.dir.join("elsewhere"));
+        if moved {
+            std::fs::rename(&journal, &elsewhere).unwrap();
+        } else {
+            // The node may be preparing its next segment there.
+            while journal.exists() {
+                let _ = std::fs::remove_dir_all(&journal);
+            }
+        }
+        // The node holds the file open, and the system lets it write and sync what nobody will ever read.
+        let words = answers(&fed, 200, 2_000);
+        let spoken = words.keys().filter(|w| w.starts_with("answered") || w.starts_with("refused")).count();
+        assert_eq!(spoken, 0, "moved {moved}: {words:?}");
+        let status = fed.us.status();
+        assert_eq!(status["problems"][0]["code"], "log-unavailable", "{status}");
+        fed.us.kill();
+        fed.mx.kill();
+        if moved {
+            std::fs::rename(&elsewhere, &journal).unwrap();
+        }
+    }
+    // Without its journal the node does not start as if nothing had been.
+    assert!(!fed.us.try_start(""), "a log whose tail is gone went on");
+    assert!(fed.us.words().contains("journal"), "{}", fed.us.words());
+}

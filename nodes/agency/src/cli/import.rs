@@ -99,7 +99,17 @@ enum Entry {
 }
 
 fn settle(context: &Context, mut batch: Staged) -> Result<Entry, Failure> {
-    let Some(mut node) = client::connect(context)? else { return Ok(Entry::Staged) };
+    let mut node = match client::connect(context)? {
+        Some(node) => node,
+        None => {
+            batch.release();
+            // One that has begun to run meanwhile either takes the batch up, or has found it held and left it.
+            match client::connect(context)? {
+                Some(node) if batch.hold() => node,
+                _ => return Ok(Entry::Staged),
+            }
+        }
+    };
     let index = client::record(&mut node, batch.event())?;
     batch.collected()?;
     let store = |error: crate::disk::DiskError| Failure::unavailable("store", error.to_string());

@@ -127,11 +127,11 @@ fn an_unknown_configuration_key_is_named_with_its_line_and_mend() {
     let world = World::new();
     let path = world.file("n1/node.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{text}perod_minutes = 5\n")).unwrap();
+    std::fs::write(&path, format!("{text}catalog_extra = 5\n")).unwrap();
     let failure = fails(world.path(), &format!("{ASK} {LAWFUL} {VIN}"));
     let line = text.lines().count() + 1;
-    assert!(failure.message.contains(&format!("node.toml:{line}:1: unknown field `perod_minutes`")), "{failure:?}");
-    assert_eq!(failure.hint.as_deref(), Some("did you mean 'period_minutes'? Remove the key if not"));
+    assert!(failure.message.contains(&format!("node.toml:{line}:1: unknown field `catalog_extra`")), "{failure:?}");
+    assert_eq!(failure.hint.as_deref(), Some("did you mean 'catalogue_extra'? Remove the key if not"));
     assert_eq!(failure.exit, Exit::Usage);
 }
 

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -188,6 +190,7 @@ impl Journal {
         let (append, sync) = (site::JOURNAL_APPEND, site::JOURNAL_APPEND_SYNC);
         self.disk.write_at(append, &self.handle, self.offset, &self.buffer).map_err(failed(append))?;
         self.disk.sync(sync, &self.handle).map_err(failed(sync))?;
+        in_place(&self.handle).map_err(failed(sync))?;
         self.offset += self.buffer.len() as u64;
         (self.position, self.tag) = (position, tag);
         if self.buffer.capacity() > ZERO_CHUNK {
@@ -195,6 +198,15 @@ impl Journal {
         }
         Ok(Appended { position, rolled })
     }
+}
+
+/// A file that was deleted or moved can still be written and synced; nobody would ever read it again.
+fn in_place(handle: &Handle) -> io::Result<()> {
+    let (open, named) = (handle.file.metadata()?, fs::metadata(&handle.path)?);
+    if (open.dev(), open.ino()) == (named.dev(), named.ino()) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::NotFound, "another file stands in the place of the one that is open"))
 }
 
 /// Segments by name, oldest first; provisional files of an interrupted start are removed.

@@ -12,11 +12,15 @@
 //! with (record before reveal). Each step is a rename: a crash repeats the
 //! step it interrupted. A crash between the entry and the rename can record one
 //! batch's COLLECT twice, with the same root; records are stored once.
+//!
+//! Whoever carries a batch on holds a lock on its file, so that an import and a node that is just starting never
+//! both do. The system lets go of it when the process ends.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use puente_exchange::api::{Conclusion, LocalEvent};
 use puente_model::{Digest, Secret32};
@@ -29,7 +33,7 @@ use crate::disk::records::{NewRecord, RecordStore};
 use crate::driver::DriverHandle;
 use crate::files;
 
-const MAGIC: &[u8; 8] = b"puenteI1";
+const MAGIC: &[u8; 8] = b"puenteI2";
 /// One staged record, in bytes.
 const ITEM_BYTES_MAX: u32 = 4 << 20;
 /// Records that go into the record store in one transaction.
@@ -77,12 +81,17 @@ struct Head {
     root: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Item {
-    record: String,
-    keys: Vec<(String, String)>,
-    salt: String,
-    overrides: String,
+/// A part of a staged record: its length in four bytes, then itself.
+fn put_part(to: &mut Vec<u8>, part: &[u8]) {
+    to.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+    to.extend_from_slice(part);
+}
+
+fn take_part<'b>(from: &mut &'b [u8]) -> Option<&'b [u8]> {
+    let (len, rest) = from.split_first_chunk::<4>()?;
+    let (part, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+    *from = rest;
+    Some(part)
 }
 
 /// Takes records in, to be staged when all are there.
@@ -118,13 +127,17 @@ impl Staging {
     /// # Errors
     /// The disk is full or failed.
     pub fn put(&mut self, record: &Imported) -> Result<(), StageError> {
-        let item = Item {
-            record: hex::encode(&record.record),
-            keys: record.keys.clone(),
-            salt: hex::encode(record.salt.expose()),
-            overrides: record.overrides.clone(),
-        };
-        let bytes = zeroize::Zeroizing::new(serde_json::to_vec(&item).unwrap_or_default());
+        // Salt, record, overrides, then name and value of each key.
+        let keys = record.keys.iter().flat_map(|(name, value)| [name, value]);
+        let len = record.keys.iter().map(|(name, value)| 8 + name.len() + value.len()).sum::<usize>();
+        let room = 32 + 8 + record.record.len() + record.overrides.len() + len;
+        let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(room));
+        bytes.extend_from_slice(record.salt.expose());
+        put_part(&mut bytes, &record.record);
+        put_part(&mut bytes, record.overrides.as_bytes());
+        for part in keys {
+            put_part(&mut bytes, part.as_bytes());
+        }
         frame(&mut self.to, &bytes).map_err(file(&self.part))
     }
 
@@ -151,12 +164,15 @@ impl Staging {
             self.to.write_all(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes())?;
             self.to.write_all(MAGIC)?;
             self.to.flush()?;
-            self.to.get_ref().sync_all()
+            self.to.get_ref().sync_all()?;
+            // Nobody else knows the file yet.
+            self.to.get_ref().lock()?;
+            self.to.get_ref().try_clone()
         };
-        write().map_err(file(&self.part))?;
+        let hold = Some(Arc::new(write().map_err(file(&self.part))?));
         let path = self.part.with_extension("staged");
         rename(&self.part, &path, &self.folder)?;
-        Ok(Staged { path, head })
+        Ok(Staged { path, head, hold })
     }
 
     /// Gives the batch up.
@@ -193,6 +209,8 @@ fn rename(from: &Path, to: &Path, folder: &Path) -> Result<(), StageError> {
 pub struct Staged {
     path: PathBuf,
     head: Head,
+    /// Locked while somebody carries the batch on.
+    hold: Option<Arc<File>>,
 }
 
 /// Every batch of `folder` that has not been stored yet, in the order of their file names.
@@ -209,7 +227,7 @@ pub fn pending(folder: &Path) -> Result<Vec<Staged>, StageError> {
     for entry in entries {
         let path = entry.map_err(file(folder))?.path();
         if path.extension().is_some_and(|e| e == "staged" || e == "collected") {
-            out.push(Staged { head: read_head(&path)?, path });
+            out.push(Staged { head: read_head(&path)?, path, hold: None });
         }
     }
     out.sort_by(|a, b| a.path.cmp(&b.path));
@@ -237,6 +255,19 @@ impl Staged {
     /// True once the log holds the batch's entry.
     pub fn is_collected(&self) -> bool {
         self.path.extension().is_some_and(|e| e == "collected")
+    }
+
+    /// Takes the batch in hand; false if somebody else has it, or has finished it.
+    pub fn hold(&mut self) -> bool {
+        let held = File::open(&self.path).ok().filter(|file| file.try_lock().is_ok());
+        // Whoever had it before may have carried it on: then this is no longer its name.
+        self.hold = held.filter(|_| self.path.exists()).map(Arc::new);
+        self.hold.is_some()
+    }
+
+    /// Lets go of it.
+    pub fn release(&mut self) {
+        self.hold = None;
     }
 
     /// How many records.
@@ -317,12 +348,16 @@ impl Staged {
     }
 
     fn item(&self, bytes: &[u8]) -> Option<(NewRecord, Secret32, String)> {
-        let item: Item = serde_json::from_slice(bytes).ok()?;
-        let mut salt = [0; 32];
-        hex::decode_to_slice(&item.salt, &mut salt).ok()?;
-        let record_type = self.head.record_type.clone();
-        let record = NewRecord { record_type, bytes: hex::decode(&item.record).ok()?, keys: item.keys };
-        Some((record, Secret32::new(salt), item.overrides))
+        let (salt, mut rest) = bytes.split_first_chunk::<32>()?;
+        let bytes = take_part(&mut rest)?.to_vec();
+        let text = |part: &[u8]| std::str::from_utf8(part).ok().map(str::to_owned);
+        let overrides = text(take_part(&mut rest)?)?;
+        let mut keys = Vec::new();
+        while !rest.is_empty() {
+            keys.push((text(take_part(&mut rest)?)?, text(take_part(&mut rest)?)?));
+        }
+        let record = NewRecord { record_type: self.head.record_type.clone(), bytes, keys };
+        Some((record, Secret32::new(*salt), overrides))
     }
 }
 
@@ -336,6 +371,10 @@ pub async fn settle(dir: &NodeDir, driver: &DriverHandle) {
         Err(error) => return tracing::error!("imports: {error}"),
     };
     for mut batch in batches {
+        if !batch.hold() {
+            // Its import waits for this node and does the rest itself.
+            continue;
+        }
         if !batch.is_collected() {
             match driver.event(batch.event()).await {
                 Ok(Conclusion::Recorded { index }) => {
@@ -412,6 +451,20 @@ mod tests {
         assert!(pending(&folder).unwrap().is_empty());
         let openings = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
         assert_eq!(openings.metadata().unwrap().len(), 3 * 68);
+    }
+
+    #[test]
+    fn one_at_a_time_carries_a_batch_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut import = staged(dir.path(), 2);
+        let mut node = pending(dir.path()).unwrap().remove(0);
+        assert!(!node.hold(), "the import has it");
+        import.release();
+        assert!(node.hold());
+        assert!(!import.hold(), "the node has it");
+        node.collected().unwrap();
+        node.release();
+        assert!(!import.hold(), "the node has carried it on");
     }
 
     #[test]

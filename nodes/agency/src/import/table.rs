@@ -60,11 +60,12 @@ pub(crate) struct Rows<R> {
     /// Lines read ahead in search of a closing quote, to be read again: number, bytes (none: too long).
     ahead: VecDeque<(u64, Option<Vec<u8>>)>,
     first_line: u64,
+    splitter: Splitter,
 }
 
 impl<R: BufRead> Rows<R> {
-    pub(crate) const fn new(lines: Lines<R>, max: usize) -> Self {
-        Self { lines, delimiter: b',', max, ahead: VecDeque::new(), first_line: 0 }
+    pub(crate) fn new(lines: Lines<R>, max: usize) -> Self {
+        Self { lines, delimiter: b',', max, ahead: VecDeque::new(), first_line: 0, splitter: Splitter::new(b',') }
     }
 
     /// Line on which the row last read begins, from 1.
@@ -96,6 +97,7 @@ impl<R: BufRead> Rows<R> {
             // The last of equals: a comma.
             let best = [b'\t', b';', b','].into_iter().max_by_key(|d| count(*d));
             self.delimiter = best.unwrap_or(b',');
+            self.splitter = Splitter::new(self.delimiter);
         }
         self.ahead.push_front((number, line));
         self.read()
@@ -130,18 +132,46 @@ impl<R: BufRead> Rows<R> {
             }
         }
         row.push(b'\n');
-        Ok(cells(&row, self.delimiter))
+        Ok(self.splitter.cells(&row))
     }
 }
 
-fn cells(row: &[u8], delimiter: u8) -> Row {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(row);
-    let mut record = csv::ByteRecord::new();
-    match reader.read_byte_record(&mut record) {
-        Ok(true) if record.len() > ROW_CELLS_MAX => Row::TooManyCells,
-        Ok(true) => Row::Cells(record),
-        // Reading from memory with flexible lengths does not fail; an empty record is a blank line.
-        Ok(false) | Err(_) => Row::Blank,
+/// Parts rows into cells. Kept from row to row: building its tables costs more than reading a row with them.
+#[derive(Debug)]
+struct Splitter {
+    reader: csv_core::Reader,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Splitter {
+    fn new(delimiter: u8) -> Self {
+        let reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+        // One more than a row may have, to tell that it has more.
+        Self { reader, text: Vec::new(), ends: vec![0; ROW_CELLS_MAX + 1] }
+    }
+
+    /// Cells of one row, which ends with a line feed.
+    fn cells(&mut self, row: &[u8]) -> Row {
+        self.reader.reset();
+        // Cells are never longer than what they are written as.
+        self.text.resize(self.text.len().max(row.len()), 0);
+        let (result, _, _, count) = self.reader.read_record(row, &mut self.text, &mut self.ends);
+        match result {
+            csv_core::ReadRecordResult::Record if count > ROW_CELLS_MAX => Row::TooManyCells,
+            csv_core::ReadRecordResult::OutputEndsFull => Row::TooManyCells,
+            csv_core::ReadRecordResult::Record => {
+                let mut cells = csv::ByteRecord::with_capacity(row.len(), count);
+                let mut from = 0;
+                for end in self.ends.iter().take(count) {
+                    cells.push_field(self.text.get(from..*end).unwrap_or_default());
+                    from = *end;
+                }
+                Row::Cells(cells)
+            }
+            // The row ends with a line feed and the text has room: only a blank line is no record.
+            _ => Row::Blank,
+        }
     }
 }
 

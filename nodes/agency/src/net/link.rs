@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use puente_charter::certificate;
 use puente_exchange::api::{ConnectionId, Input, StreamId};
-use puente_model::{Millis, NodeUri};
+use puente_model::{Millis, NodeUri, limits};
 use quinn::{Connection, RecvStream, SendStream, Side};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 
 use super::Shared;
-use super::options::receive_window;
+use super::options::{FIRST_STREAMS, earned_streams, receive_window};
 use super::reader::{self, Held};
 use super::reason::{EndReason, NetCode};
 use super::writer::{self, Command};
@@ -34,15 +34,35 @@ pub(crate) struct LinkShared {
     pub(crate) partial: AtomicUsize,
     /// A frame has arrived: the peer accepted this node too.
     heard: AtomicBool,
+    /// Whole frames that have arrived, until the peer has earned all the streams there are.
+    frames: AtomicU32,
+    /// Streams that the peer may have open.
+    granted: AtomicU32,
 }
 
 impl LinkShared {
-    /// A frame has arrived.
+    /// A whole frame has arrived.
     pub(crate) fn heard(&self) {
-        if !self.heard.load(Ordering::Relaxed) {
-            self.heard.store(true, Ordering::Relaxed);
+        if !self.heard.swap(true, Ordering::Relaxed) {
             self.node.dials_ok(&self.peer);
+            let open = self.node.links().len();
+            self.conn.set_receive_window(receive_window(open));
         }
+        let granted = self.granted.load(Ordering::Relaxed);
+        if granted >= limits::STREAMS_PER_PEER_MAX {
+            return;
+        }
+        let frames = self.frames.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(more) = earned_streams(granted, frames)
+            && self.granted.compare_exchange(granted, more, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.conn.set_max_concurrent_bi_streams(more.into());
+        }
+    }
+
+    /// True once a whole frame has arrived.
+    fn has_spoken(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
     }
 }
 
@@ -69,6 +89,12 @@ impl Links {
     /// How many.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Lets go of all of them, as the end of the process would.
+    #[cfg(test)]
+    pub(crate) fn forget(&mut self) {
+        self.by_id.clear();
     }
 
     /// Takes no more.
@@ -117,7 +143,6 @@ pub(crate) fn take(node: &Arc<Shared>, conn: Connection) -> Result<(), Untaken> 
         conn.close(NetCode::TooManyConnections.code(), b"too-many-connections");
         return Err(Untaken::TooMany);
     }
-    conn.set_receive_window(receive_window(links.len()));
     links.next += 1;
     let link = Arc::new(LinkShared {
         node: node.clone(),
@@ -128,6 +153,8 @@ pub(crate) fn take(node: &Arc<Shared>, conn: Connection) -> Result<(), Untaken> 
         queued: AtomicUsize::new(0),
         partial: AtomicUsize::new(0),
         heard: AtomicBool::new(false),
+        frames: AtomicU32::new(0),
+        granted: AtomicU32::new(FIRST_STREAMS),
     });
     links.by_id.insert(link.id, link.clone());
     drop(links);
@@ -163,7 +190,7 @@ async fn live(link: Arc<LinkShared>, orders: mpsc::UnboundedReceiver<Command>, n
     node.links().by_id.remove(&link.id);
     // Fails only when the engine is gone.
     let _ = node.inbox.send(Input::Disconnected { connection }).await;
-    if link.heard.load(Ordering::Relaxed) || reason == EndReason::ClosedHere {
+    if link.has_spoken() || reason == EndReason::ClosedHere {
         tracing::info!(peer = %link.peer, connection = link.id.0, class = reason.class(), "disconnected: {reason}");
     } else {
         // Before its Ready, the peer has processed nothing: every question may be asked again.
@@ -185,7 +212,7 @@ async fn serve(
         // In this order: the engine may answer as soon as the reader has delivered. Fails only if the writer is gone.
         let _ = link.commands.send(Command::Accepted { stream, send });
         let held = Held { permit: None, alive: alive.clone() };
-        tokio::spawn(reader::read(link.clone(), stream, recv, held));
+        tokio::spawn(reader::read(link.clone(), stream, recv, held, true));
     };
     let dialled = control.is_some();
     if let Some((send, recv)) = control {
@@ -195,6 +222,8 @@ async fn serve(
     let left = Duration::from_millis(not_after.plus(1_000).since(now()));
     let expiry = tokio::time::sleep(left);
     tokio::pin!(expiry);
+    let silence = tokio::time::sleep(link.node.options.first_frame);
+    tokio::pin!(silence);
     let mut next = 1;
     loop {
         tokio::select! {
@@ -206,6 +235,14 @@ async fn serve(
                 }
                 Err(error) => return error.into(),
             },
+            () = &mut silence, if !silence.is_elapsed() => {
+                if !link.has_spoken() {
+                    if link.node.counters.count("peer-silent") {
+                        tracing::warn!(peer = %link.peer, "the peer says nothing: closing");
+                    }
+                    link.conn.close(NetCode::Stalled.code(), b"stalled");
+                }
+            }
             () = &mut expiry, if !expiry.is_elapsed() => {
                 tracing::warn!(peer = %link.peer, "the peer's certificate has expired: closing");
                 link.conn.close(NetCode::NoLongerTrusted.code(), b"no-longer-trusted");

@@ -17,6 +17,11 @@ const SEND_WINDOW: u64 = 4 << 20;
 const RECEIVE_BUDGET: u64 = 48 << 20;
 /// Connections that get a full share of the budget.
 const FULL_SHARES: u64 = 32;
+/// Bytes that a connection may have on their way to this node before its first whole frame, and at least afterwards.
+const FIRST_WINDOW: u32 = 64 * 1024;
+/// Streams that a peer may open before its first whole frame. QUIC keeps whatever arrives behind a gap, and up to
+/// 32 KiB for a few bytes of it: streams are given to those who finish what they begin.
+pub(crate) const FIRST_STREAMS: u32 = 4;
 
 /// How the endpoint behaves. [`NetOptions::new`] is right for production; tests shorten times and switch features off.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub struct NetOptions {
     pub udp_payload_max: Option<u16>,
     /// An unfinished frame must grow within this time, or its stream is reset.
     pub stall: Duration,
+    /// A peer must have sent a whole frame within this time, or it is closed; and one on each stream that it opens.
+    pub first_frame: Duration,
     /// A dial must succeed within this time, per address.
     pub dial_timeout: Duration,
     /// Whoever dials in must prove its name within this time.
@@ -56,7 +63,8 @@ impl NetOptions {
             listen,
             segmentation_offload: true,
             udp_payload_max: None,
-            stall: Duration::from_secs(15),
+            stall: Duration::from_secs(10),
+            first_frame: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(5),
             handshake_timeout: Duration::from_secs(5),
             open_timeout: Duration::from_secs(10),
@@ -70,13 +78,14 @@ impl NetOptions {
         }
     }
 
-    /// QUIC's settings; only the dialling side keeps a connection alive.
+    /// QUIC's settings; only the dialling side keeps a connection alive. What a peer may send is little: more is
+    /// granted as it is earned, and what was granted once cannot be taken back.
     pub(crate) fn transport(&self, dialling: bool) -> Arc<TransportConfig> {
         let mut t = TransportConfig::default();
-        t.max_concurrent_bidi_streams(limits::STREAMS_PER_PEER_MAX.into())
+        t.max_concurrent_bidi_streams(FIRST_STREAMS.into())
             .max_concurrent_uni_streams(0u32.into())
             .stream_receive_window(STREAM_WINDOW.into())
-            .receive_window(receive_window(0))
+            .receive_window(FIRST_WINDOW.into())
             .send_window(SEND_WINDOW)
             .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
             .keep_alive_interval(dialling.then_some(KEEP_ALIVE))
@@ -91,11 +100,19 @@ impl NetOptions {
     }
 }
 
-/// The receive window of a connection when `open` others stand: all together stay within a budget, so that peers
-/// who send streams full of gaps cannot fill the memory.
+/// The receive window of a connection that has sent a whole frame, when `open` stand: all together stay within a
+/// budget, so that peers who send streams full of gaps cannot fill the memory.
 pub(crate) fn receive_window(open: usize) -> VarInt {
-    let share = RECEIVE_BUDGET / FULL_SHARES.max(open as u64 + 1);
-    VarInt::from_u64(share.max(64 * 1024)).unwrap_or(VarInt::from_u32(64 * 1024))
+    let share = RECEIVE_BUDGET / FULL_SHARES.max(open as u64);
+    VarInt::from_u64(share.max(FIRST_WINDOW.into())).unwrap_or(VarInt::from_u32(FIRST_WINDOW))
+}
+
+/// The streams of a peer that has `granted` and has sent so many whole `frames`, if these earn it more. Whoever has a
+/// frame on every stream always earns more: nobody waits for ever.
+pub(crate) fn earned_streams(granted: u32, frames: u32) -> Option<u32> {
+    let earned = FIRST_STREAMS.saturating_add(frames.saturating_mul(2));
+    let more = granted.saturating_mul(2).min(limits::STREAMS_PER_PEER_MAX);
+    (granted < more && earned >= more).then_some(more)
 }
 
 #[cfg(test)]
@@ -104,8 +121,21 @@ mod tests {
 
     #[test]
     fn a_thousand_peers_stay_within_256_mib() {
-        let total: u64 = (0..1_000).map(|open| receive_window(open).into_inner()).sum();
+        let total: u64 = (1..=1_000).map(|open| receive_window(open).into_inner()).sum();
         assert!(total < 256 << 20, "{total}");
-        assert!(receive_window(0).into_inner() >= 1 << 20);
+        assert!(receive_window(1).into_inner() >= 1 << 20);
+    }
+
+    #[test]
+    fn streams_are_earned_and_nobody_waits_for_ever() {
+        let mut granted = FIRST_STREAMS;
+        for frames in 1..=limits::STREAMS_PER_PEER_MAX {
+            granted = earned_streams(granted, frames).unwrap_or(granted);
+            // A frame on every stream but the control stream, and no answer to any: one more can be opened.
+            assert!(granted > frames.saturating_add(1) || granted == limits::STREAMS_PER_PEER_MAX, "{frames}");
+        }
+        assert_eq!(granted, limits::STREAMS_PER_PEER_MAX);
+        assert_eq!(earned_streams(granted, u32::MAX), None);
+        assert_eq!(earned_streams(FIRST_STREAMS, 0), None);
     }
 }

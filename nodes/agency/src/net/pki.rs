@@ -82,8 +82,14 @@ impl World {
 
     /// A good identity of a node, issued by the root of its nation, or by another.
     pub(crate) fn identity(&self, name: &str, issuer: &Root) -> Identity {
+        let (chain, key) = self.pem(name, issuer);
+        Identity::from_pem(&uri(name), &chain, &key).unwrap()
+    }
+
+    /// The same as the files that a node keeps.
+    pub(crate) fn pem(&self, name: &str, issuer: &Root) -> (Vec<u8>, Vec<u8>) {
         let (der, key) = issue(leaf(name), &issuer.issuer);
-        Identity::from_pem(&uri(name), pem(&der).as_bytes(), key.serialize_pem().as_bytes()).unwrap()
+        (pem(&der).into_bytes(), key.serialize_pem().into_bytes())
     }
 }
 

@@ -47,9 +47,9 @@ enum End {
     Fault(NetCode),
 }
 
-/// Reads a stream to its end.
-pub(crate) async fn read(link: Arc<LinkShared>, stream: StreamId, mut recv: RecvStream, held: Held) {
-    let end = frames(&link, stream, &mut recv).await;
+/// Reads a stream to its end. Whoever `owes` a frame, because it opened the stream, must begin at once.
+pub(crate) async fn read(link: Arc<LinkShared>, stream: StreamId, mut recv: RecvStream, held: Held, owes: bool) {
+    let end = frames(&link, stream, &mut recv, owes).await;
     let code = match end {
         End::Lost => None,
         End::Finished if stream == StreamId::CONTROL => {
@@ -95,11 +95,12 @@ fn fault_class(code: NetCode) -> &'static str {
     }
 }
 
-async fn frames(link: &LinkShared, stream: StreamId, recv: &mut RecvStream) -> End {
+async fn frames(link: &LinkShared, stream: StreamId, recv: &mut RecvStream, owes: bool) -> End {
     let mut buffer = FrameBuffer::default();
     let mut partial = Partial { link, bytes: 0 };
-    // While a frame stands unfinished: by when it must have grown, and from what.
-    let mut stall: Option<(Instant, usize)> = None;
+    // While a frame is owed or stands unfinished: by when it must have begun, or grown from how much.
+    let mut stall: Option<(Instant, Option<usize>)> =
+        owes.then(|| (Instant::now() + link.node.options.first_frame, None));
     loop {
         let chunk = match stall {
             None => recv.read_chunk(CHUNK, true).await,
@@ -137,8 +138,8 @@ async fn frames(link: &LinkShared, stream: StreamId, recv: &mut RecvStream) -> E
         }
         stall = match stall {
             _ if pending == 0 => None,
-            Some((by, from)) if !whole && pending < from + GROWTH_MIN => Some((by, from)),
-            _ => Some((Instant::now() + link.node.options.stall, pending)),
+            Some((by, Some(from))) if !whole && pending < from + GROWTH_MIN => Some((by, Some(from))),
+            _ => Some((Instant::now() + link.node.options.stall, Some(pending))),
         };
     }
 }

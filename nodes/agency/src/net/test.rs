@@ -248,6 +248,101 @@ async fn a_frame_that_trickles_is_reset_and_others_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_opens_a_stream_or_a_connection_must_say_something() {
+    let (a, b, ca, cb) = pair(|options| options.first_frame = Duration::from_millis(700)).await;
+    let conn = raw(&a, ca);
+    // QUIC tells of a stream when anything of it arrives, a byte behind a gap for example: here, one byte.
+    let (mut slow, _recv) = conn.open_bi().await.unwrap();
+    slow.write_all(b"\0").await.unwrap();
+    a.net.send(ca, StreamId::CONTROL, prefixed(b"ready a"), false);
+    b.net.send(cb, StreamId::CONTROL, prefixed(b"ready b"), false);
+    assert_eq!(slow.stopped().await.unwrap(), Some(NetCode::Stalled.code()));
+    assert!(b.net.faults().contains_key("stream-stalled"));
+    // Both have spoken: silence is allowed from now on.
+    sleep(Duration::from_millis(900)).await;
+    assert_eq!(conn.close_reason(), None);
+
+    let world = World::new();
+    let (mut b, at_b) = listener(&world, |options| options.first_frame = Duration::from_millis(300));
+    let (endpoint, config) = dialler(&world, world.identity(A, &world.mx));
+    let silent = endpoint.connect_with(config, at_b, tls::SERVER_NAME).unwrap().await.unwrap();
+    b.connected().await;
+    assert_eq!(EndReason::from(silent.closed().await), EndReason::ClosedByPeer(NetCode::Stalled));
+    assert!(matches!(b.next().await, Input::Disconnected { .. }));
+    assert_eq!(b.net.faults().get("peer-silent"), Some(&1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credit_is_earned_with_whole_frames() {
+    let (a, mut b, ca, _) = pair(|_| {}).await;
+    let conn = raw(&a, ca);
+    // The control stream is one of the four.
+    let mut open = Vec::new();
+    for _ in 1..options::FIRST_STREAMS {
+        open.push(timeout(Duration::from_secs(2), conn.open_bi()).await.unwrap().unwrap());
+    }
+    assert!(timeout(Duration::from_millis(300), conn.open_bi()).await.is_err(), "nothing earned, nothing granted");
+    for (send, _) in &mut open {
+        send.write_all(&prefixed(b"ask")).await.unwrap();
+        b.frame().await;
+    }
+    for _ in 0..3 {
+        open.push(timeout(Duration::from_secs(2), conn.open_bi()).await.expect("more is granted").unwrap());
+    }
+}
+
+/// Drops a node as a crash would: nothing is said to anybody.
+fn vanish(runtime: tokio::runtime::Runtime, node: Node) {
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    // Links and node hold each other while their tasks live; these are gone.
+    node.net.shared.links().forget();
+    drop(node);
+}
+
+#[test]
+fn a_peer_learns_of_a_restart_from_its_first_packet() {
+    let outer = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let world = World::new();
+    let (at_a, at_b) = (free_address(), free_address());
+    let peers = [(A, at_a.to_string()), (B, at_b.to_string())];
+    let mut a = outer.block_on(async { node(&world, A, &world.mx, quick(at_a), &peers) });
+    let (cert, key) = world.pem(B, &world.us);
+    let start = |runtime: &tokio::runtime::Runtime| {
+        runtime.block_on(async {
+            let (tell, inbox) = mpsc::channel(64);
+            let until = Instant::now() + Duration::from_secs(10);
+            loop {
+                let identity = Identity::from_pem(&uri(B), &cert, &key).unwrap();
+                let (trust, inbox_of) = (world.trust(B, &peers), Inbox::Channel(tell.clone()));
+                match Net::with_trust(uri(B), trust, identity, quick(at_b), inbox_of) {
+                    Ok(net) => {
+                        net.accept();
+                        return Node { net, inbox };
+                    }
+                    // The socket of the run before may take a moment to go.
+                    Err(NetError::Listen { .. }) if Instant::now() < until => sleep(Duration::from_millis(50)).await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        })
+    };
+    let first = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let b = start(&first);
+    a.net.connect(uri(B));
+    let ca = outer.block_on(async { a.connected().await.0 });
+    vanish(first, b);
+
+    let second = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let _b = start(&second);
+    let began = std::time::Instant::now();
+    // The next thing that A says is answered with a reset that only B's key can make.
+    a.net.send(ca, StreamId::CONTROL, prefixed(b"still there?"), false);
+    let said = outer.block_on(async { a.next().await });
+    assert!(matches!(said, Input::Disconnected { connection } if connection == ca), "{said:?}");
+    assert!(began.elapsed() < Duration::from_secs(2), "not its idle timeout: {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_oversized_prefix_resets_its_stream() {
     let (a, mut b, ca, _) = pair(|_| {}).await;
     let (mut bad, _recv) = raw(&a, ca).open_bi().await.unwrap();

@@ -69,6 +69,8 @@ struct Writer {
     waiting: VecDeque<StreamId>,
     lingering: VecDeque<SendStream>,
     written: mpsc::UnboundedSender<Written>,
+    /// Why the connection is to be closed, and by when, whatever still waits.
+    closing: Option<(NetCode, Instant)>,
 }
 
 /// Carries out commands until the connection is gone.
@@ -87,9 +89,16 @@ pub(crate) async fn write(
         waiting: VecDeque::new(),
         lingering: VecDeque::new(),
         written,
+        closing: None,
     };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
+        if let Some((code, by)) = writer.closing
+            && (writer.has_sent_all() || Instant::now() >= by)
+        {
+            return writer.close(code).await;
+        }
+        let close_by = writer.closing.map_or_else(Instant::now, |(_, by)| by);
         let first = writer.waiting.front().copied();
         let by = first.and_then(|stream| writer.deadline(stream)).unwrap_or_else(Instant::now);
         tokio::select! {
@@ -109,6 +118,7 @@ pub(crate) async fn write(
                 None => return,
             },
             () = sleep_until(by), if first.is_some() => writer.expired(first).await,
+            () = sleep_until(close_by), if writer.closing.is_some() => {}
         }
     }
 }
@@ -142,17 +152,23 @@ impl Writer {
             },
             Command::Send { stream, bytes, finish } => {
                 self.link.queued.fetch_sub(bytes.len(), Ordering::Relaxed);
-                self.send(stream, (bytes, finish)).await;
+                if self.closing.is_none() {
+                    self.send(stream, (bytes, finish)).await;
+                }
             }
             Command::Finish { stream } => self.finish(stream).await,
             Command::Forget { stream, code } => self.forget(stream, code),
             Command::Close(code) => {
-                self.close(code).await;
-                return false;
+                self.closing.get_or_insert((code, Instant::now() + DELIVERY));
             }
             Command::Lost => return false,
         }
         true
+    }
+
+    /// True if no frame waits for a stream or for room on one.
+    fn has_sent_all(&self) -> bool {
+        self.streams.values().all(|out| matches!(out, Out::Open(..)))
     }
 
     async fn send(&mut self, stream: StreamId, frame: Frame) {
@@ -199,7 +215,7 @@ impl Writer {
 
     fn listen(&self, stream: StreamId, recv: RecvStream, permit: &Arc<OwnedSemaphorePermit>) {
         let held = Held { permit: Some(permit.clone()), alive: self.alive.clone() };
-        tokio::spawn(reader::read(self.link.clone(), stream, recv, held));
+        tokio::spawn(reader::read(self.link.clone(), stream, recv, held, false));
     }
 
     async fn opened(

@@ -6,7 +6,7 @@ use std::path::Path;
 use ed25519_dalek::SigningKey;
 use puente_charter::{
     AnnexPart, AnnexPin, Auditor, CommonPart, GovernanceKey, JurisdictionEntry, LegalBasis, LogEntry, Member,
-    OfficerRecord, SealKey, quarter_of, sign,
+    OfficerRecord, Part, SealKey, quarter_of, sign,
 };
 use puente_model::{Digest, Handling, Purpose, Role, Secret32, Step, Urgency};
 
@@ -264,3 +264,109 @@ async fn what_is_missing_stops_the_start_by_name() {
     std::fs::write(mx.charter_pin(), Digest::default().to_string()).unwrap();
     assert_eq!(Node::start(mx.clone(), |_| {}).await.unwrap_err().code(), "charter");
 }
+
+/// A disk that stops answering, as a dead network share does.
+#[derive(Debug, Default)]
+struct Hanging {
+    hangs: std::sync::Mutex<bool>,
+    goes_on: std::sync::Condvar,
+}
+
+impl Hanging {
+    fn set(&self, hangs: bool) {
+        *self.hangs.lock().unwrap() = hangs;
+        self.goes_on.notify_all();
+    }
+}
+
+impl crate::disk::Disk for Hanging {
+    fn sync(&self, at: crate::disk::Site, handle: &crate::disk::Handle) -> io::Result<()> {
+        if at == crate::disk::site::JOURNAL_APPEND_SYNC {
+            drop(self.goes_on.wait_while(self.hangs.lock().unwrap(), |hangs| *hangs).unwrap());
+        }
+        handle.file.sync_data()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_log_hangs_answers_nothing_until_it_goes_on() {
+    const QUESTIONS: usize = 150;
+    let (_root, mx, us) = federation();
+    enlist(&mx);
+    let disk = Arc::new(Hanging::default());
+    let holder = Node::start_on(us, |_| {}, disk.clone()).await.unwrap();
+    let asker = Arc::new(Node::start(mx, |_| {}).await.unwrap());
+    let ask = |due_in_millis: u64| {
+        let asker = asker.clone();
+        async move {
+            let Command::Query(mut question) = question("o-1042") else { unreachable!() };
+            question.due_in_millis = due_in_millis;
+            let Answer::Concluded(concluded) = asker.carry_out(Command::Query(question)).await else { return false };
+            matches!(*concluded, Concluded::Answered { .. } | Concluded::Refused { .. })
+        }
+    };
+    assert!(ask(20_000).await);
+    disk.set(true);
+    let asked: Vec<_> = (0..QUESTIONS).map(|_| tokio::spawn(ask(1_500))).collect();
+    let mut answered = 0;
+    for one in asked {
+        answered += usize::from(one.await.unwrap());
+    }
+    assert_eq!(answered, 0, "of {QUESTIONS}, by a node that could record none");
+    disk.set(false);
+    // What was given up meanwhile is settled between both logs first.
+    let until = Instant::now() + Duration::from_secs(60);
+    while !ask(5_000).await {
+        assert!(Instant::now() < until, "the log goes on, the node does not");
+    }
+    asker.shut_down(true).await.unwrap();
+    holder.shut_down(true).await.unwrap();
+}
+
+/// Entries in a node's log after another start and stop.
+async fn entries_of_a_start(dir: &NodeDir) -> u64 {
+    let node = Node::start(dir.clone(), |_| {}).await.unwrap();
+    // START is recorded on the side: whatever is asked for afterwards comes after it.
+    let event: Command = serde_json::from_value(json!({"cmd": "event", "kind": "CONSULT"})).unwrap();
+    assert!(matches!(node.carry_out(event).await, Answer::Concluded(_)));
+    node.shut_down(true).await.unwrap();
+    node.driver.status().disk.size
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_policies_and_another_charter_are_entries_before_they_serve() {
+    let (_root, mx, _us) = federation();
+    let first = entries_of_a_start(&mx).await;
+    let second = entries_of_a_start(&mx).await;
+    // What every start records: START, and seeds for the escrow.
+    let plain = second - first;
+    assert_eq!(first, plain + 2, "CHARTER_ADOPTED and POLICY_CHANGE once");
+    let third = entries_of_a_start(&mx).await;
+    assert_eq!(third, second + plain);
+
+    std::fs::write(mx.policies().join("more.cedar"), MORE_POLICY).unwrap();
+    let known = std::fs::read(mx.adopted_recorded()).unwrap();
+    let fourth = entries_of_a_start(&mx).await;
+    assert_eq!(fourth, third + plain + 1, "POLICY_CHANGE");
+    // As if it had crashed after the entry and before it was written down: twice is better than not at all.
+    std::fs::write(mx.adopted_recorded(), known).unwrap();
+    let fifth = entries_of_a_start(&mx).await;
+    assert_eq!(fifth, fourth + plain + 1, "POLICY_CHANGE again");
+
+    let first_annex = std::fs::read_to_string(mx.charter().join("annex-mx-1.toml")).unwrap();
+    let Ok(Part::Annex(mut annex)) = Part::from_toml("annex-mx-1.toml", &first_annex) else { panic!("no annex") };
+    annex.previous = Some(annex.hash());
+    annex.number = 2;
+    annex.members[0].name_en = "Another name".to_owned();
+    std::fs::write(mx.charter().join("annex-mx-2.toml"), annex.to_toml().unwrap()).unwrap();
+    let line = format!("{}\n", sign(&annex.hash(), &key("mx"), "mx-gov"));
+    std::fs::write(mx.charter().join("annex-mx-2.toml.sig"), line).unwrap();
+    let sixth = entries_of_a_start(&mx).await;
+    assert_eq!(sixth, fifth + plain + 1, "CHARTER_ADOPTED");
+    assert_eq!(entries_of_a_start(&mx).await, sixth + plain);
+}
+
+const MORE_POLICY: &str = r#"
+@id("ask-firearms") @expires("2090-01-01")
+permit (principal, action == Action::"ask", resource == Kind::"firearm.status");
+"#;

@@ -1,0 +1,129 @@
+//! Which charter and policies the log says are in force: a start under others is an entry of its own.
+//!
+//! `adopted.recorded.toml` names what was last recorded. It is written after the entries are durable, so a crash
+//! between the two makes the next start record them again; it never loses one.
+
+use std::io;
+use std::path::Path;
+
+use puente_charter::Charter;
+use puente_exchange::api::{Conclusion, LocalEvent};
+use puente_model::{Digest, EventKind};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::RunError;
+use crate::config::NodeDir;
+use crate::driver::DriverHandle;
+use crate::files;
+
+/// What rules a node, by number and hash.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct Adopted {
+    /// Numbers of the charter's parts.
+    charter: String,
+    /// Hash of the common part.
+    common: String,
+    /// Hash of the policy set.
+    policies: String,
+}
+
+impl Adopted {
+    /// What the log knows; nothing if that cannot be told, since an entry twice is better than none.
+    fn read(path: &Path) -> Result<Self, io::Error> {
+        match files::read_text(path) {
+            Ok(text) => Ok(toml::from_str(&text).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The entries that lead from `before` to this.
+    fn events(&self, before: &Self) -> Vec<LocalEvent> {
+        let event = |kind, detail: serde_json::Value| LocalEvent {
+            kind,
+            record_type: String::new(),
+            count: 1,
+            purpose: None,
+            basis: None,
+            role: None,
+            detail: detail.to_string().into_bytes(),
+        };
+        let mut out = Vec::new();
+        if (&self.charter, &self.common) != (&before.charter, &before.common) {
+            let detail = json!({"vector": self.charter, "common": self.common, "before": before.charter});
+            out.push(event(EventKind::CharterAdopted, detail));
+        }
+        if self.policies != before.policies {
+            out.push(event(EventKind::PolicyChange, json!({"policies": self.policies, "before": before.policies})));
+        }
+        out
+    }
+}
+
+/// Records charter and policies unless the log names them as the last ones.
+///
+/// # Errors
+/// What was recorded last cannot be read, or what is recorded now cannot be written down.
+pub(super) async fn record(
+    dir: &NodeDir,
+    charter: &Charter,
+    policies: Digest,
+    driver: &DriverHandle,
+) -> Result<(), RunError> {
+    let path = dir.adopted_recorded();
+    let failed = |error| RunError::Key { path: path.display().to_string(), error };
+    let now = Adopted {
+        charter: charter.vector().to_string(),
+        common: charter.common_hash().to_string(),
+        policies: policies.to_string(),
+    };
+    let before = Adopted::read(&path).map_err(failed)?;
+    for event in now.events(&before) {
+        let kind = event.kind;
+        let Ok(Conclusion::Recorded { .. }) = driver.event(event).await else {
+            // A log that takes no entries takes no questions either; the next start records it.
+            tracing::error!(%kind, "what came into force could not be recorded");
+            return Ok(());
+        };
+        tracing::info!(%kind, charter = now.charter, "recorded");
+    }
+    if now != before {
+        let text = toml::to_string(&now).map_err(|error| failed(io::Error::other(error)))?;
+        files::replace(&path, text.as_bytes(), true).map_err(failed)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_log_knows_is_not_recorded_again() {
+        let first = Adopted { charter: "1|mx=1".to_owned(), common: "aa".to_owned(), policies: "bb".to_owned() };
+        let kinds = |now: &Adopted, before: &Adopted| now.events(before).iter().map(|e| e.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(&first, &Adopted::default()), [EventKind::CharterAdopted, EventKind::PolicyChange]);
+        assert!(kinds(&first, &first).is_empty());
+        let annex = Adopted { charter: "1|mx=2".to_owned(), ..first.clone() };
+        assert_eq!(kinds(&annex, &first), [EventKind::CharterAdopted]);
+        let policies = Adopted { policies: "cc".to_owned(), ..first.clone() };
+        assert_eq!(kinds(&policies, &first), [EventKind::PolicyChange]);
+    }
+
+    #[test]
+    fn a_torn_file_makes_the_node_record_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("adopted.recorded.toml");
+        assert_eq!(Adopted::read(&path).unwrap(), Adopted::default());
+        for torn in [&b"charter = \"1|m"[..], b"\xff\xfe", b"something = 1\n"] {
+            std::fs::write(&path, torn).unwrap();
+            assert_eq!(Adopted::read(&path).unwrap(), Adopted::default());
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(Adopted::read(&path).is_err());
+    }
+}

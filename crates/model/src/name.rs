@@ -70,50 +70,12 @@ macro_rules! text_name {
     };
 }
 
-/// A nation: two lower-case letters (ISO 3166-1 alpha-2), for example `mx`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Jurisdiction([u8; 2]);
-
-impl Jurisdiction {
-    /// The code as text.
-    pub fn as_str(&self) -> &str {
-        // Only ASCII letters are ever stored.
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-
-    /// The nation that a name of ours begins with: such names were checked when they were made.
-    fn before(name: &str) -> Self {
-        let mut letters = [b'?'; 2];
-        letters.iter_mut().zip(name.bytes()).for_each(|(letter, byte)| *letter = byte);
-        Self(letters)
-    }
-}
-
-impl FromStr for Jurisdiction {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        match text.as_bytes().try_into() {
-            Ok(letters) if is_jurisdiction(text) => Ok(Self(letters)),
-            _ => Err(NameError {
-                found: text.chars().take(80).collect(),
-                expected: "a jurisdiction: two lower-case letters, for example mx",
-            }),
-        }
-    }
-}
-
-impl fmt::Display for Jurisdiction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for Jurisdiction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Jurisdiction({self})")
-    }
-}
+text_name!(
+    /// A nation: two lower-case letters (ISO 3166-1 alpha-2), for example `mx`.
+    Jurisdiction,
+    "a jurisdiction: two lower-case letters, for example mx",
+    is_jurisdiction
+);
 
 text_name!(
     /// An agency of a nation: `<jurisdiction>/<agency>`, for example `mx/fge-bc`.
@@ -168,7 +130,7 @@ text_name!(
 impl AgencyId {
     /// The nation the agency belongs to.
     pub fn jurisdiction(&self) -> Jurisdiction {
-        Jurisdiction::before(&self.0)
+        Jurisdiction(self.0[..2].into())
     }
 }
 
@@ -187,7 +149,7 @@ impl NodeUri {
 
     /// The nation the node belongs to.
     pub fn jurisdiction(&self) -> Jurisdiction {
-        Jurisdiction::before(&self.0["puente://".len()..])
+        Jurisdiction(self.0["puente://".len()..][..2].into())
     }
 
     /// The name of this node's `k`-th log (1 for the first; successors count on).
@@ -199,7 +161,7 @@ impl NodeUri {
 impl Origin {
     /// The nation the log belongs to.
     pub fn jurisdiction(&self) -> Jurisdiction {
-        Jurisdiction::before(&self.0)
+        Jurisdiction(self.0[..2].into())
     }
 
     /// The node that writes the log.

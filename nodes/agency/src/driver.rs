@@ -237,12 +237,12 @@ struct Turn<C> {
 impl<C: Core> Turn<C> {
     async fn run(&mut self) {
         // The engine may want something at once: dial its peers, for example.
-        self.effects();
+        self.effects().await;
         while self.stopping.is_none() || self.in_flight {
             let Some(first) = self.wait().await else {
                 self.core.handle(self.clock.now(), Input::Tick);
                 self.queue_empty = true;
-                self.effects();
+                self.effects().await;
                 continue;
             };
             self.take(first);
@@ -260,7 +260,7 @@ impl<C: Core> Turn<C> {
             if self.core.poll_deadline().is_some_and(|deadline| deadline <= now) {
                 self.core.handle(now, Input::Tick);
             }
-            self.effects();
+            self.effects().await;
         }
     }
 
@@ -316,16 +316,24 @@ impl<C: Core> Turn<C> {
         }
     }
 
-    fn effects(&mut self) {
+    async fn effects(&mut self) {
+        let mut handed_over = false;
         while let Some(effect) = self.core.poll_effect(self.clock.now()) {
             match effect {
                 Effect::Send { connection, stream, bytes, finish } => {
                     self.network.send(connection, stream, bytes, finish);
+                    handed_over = true;
                 }
                 Effect::Reset { connection, stream } => self.network.reset(connection, stream),
                 Effect::Connect { peer } => self.network.connect(peer),
                 Effect::Close { connection, reason } => self.network.close(connection, reason),
-                Effect::Write(batch) => self.write(batch),
+                Effect::Write(batch) => {
+                    if std::mem::take(&mut handed_over) {
+                        // Whoever was woken on this thread must not wait for the disk.
+                        tokio::task::yield_now().await;
+                    }
+                    self.write(batch);
+                }
                 Effect::Lookup { lookup, record_type, keys, limit } => {
                     let records = self.records.lookup(&record_type, &keys, limit);
                     self.core.handle(self.clock.now(), Input::Found { lookup, records });
@@ -334,6 +342,7 @@ impl<C: Core> Turn<C> {
                     if let Some(reply) = self.replies.remove(&ticket) {
                         // Whoever asked may have left.
                         let _ = reply.send(*conclusion);
+                        handed_over = true;
                     }
                 }
                 Effect::Alarm(alarm) => {

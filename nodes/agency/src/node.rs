@@ -365,7 +365,8 @@ impl Backend for Node {
 pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
     log_lines(dir, options);
     let system = |what| move |error| RunError::System { what, error };
-    let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
+    // At least two: one may sit in a sync that the disk does not answer.
+    let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .thread_name("net")

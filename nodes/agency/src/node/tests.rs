@@ -290,7 +290,7 @@ impl crate::disk::Disk for Hanging {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_log_hangs_answers_nothing_until_it_goes_on() {
-    const QUESTIONS: usize = 150;
+    const QUESTIONS: usize = 300;
     let (_root, mx, us) = federation();
     enlist(&mx);
     let disk = Arc::new(Hanging::default());

@@ -92,3 +92,18 @@ macro_rules! display_number {
     )*};
 }
 display_number!(Seq, LeafIndex, TreeSize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exchange_is_named_after_its_number() {
+        let id = ExchangeId::new(2, Seq(0x0102_0304), [9; 8]);
+        assert_eq!(id.to_string(), "00020000010203040909090909090909");
+        assert!(id.is_of(2, Seq(0x0102_0304)));
+        assert!(!id.is_of(1, Seq(0x0102_0304)));
+        assert!(!id.is_of(2, Seq(0x0102_0305)));
+        assert_ne!(id, ExchangeId::new(2, Seq(0x0102_0304), [8; 8]));
+    }
+}

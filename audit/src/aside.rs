@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 
 use puente_audit_log::{ClaimedCheckpoint, ReadError, ReceiptReader, SignedCheckpoint};
@@ -12,10 +11,11 @@ use puente_wire::{Aside, AsideBody, label, proto};
 
 use crate::class::Class;
 use crate::kept::{Full, Index, KeptReceipt, Place};
+use crate::records::{Broken, Records, record_at};
 use crate::roster::{HeadError, Roster};
 
-/// The largest record, in bytes: an escrowed opening with what belongs to it.
-const ASIDE_BYTES_MAX: u32 = 512 * 1024;
+/// Bytes of the file for each entry that room is made for: two of the usual records.
+const ENTRY_BYTES: u64 = 1_024;
 /// Heads that are compared before they are looked up: receipts of one batch stand together.
 const HEADS_RECENT: usize = 4;
 
@@ -91,32 +91,26 @@ impl Asides {
             Err(error) => return Err(error),
         };
         let io = |error: std::io::Error| ReadError::Io(error.to_string());
-        let mut out = Self { present: true, file: Some(file.try_clone().map_err(io)?), ..Self::default() };
-        let length = file.metadata().map_err(io)?.len();
-        let mut reader = BufReader::with_capacity(1 << 18, file);
+        let again = file.try_clone().map_err(io)?;
+        let mut records = Records::new(file)?;
+        let kept = Index::with_room(usize::try_from(records.length() / ENTRY_BYTES).unwrap_or(0));
+        let mut out = Self { present: true, kept, file: Some(again), ..Self::default() };
         let mut receipts = ReceiptReader::new();
-        let (mut at, mut bytes) = (0_u64, Vec::new());
-        while at < length {
-            let mut head = [0; 4];
-            if length - at < 4 {
-                faults.push(malformed(at, "it ends inside a record's length"));
-                break;
-            }
-            reader.read_exact(&mut head).map_err(io)?;
-            let len = u32::from_be_bytes(head);
-            if len > ASIDE_BYTES_MAX || u64::from(len) > length - at - 4 {
-                faults.push(malformed(at, "a record is longer than the file or than any record may be"));
-                break;
-            }
-            bytes.resize(len as usize, 0);
-            reader.read_exact(&mut bytes).map_err(io)?;
-            let place = at + 4;
-            at = place + u64::from(len);
-            if let Err(fault) = out.take(&bytes, place, roster, &mut receipts) {
-                faults.push(fault);
+        loop {
+            match records.next() {
+                Ok(Some((at, bytes))) => {
+                    if let Err(fault) = out.take(bytes, at, roster, &mut receipts) {
+                        faults.push(fault);
+                    }
+                }
+                Ok(None) => return Ok(out),
+                Err(Broken::Malformed(at, why)) => {
+                    faults.push(malformed(at, why));
+                    return Ok(out);
+                }
+                Err(Broken::Io(error)) => return Err(error),
             }
         }
-        Ok(out)
     }
 
     fn take(
@@ -213,9 +207,7 @@ impl Asides {
 
     /// Marks an entry as standing in the log and says where its records are.
     pub(crate) fn seen(&mut self, leaf: &Digest) -> Option<Place> {
-        let place = self.kept.find(leaf)?;
-        self.kept.see(place);
-        Some(place)
+        self.kept.see(leaf)
     }
 
     /// The log that a receipt is of.
@@ -241,7 +233,7 @@ impl Asides {
 
     /// The text of a kept receipt.
     pub(crate) fn receipt_text(&self, receipt: &KeptReceipt) -> Option<Vec<u8>> {
-        match Aside::read(&self.read(receipt.at)?)?.body? {
+        match Aside::read(&record_at(self.file.as_ref()?, receipt.at)?)?.body? {
             AsideBody::PeerReceipt(text) => Some(text.to_vec()),
             _ => None,
         }
@@ -249,7 +241,7 @@ impl Asides {
 
     /// `digest(RECEIPT, text)` of a kept receipt.
     pub(crate) fn receipt_digest(&self, receipt: &KeptReceipt) -> Option<Digest> {
-        match Aside::read(&self.read(receipt.at)?)?.body? {
+        match Aside::read(&record_at(self.file.as_ref()?, receipt.at)?)?.body? {
             AsideBody::PeerReceipt(text) => Some(digest(label::RECEIPT, &[text])),
             _ => None,
         }
@@ -257,24 +249,12 @@ impl Asides {
 
     /// A veiled entry's sealed header.
     pub(crate) fn sealed_header(&self, place: Place) -> Option<proto::SealedHeader> {
-        match Aside::read(&self.read(self.kept.header(place)?)?)?.body? {
+        match Aside::read(&record_at(self.file.as_ref()?, self.kept.header(place)?)?)?.body? {
             AsideBody::SealedHeader { seeds, ciphertext } => {
                 Some(proto::SealedHeader { seeds: seeds.to_vec(), ciphertext: ciphertext.to_vec() })
             }
             _ => None,
         }
-    }
-
-    /// The record at a place that was read before; its length stands before it.
-    fn read(&self, at: u64) -> Option<Vec<u8>> {
-        let mut file = self.file.as_ref()?;
-        file.seek(SeekFrom::Start(at.checked_sub(4)?)).ok()?;
-        let mut length = [0; 4];
-        file.read_exact(&mut length).ok()?;
-        let length = Some(u32::from_be_bytes(length)).filter(|length| *length <= ASIDE_BYTES_MAX)?;
-        let mut bytes = vec![0; length as usize];
-        file.read_exact(&mut bytes).ok()?;
-        Some(bytes)
     }
 }
 

@@ -1,12 +1,14 @@
 //! The course of each exchange in one log: one question, one end, one release.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use puente_model::{CharterVector, Digest, ExchangeId, FieldClass, Minute, NodeUri, Outcome};
 use puente_wire::Terms;
 
 use crate::class::Class;
+use crate::keyed::Keyed;
 
 /// Ended exchanges that are remembered in each of two generations, to name a second end.
 const ENDED_MAX: usize = 1 << 16;
@@ -83,16 +85,17 @@ pub(crate) struct Unended {
 
 #[derive(Debug, Default)]
 pub(crate) struct Exchanges {
-    courses: HashMap<ExchangeId, Course>,
-    ended: [HashMap<ExchangeId, First>; 2],
+    courses: HashMap<ExchangeId, Course, Keyed>,
+    ended: [HashMap<ExchangeId, First, Keyed>; 2],
 }
 
 impl Exchanges {
     pub(crate) fn query(&mut self, said: &Said<'_>, terms: Terms, due: Minute) -> Option<Class> {
         let id = terms.exchange;
-        if self.courses.contains_key(&id) || self.ended(&id).is_some() {
+        if self.ended(&id).is_some() {
             return Some(Class::ExchangeRepeated);
         }
+        let Entry::Vacant(free) = self.courses.entry(id) else { return Some(Class::ExchangeRepeated) };
         let course = Course {
             asker: Arc::clone(said.from),
             holder: Arc::clone(said.to),
@@ -104,7 +107,7 @@ impl Exchanges {
             seq: said.seq,
             stage: Stage::Open,
         };
-        self.courses.insert(id, course);
+        free.insert(course);
         None
     }
 
@@ -118,8 +121,8 @@ impl Exchanges {
         grace_minutes: u64,
     ) -> (Vec<Class>, Option<First>) {
         let id = terms.exchange;
-        let ended = self.ended(&id);
         let Some(course) = self.courses.get_mut(&id) else {
+            let ended = self.ended(&id);
             let class = if ended.is_some() { Class::Equivocated } else { Class::AnswerWithoutQuery };
             return (vec![class], ended);
         };

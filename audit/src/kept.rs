@@ -53,7 +53,14 @@ pub(crate) struct Index {
     slots: Vec<Slot>,
     receipts: Vec<KeptReceipt>,
     escrows: Vec<KeptEscrow>,
+    /// The slot after the one that a record was kept in last, and after the one of the entry seen last: sidecar and
+    /// log are mostly in the same order, so it is looked at before the table.
+    next_kept: usize,
+    next_seen: usize,
 }
+
+/// Slots that a new index makes room for at most; it grows like any other when there are more.
+const ROOM_MAX: usize = 1 << 24;
 
 /// More records than four thousand million: no index for them.
 #[derive(Debug)]
@@ -61,8 +68,7 @@ pub(crate) struct Full;
 
 impl Default for Index {
     fn default() -> Self {
-        let multiplier = RandomState::new().hash_one(0_u8) | 1;
-        Self { multiplier, table: vec![None; 16], slots: Vec::new(), receipts: Vec::new(), escrows: Vec::new() }
+        Self::with_room(0)
     }
 }
 
@@ -76,6 +82,20 @@ fn at(link: NonZeroU32) -> usize {
 }
 
 impl Index {
+    /// An index that holds as many entries before its table grows.
+    pub(crate) fn with_room(entries: usize) -> Self {
+        let places = (entries.min(ROOM_MAX) / 3 * 4).next_power_of_two().max(16);
+        Self {
+            multiplier: RandomState::new().hash_one(0_u8) | 1,
+            table: vec![None; places],
+            slots: Vec::new(),
+            receipts: Vec::new(),
+            escrows: Vec::new(),
+            next_kept: 0,
+            next_seen: 0,
+        }
+    }
+
     /// Where the search for a leaf hash begins. The table's length is a power of two.
     fn begin(&self, leaf: &Digest) -> usize {
         let first = leaf.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
@@ -101,11 +121,23 @@ impl Index {
         self.probe(leaf).ok()
     }
 
+    /// The leaf's slot, looked for at `hint` and the one before it first.
+    fn find_near(&self, hint: usize, leaf: &Digest) -> Result<Place, usize> {
+        let near = [hint, hint.wrapping_sub(1)];
+        let found = near.into_iter().find(|at| self.slots.get(*at).is_some_and(|slot| slot.leaf == *leaf));
+        found.map_or_else(|| self.probe(leaf), |at| Ok(Place(at)))
+    }
+
     fn add(&mut self, leaf: Digest) -> Result<Place, Full> {
-        let free = match self.probe(&leaf) {
-            Ok(place) => return Ok(place),
-            Err(free) => free,
+        let place = match self.find_near(self.next_kept, &leaf) {
+            Ok(place) => place,
+            Err(free) => self.add_at(free, leaf)?,
         };
+        self.next_kept = place.0 + 1;
+        Ok(place)
+    }
+
+    fn add_at(&mut self, free: usize, leaf: Digest) -> Result<Place, Full> {
         let number = link(self.slots.len())?;
         self.slots.push(Slot { leaf, header: 0, receipts: None, escrows: None, seen: false });
         self.table[free] = Some(number);
@@ -152,9 +184,12 @@ impl Index {
         self.add(name).map(|_| ())
     }
 
-    /// Marks an entry as standing in the log.
-    pub(crate) fn see(&mut self, place: Place) {
+    /// Marks an entry as standing in the log and says where its records are.
+    pub(crate) fn see(&mut self, leaf: &Digest) -> Option<Place> {
+        let place = self.find_near(self.next_seen, leaf).ok()?;
+        self.next_seen = place.0 + 1;
         self.slots[place.0].seen = true;
+        Some(place)
     }
 
     /// The entry's receipts, the newest record first.
@@ -212,7 +247,7 @@ mod tests {
             let escrows: Vec<_> = index.escrows(Some(place)).collect();
             assert_eq!(escrows, if n % 2 == 0 { vec![(leaf(n + 1), n)] } else { Vec::new() });
             if n < 4_999 {
-                index.see(place);
+                assert_eq!(index.see(&leaf(n)), Some(place));
             }
         }
         assert_eq!(index.find(&leaf(5_000)), None);

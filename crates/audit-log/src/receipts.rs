@@ -1,8 +1,9 @@
 //! Many receipts, most of them under few heads: what they share is read and hashed once.
 //!
-//! Receipts of one batch share their checkpoint and the upper part of their paths, byte for byte. A line that stood
-//! in the receipt before is not decoded again, and a node whose two halves were hashed before is not hashed again:
-//! equal input gives equal output, so nothing is believed that would not be computed.
+//! Receipts of one batch share their checkpoint and the upper part of their paths, byte for byte. Lines that stood
+//! in the receipt before are not decoded again, a node whose two halves were hashed before is not hashed again, and
+//! where a path meets the one before with only equal hashes above, it ends where that one ended: equal input gives
+//! equal output, so nothing is believed that would not be computed.
 
 use std::fmt;
 
@@ -11,12 +12,12 @@ use puente_model::{Digest, LeafIndex};
 
 use crate::checkpoint::SignedCheckpoint;
 use crate::hash::node_hash;
-use crate::proof::verify_inclusion_by;
+use crate::proof::{Climb, verify_inclusion_by};
 use crate::receipt::{ClaimedReceipt, HEADER, RECEIPT_BYTES_MAX, ReceiptError};
 use crate::text::{decode_decimal, decode_digest};
 
 /// Nodes that are remembered: 96 bytes each.
-const NODES: usize = 4_096;
+const NODES: usize = 1_024;
 /// A digest in Base64, and its newline.
 const LINE_BYTES: usize = 45;
 
@@ -24,9 +25,15 @@ const LINE_BYTES: usize = 45;
 pub struct ReceiptReader {
     /// Left, right, parent.
     nodes: Vec<[Digest; 3]>,
-    /// The lines of the receipt before, the one next to the root first.
-    lines: Vec<([u8; LINE_BYTES], Digest)>,
+    /// The hash lines of the receipt before, leaf to root; none if it was not of the usual form.
+    lines: Vec<[u8; LINE_BYTES]>,
     hashes: Vec<Digest>,
+    /// Hashes of lines that the receipt before did not have.
+    fresh: Vec<Digest>,
+    /// The steps of the receipt before, from its leaf to its root.
+    steps: Vec<Climb>,
+    /// The root that they lead to, if that receipt was found good.
+    proven: Option<Digest>,
 }
 
 impl fmt::Debug for ReceiptReader {
@@ -47,6 +54,10 @@ pub struct ReadReceipt<'r, 't> {
     reader: &'r mut ReceiptReader,
     index: LeafIndex,
     note: &'t [u8],
+    /// How many hashes, those next to the root, are the same as in the receipt before.
+    same: usize,
+    /// The root that the receipt before was proven to lead to.
+    before: Option<Digest>,
 }
 
 impl ReceiptReader {
@@ -54,7 +65,14 @@ impl ReceiptReader {
     pub fn new() -> Self {
         let zero = Digest([0; 32]);
         let node = [zero, zero, node_hash(&zero, &zero)];
-        Self { nodes: vec![node; NODES], lines: Vec::new(), hashes: Vec::new() }
+        Self {
+            nodes: vec![node; NODES],
+            lines: Vec::new(),
+            hashes: Vec::new(),
+            fresh: Vec::new(),
+            steps: Vec::new(),
+            proven: None,
+        }
     }
 
     /// Reads a tlog-proof up to its checkpoint.
@@ -62,22 +80,25 @@ impl ReceiptReader {
     /// # Errors
     /// As of [`ClaimedReceipt::parse`]; of the checkpoint only its size is looked at.
     pub fn read<'t>(&mut self, text: &'t [u8]) -> Result<ReadReceipt<'_, 't>, ReceiptError> {
-        let (index, note) = match self.read_plain(text) {
+        let before = self.proven.take();
+        let (index, note, same) = match self.read_plain(text) {
             Some(found) => found,
             None => {
                 // One with extra data, or a malformed one, whose error has a name.
                 let claimed = ClaimedReceipt::parse(text)?;
+                self.lines.clear();
                 self.hashes.clear();
                 self.hashes.extend_from_slice(claimed.hashes());
                 let note = claimed.checkpoint().note_bytes().len();
-                (claimed.index(), &text[text.len().saturating_sub(note)..])
+                (claimed.index(), &text[text.len().saturating_sub(note)..], 0)
             }
         };
-        Ok(ReadReceipt { reader: self, index, note })
+        Ok(ReadReceipt { reader: self, index, note, same, before })
     }
 
-    /// A receipt of the usual form: header, index, hashes, blank line.
-    fn read_plain<'t>(&mut self, text: &'t [u8]) -> Option<(LeafIndex, &'t [u8])> {
+    /// A receipt of the usual form: header, index, hashes, blank line. Says how many of its last hashes are those of
+    /// the receipt before.
+    fn read_plain<'t>(&mut self, text: &'t [u8]) -> Option<(LeafIndex, &'t [u8], usize)> {
         if text.len() > RECEIPT_BYTES_MAX {
             return None;
         }
@@ -91,23 +112,18 @@ impl ReceiptReader {
         let note_bytes = after.as_flattened().len() + rest.len();
         let (_, blank_and_note) = text.split_at_checked(text.len().checked_sub(note_bytes)?)?;
         let note = blank_and_note.strip_prefix(b"\n")?;
-        // From the root down: the upper lines are those of the receipt before.
-        self.lines.truncate(count);
-        for (at, line) in lines.iter().rev().enumerate() {
-            let known = self.lines.get(at).is_some_and(|(text, _)| text == line);
-            if known {
-                continue;
-            }
+        // The upper lines are those of the receipt before.
+        let same_from = |from: usize| self.lines.ends_with(&lines[from..]);
+        let from = (0..count).find(|from| same_from(*from)).unwrap_or(count);
+        let same = count - from;
+        self.fresh.clear();
+        for line in &lines[..from] {
             let [text @ .., b'\n'] = line else { return None };
-            let hash = decode_digest(std::str::from_utf8(text).ok()?)?;
-            match self.lines.get_mut(at) {
-                Some(place) => *place = (*line, hash),
-                None => self.lines.push((*line, hash)),
-            }
+            self.fresh.push(decode_digest(text)?);
         }
-        self.hashes.clear();
-        self.hashes.extend(self.lines.iter().rev().map(|(_, hash)| *hash));
-        Some((index, note))
+        self.lines.splice(..self.lines.len() - same, lines[..from].iter().copied());
+        self.hashes.splice(..self.hashes.len() - same, self.fresh.iter().copied());
+        Some((index, note, same))
     }
 }
 
@@ -130,10 +146,28 @@ impl<'t> ReadReceipt<'_, 't> {
         if self.note != head.note_bytes() {
             return Err(ReceiptError::OtherCheckpoint);
         }
-        let ReceiptReader { nodes, hashes, .. } = self.reader;
-        verify_inclusion_by(self.index, head.size(), leaf, hashes, &head.root(), |left, right| {
-            remembered(nodes, left, right)
-        })?;
+        let ReceiptReader { nodes, hashes, steps, proven, .. } = self.reader;
+        let root = head.root();
+        // Steps can only be shared with a path of as many, to the same root.
+        let shared = self.before == Some(root) && steps.len() == hashes.len();
+        let from = if shared { hashes.len() - self.same } else { usize::MAX };
+        steps.resize(hashes.len(), Climb::default());
+        verify_inclusion_by(
+            (self.index, head.size()),
+            leaf,
+            hashes,
+            &root,
+            |left, right| remembered(nodes, left, right),
+            |at, step| match steps.get_mut(at) {
+                Some(known) if at >= from && *known == step => true,
+                Some(known) => {
+                    *known = step;
+                    false
+                }
+                None => false,
+            },
+        )?;
+        *proven = Some(root);
         Ok(self.index)
     }
 }

@@ -20,7 +20,8 @@ pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// A digest in canonical Base64 (44 characters).
-pub(crate) fn decode_digest(text: &str) -> Option<Digest> {
+pub(crate) fn decode_digest(text: impl AsRef<[u8]>) -> Option<Digest> {
+    let text = text.as_ref();
     if text.len() != 44 {
         return None;
     }

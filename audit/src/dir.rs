@@ -117,11 +117,16 @@ impl TileReader for LogDir {
 
 /// Opens a regular file: not a link, a pipe or a device, on which reading could wait for ever.
 pub(crate) fn open(path: &Path) -> Result<File, ReadError> {
-    let kind = fs::symlink_metadata(path).map_err(|e| read_error(&e))?.file_type();
-    if !kind.is_file() {
+    open_sized(path).map(|(file, _)| file)
+}
+
+/// [`open`], with the bytes that the file had just before.
+fn open_sized(path: &Path) -> Result<(File, u64), ReadError> {
+    let found = fs::symlink_metadata(path).map_err(|e| read_error(&e))?;
+    if !found.file_type().is_file() {
         return Err(ReadError::Io("not a regular file".to_owned()));
     }
-    File::open(path).map_err(|e| read_error(&e))
+    Ok((File::open(path).map_err(|e| read_error(&e))?, found.len()))
 }
 
 /// A whole file, or its first `max + 1` bytes if it is longer.
@@ -133,9 +138,9 @@ pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, ReadError> 
 
 /// [`read_bounded`], in place of what `bytes` holds.
 fn read_bounded_into(path: &Path, max: u64, bytes: &mut Vec<u8>) -> Result<(), ReadError> {
-    let file = open(path)?;
+    let (file, length) = open_sized(path)?;
     bytes.clear();
-    bytes.reserve(file.metadata().map_or(0, |m| m.len().min(max + 1) as usize));
+    bytes.reserve(length.min(max + 1) as usize);
     file.take(max + 1).read_to_end(bytes).map_err(|e| read_error(&e))?;
     Ok(())
 }

@@ -85,6 +85,6 @@ impl<'c> Law<'c> {
 }
 
 /// The two letters of a node's nation.
-fn nation_of(node: &NodeUri) -> &str {
+pub(crate) fn nation_of(node: &NodeUri) -> &str {
     node.as_str().strip_prefix("puente://").and_then(|rest| rest.get(..2)).unwrap_or_default()
 }

@@ -14,7 +14,7 @@ use crate::class::Class;
 use crate::exchange::{End, Exchanges, First, Said};
 use crate::finding::{Blame, Counts, Finding, Findings};
 use crate::kept::{KeptReceipt, Place};
-use crate::law::Law;
+use crate::law::{Law, nation_of};
 use crate::numbering::{Numbered, Numbering, PeriodFault, Track};
 use crate::roster::Roster;
 
@@ -399,8 +399,8 @@ impl<'a> Rules<'a> {
         let Some(seeds) = seeds else {
             return self.fault(Class::SeedsMissing, at, seq, "the quoted seeds do not stand earlier in this log");
         };
-        let mut nations = [pair.from.jurisdiction().to_string(), pair.to.jurisdiction().to_string()];
-        nations.sort();
+        let mut nations = [nation_of(&pair.from), nation_of(&pair.to)];
+        nations.sort_unstable();
         if seeds.nations != nations {
             let detail =
                 format!("escrow seeds of {} for an exchange of {}", seeds.nations.join(", "), nations.join(", "));

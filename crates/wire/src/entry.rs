@@ -108,6 +108,7 @@ impl Entry {
         decode(bytes, Self::read, Self::decode_by_encoding)
     }
 
+    #[inline]
     pub(crate) fn read(message: &mut Strict<'_>) -> Option<Self> {
         if message.small(1)? != 1 {
             return None;

@@ -248,7 +248,8 @@ impl Pair {
 
     /// The exchange is between two nodes of one nation.
     pub fn is_domestic(&self) -> bool {
-        self.from.jurisdiction() == self.to.jurisdiction()
+        // As text: every entry that is read is asked.
+        nation(&self.from) == nation(&self.to)
     }
 
     pub(crate) fn to_proto(&self) -> proto::Pair {
@@ -303,6 +304,7 @@ impl Pair {
     }
 
     /// Reads each kind's own fields and no others.
+    #[inline]
     pub(crate) fn read(message: &mut Strict<'_>) -> Option<Self> {
         let kind = message.code(1, |code| PairKind::try_from(i32::try_from(code).ok()?).ok())?;
         let stage = message.small(2)?;
@@ -391,6 +393,11 @@ impl Pair {
         }
         Ok(pair)
     }
+}
+
+/// The two letters of a node's nation.
+fn nation(node: &NodeUri) -> Option<&str> {
+    node.as_str().strip_prefix("puente://")?.get(..2)
 }
 
 impl Terms {

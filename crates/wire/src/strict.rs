@@ -13,6 +13,7 @@ use crate::WireError;
 
 /// Reads a whole message strictly; asks `otherwise` about bytes that are not canonical, so that their error has its
 /// name. Honest peers send nothing of that kind, and the long way accepts nothing that this one refuses.
+#[inline]
 pub(crate) fn decode<'a, T>(
     bytes: &'a [u8],
     read: impl FnOnce(&mut Strict<'a>) -> Option<T>,
@@ -25,6 +26,7 @@ pub(crate) fn decode<'a, T>(
 }
 
 /// What `read` makes of exactly these bytes, with none left over.
+#[inline]
 pub(crate) fn whole<'a, T>(bytes: &'a [u8], read: impl FnOnce(&mut Strict<'a>) -> Option<T>) -> Option<T> {
     let mut message = Strict { rest: bytes };
     let value = read(&mut message)?;
@@ -41,6 +43,7 @@ const BYTES: u32 = 2;
 
 impl<'a> Strict<'a> {
     /// Takes the tag of `field` off, if it comes next. Field numbers up to 2,047 have one or two bytes.
+    #[inline]
     fn takes(&mut self, field: u32, wire: u32) -> bool {
         let tag = field << 3 | wire;
         let rest = match self.rest {
@@ -164,6 +167,7 @@ impl<'a> Strict<'a> {
     }
 
     /// An embedded message, or none where it is not there.
+    #[inline]
     pub(crate) fn optional_message<T>(
         &mut self,
         field: u32,

@@ -7,7 +7,9 @@ use puente_audit_log::SignedCheckpoint;
 use puente_evidence::veil::open_header;
 use puente_evidence::{HpkeKeyPair, open_seed};
 use puente_model::{CharterVector, Digest, Millis, Minute, NodeUri, Secret32, limits};
-use puente_wire::{Entry, Event, Header, Pair, PairBody, PairKind, SeedUse, Seeds, Terms, Veiled, WireError};
+use puente_wire::{
+    Entry, EntryReader, Event, Header, Pair, PairBody, PairKind, SeedUse, Seeds, Terms, Veiled, WireError,
+};
 
 use crate::aside::Asides;
 use crate::class::Class;
@@ -92,6 +94,7 @@ pub(crate) struct Rules<'a> {
     /// The numbering whose closed entries are kept, for a comparison.
     pub(crate) keep: Option<Numbering>,
     exchanges: Exchanges,
+    entries: EntryReader,
     seeds: HashMap<Digest, SeedsSeen>,
     newest: Minute,
     vector: Arc<CharterVector>,
@@ -121,6 +124,7 @@ impl<'a> Rules<'a> {
             unreceipted: Vec::new(),
             keep: None,
             exchanges: Exchanges::default(),
+            entries: EntryReader::new(),
             seeds: HashMap::new(),
             newest: Minute(0),
             vector: Arc::default(),
@@ -132,7 +136,7 @@ impl<'a> Rules<'a> {
 
     /// Applies the rules to the next entry.
     pub(crate) fn entry(&mut self, index: u64, leaf: &Digest, bytes: &[u8]) {
-        let entry = Entry::decode(bytes);
+        let entry = self.entries.read(bytes);
         let kept = if entry.is_ok() { self.asides.seen(leaf) } else { None };
         let at = At { index, leaf: *leaf, kept };
         match entry {

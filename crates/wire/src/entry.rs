@@ -4,6 +4,7 @@ use prost::Message;
 use puente_model::{Digest, Jurisdiction, Minute, Stage, limits};
 
 use crate::codec::{bounded, code, digest};
+use crate::known::Known;
 use crate::scan::Repeated;
 use crate::strict::{Strict, decode, whole};
 use crate::{Pair, WireError, proto};
@@ -102,18 +103,23 @@ impl Entry {
 
     /// Decodes canonical bytes; refuses any other encoding of the same entry.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        Self::bounded_in_size(bytes)?;
+        decode(bytes, |message| Self::read(message, None), Self::decode_by_encoding)
+    }
+
+    pub(crate) fn bounded_in_size(bytes: &[u8]) -> Result<(), WireError> {
         if bytes.len() > limits::ENTRY_BYTES_MAX {
             return Err(WireError::TooLarge { what: "entry", bytes: bytes.len(), max: limits::ENTRY_BYTES_MAX });
         }
-        decode(bytes, Self::read, Self::decode_by_encoding)
+        Ok(())
     }
 
     #[inline]
-    pub(crate) fn read(message: &mut Strict<'_>) -> Option<Self> {
+    pub(crate) fn read(message: &mut Strict<'_>, known: Option<&mut Known>) -> Option<Self> {
         if message.small(1)? != 1 {
             return None;
         }
-        if let Some(pair) = message.optional_message(2, Pair::read)? {
+        if let Some(pair) = message.optional_message(2, |pair| Pair::read(pair, known))? {
             return (!pair.is_domestic()).then_some(Self::Pair(pair));
         }
         if let Some(veiled) = message.optional_message(3, Veiled::read)? {

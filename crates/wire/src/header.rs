@@ -112,7 +112,7 @@ impl Header {
     }
 
     pub(crate) fn read(message: &mut Strict<'_>) -> Option<Self> {
-        match message.optional_message(1, Pair::read)? {
+        match message.optional_message(1, |pair| Pair::read(pair, None))? {
             Some(pair) => Some(Self::Pair(pair)),
             None => message.message(2, Event::read).map(Self::Event),
         }

@@ -11,6 +11,7 @@ mod error;
 pub mod fault;
 mod frame;
 mod header;
+mod known;
 pub mod label;
 mod pair;
 mod payload;
@@ -31,6 +32,7 @@ pub use entry::{Entry, SealedSeed, SeedUse, Seeds, Veiled};
 pub use error::WireError;
 pub use frame::{FrameBuffer, decode_frame, encode_frame, join_hashes, split_hashes};
 pub use header::{Event, Header};
+pub use known::EntryReader;
 pub use pair::{Hole, HoleWhy, Pair, PairBody, PairKind, Period, Terms};
 pub use payload::{Explanation, Officer, QueryPayload, explanation_from_bytes};
 

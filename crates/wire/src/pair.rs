@@ -7,6 +7,7 @@ use puente_model::{
 
 use crate::codec::{code, digest, exchange, vector, vector_to_proto};
 pub use crate::r#gen::PairKind;
+use crate::known::{self, Known};
 use crate::strict::{Strict, whole};
 use crate::{WireError, proto};
 
@@ -305,14 +306,15 @@ impl Pair {
 
     /// Reads each kind's own fields and no others.
     #[inline]
-    pub(crate) fn read(message: &mut Strict<'_>) -> Option<Self> {
+    pub(crate) fn read(message: &mut Strict<'_>, mut known: Option<&mut Known>) -> Option<Self> {
         let kind = message.code(1, |code| PairKind::try_from(i32::try_from(code).ok()?).ok())?;
         let stage = message.small(2)?;
         let exchange = match kind {
             PairKind::Period => None,
             _ => Some(message.exchange(3)?),
         };
-        let (from, to): (NodeUri, NodeUri) = (message.name(4)?, message.name(5)?);
+        let from = known::node(message, 4, known.as_deref_mut())?;
+        let to = known::node(message, 5, known.as_deref_mut())?;
         let log = message.small(6)?;
         if log == 0 || from == to {
             return None;
@@ -320,11 +322,11 @@ impl Pair {
         let (seq, minute) = (message.seq(7)?, Minute(message.number(8)?));
         let mut terms = match (kind, exchange) {
             (PairKind::Query | PairKind::Answer | PairKind::Refusal | PairKind::Release, Some(exchange)) => {
-                Some(Terms::read(message, exchange)?)
+                Some(Terms::read(message, exchange, known.as_deref_mut())?)
             }
             _ => None,
         };
-        let charter = message.vector(14)?;
+        let charter = known::vector(message, 14, known)?;
         let policy_hash = message.digest(15)?;
         if let Some(terms) = &mut terms {
             terms.read_mode(message)?;
@@ -402,13 +404,13 @@ fn nation(node: &NodeUri) -> Option<&str> {
 
 impl Terms {
     /// The terms that stand before the charter; the rest is the default.
-    fn read(message: &mut Strict<'_>, exchange: ExchangeId) -> Option<Self> {
+    fn read(message: &mut Strict<'_>, exchange: ExchangeId, mut known: Option<&mut Known>) -> Option<Self> {
         Some(Self {
             exchange,
-            kind: message.name(9)?,
+            kind: known::kind(message, 9, known.as_deref_mut())?,
             step: message.code(10, Step::from_code)?,
             purpose: message.code(11, Purpose::from_code)?,
-            basis: message.name(12)?,
+            basis: known::basis(message, 12, known)?,
             handling: message.code(13, Handling::from_code)?,
             group: String::new(),
             epoch: 0,

@@ -199,18 +199,21 @@ impl<'a> Strict<'a> {
 
     /// A charter vector, its annexes ascending.
     pub(crate) fn vector(&mut self, field: u32) -> Option<CharterVector> {
-        self.message(field, |message| {
-            let mut out = CharterVector { common: message.small(1)?, ..CharterVector::default() };
-            message.each(2, limits::NATIONS_MAX, |annex| {
-                let (nation, number) = whole(annex, |annex| Some((annex.name(1)?, annex.small(2)?)))?;
-                if out.annexes.last_key_value().is_some_and(|(last, _)| *last >= nation) {
-                    return None;
-                }
-                out.annexes.insert(nation, number);
-                Some(())
-            })?;
-            Some(out)
-        })
+        self.message(field, Self::vector_parts)
+    }
+
+    /// The fields of a charter vector.
+    pub(crate) fn vector_parts(&mut self) -> Option<CharterVector> {
+        let mut out = CharterVector { common: self.small(1)?, ..CharterVector::default() };
+        self.each(2, limits::NATIONS_MAX, |annex| {
+            let (nation, number) = whole(annex, |annex| Some((annex.name(1)?, annex.small(2)?)))?;
+            if out.annexes.last_key_value().is_some_and(|(last, _)| *last >= nation) {
+                return None;
+            }
+            out.annexes.insert(nation, number);
+            Some(())
+        })?;
+        Some(out)
     }
 }
 

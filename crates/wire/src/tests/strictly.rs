@@ -2,13 +2,19 @@
 //!
 //! `decode_by_encoding` is the definition of canonical; here it judges the reader, byte string by byte string.
 
+use std::cell::RefCell;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::raw::{self, Raw};
 use super::{Codec, malformed, samples, strategies};
 use crate::strict::whole;
-use crate::{Entry, Explanation, Header, QueryPayload};
+use crate::{Entry, EntryReader, Explanation, Header, QueryPayload};
+
+thread_local! {
+    static READER: RefCell<EntryReader> = RefCell::default();
+}
 
 /// Panics unless both ways make the same of these bytes; says whether they accept them.
 fn same(codec: Codec, bytes: &[u8]) -> bool {
@@ -20,7 +26,15 @@ fn same(codec: Codec, bytes: &[u8]) -> bool {
         }};
     }
     match codec {
-        Codec::Entry => both!(Entry),
+        Codec::Entry => {
+            let long = Entry::decode_by_encoding(bytes).ok();
+            let alone = whole(bytes, |message| Entry::read(message, None));
+            assert!(alone == long, "strict {}, long {}", alone.is_some(), long.is_some());
+            // One reader for all of them: what it remembers of the others changes nothing.
+            let together = READER.with_borrow_mut(|reader| reader.read(bytes));
+            assert!(together.ok() == long, "in a series, long {}", long.is_some());
+            long.is_some()
+        }
         Codec::Header => both!(Header),
         Codec::Payload => both!(QueryPayload),
         Codec::Explanation => both!(Explanation),

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use puente_model::Millis;
+use puente_wire::proto;
 
 use super::world::*;
 use crate::{Auditor, Class, Conclusion, Severity, State, Verdict, load_charter};
@@ -144,4 +147,44 @@ fn longer_logs_compare_by_periods() {
     assert!(world.nodes[MX].entries.len() > 256);
     let (verdict, _dir) = reconcile(&world, &[MX, US]);
     assert_sound(&verdict);
+}
+
+/// Faults of the sidecar itself name the place in the file, so that none of them is among these.
+#[test]
+fn the_order_of_the_sidecar_decides_nothing() {
+    let mut world = World::busy();
+    let escrow = |a: &proto::Aside| matches!(a.body, Some(proto::aside::Body::Escrow(_)));
+    let receipt = |a: &proto::Aside| matches!(a.body, Some(proto::aside::Body::PeerReceipt(_)));
+    let asides = &mut world.node(US).asides;
+    let found = |what: &dyn Fn(&proto::Aside) -> bool, of: &[proto::Aside]| of.iter().position(what).unwrap();
+    asides.remove(found(&receipt, asides));
+    asides.remove(found(&escrow, asides));
+    let mut stray = asides[found(&escrow, asides)].clone();
+    let twice = stray.clone();
+    stray.leaf_hash = vec![9; 32];
+    asides.extend([stray, twice]);
+    let all = asides.clone();
+
+    let dir = tempfile::tempdir().unwrap();
+    let copy = world.copies(dir.path(), &[US]).remove(0);
+    let verdict = |asides: &[proto::Aside]| {
+        world.node(US).asides = asides.to_vec();
+        world.nodes[US].export(&copy);
+        let verdict = Auditor::new(charter(), now()).with_keys(all_keys()).verify(&copy).unwrap();
+        let mut findings: Vec<String> = verdict.findings.iter().map(|finding| format!("{finding:?}")).collect();
+        findings.sort_unstable();
+        (verdict.verdict, findings)
+    };
+    let verdict = std::cell::RefCell::new(verdict);
+    let expected = (verdict.borrow_mut())(&all);
+    assert_eq!(expected.0, Conclusion::Unsound);
+    assert!(expected.1.len() >= 3, "{expected:?}");
+    let mut runner = TestRunner::new(Config::with_cases(24));
+    let shuffled = Just(all).prop_shuffle();
+    runner
+        .run(&shuffled, |asides| {
+            prop_assert_eq!((verdict.borrow_mut())(&asides), expected.clone());
+            Ok(())
+        })
+        .unwrap();
 }

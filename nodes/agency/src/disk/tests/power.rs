@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use crate::disk::files::{Disk, Handle, Site};
 
@@ -28,9 +29,9 @@ impl Fault {
 #[derive(Debug, Default)]
 struct Model {
     /// Content as of the last sync, by inode.
-    synced: BTreeMap<u64, Vec<u8>>,
+    synced: BTreeMap<FileId, Vec<u8>>,
     /// Names as of the last sync of their directory.
-    named: BTreeMap<PathBuf, u64>,
+    named: BTreeMap<PathBuf, FileId>,
     /// Directories whose names are durable.
     dirs: BTreeSet<PathBuf>,
     visits: BTreeMap<Site, u64>,
@@ -48,9 +49,12 @@ pub(super) struct PowerDisk {
     model: Mutex<Model>,
 }
 
-fn inode(path: &Path) -> Option<u64> {
+/// A file as such, whatever its name: its number and when it was made, since numbers of removed files are used again.
+type FileId = (u64, Option<SystemTime>);
+
+fn inode(path: &Path) -> Option<FileId> {
     use std::os::unix::fs::MetadataExt;
-    fs::metadata(path).ok().map(|data| data.ino())
+    fs::metadata(path).ok().map(|data| (data.ino(), data.created().ok()))
 }
 
 fn is_database(path: &Path) -> bool {
@@ -143,13 +147,13 @@ impl PowerDisk {
     }
 
     fn step<T>(&self, site: Site, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let fault = self.visit(site)?;
-        let done = run();
-        if fault.is_some() {
+        if self.visit(site)?.is_some() {
+            // Off before: no other thread may get further than this one.
             self.model().off = true;
+            run()?;
             return Err(io::Error::other("power cut"));
         }
-        done
+        run()
     }
 }
 

@@ -291,6 +291,22 @@ fn a_fault_with_a_code_of_a_later_version_ends_the_question() {
 }
 
 #[test]
+fn a_question_that_overtook_ready_goes_out_again_at_once() {
+    let mut duel = Duel::new();
+    let (ticket, first, _) = duel.asked_hit();
+    let fault = proto::Fault { code: FaultCode::NotReady.code(), ..proto::Fault::default() };
+    duel.send(StreamId(2), Body::Fault(fault.clone()));
+    let again =
+        |duel: &mut Duel| duel.heard().into_iter().find_map(|b| if let Body::Ask(a) = b { Some(a) } else { None });
+    let second = again(&mut duel).or_else(|| again(&mut duel)).expect("the same question, at once");
+    assert_eq!(second.query.unwrap().entry, first.query.unwrap().entry);
+    // On a stream that carries no question, it means nothing.
+    duel.send(StreamId(2), Body::Fault(fault));
+    assert!(again(&mut duel).is_none() && again(&mut duel).is_none());
+    assert!(duel.sim.ending(FGE, ticket).is_none(), "the question is open");
+}
+
+#[test]
 fn ready_comes_first_and_must_fit() {
     let strangers = || Duel::strangers(World::ordinary(), Tuning::default());
     let mut duel = strangers();

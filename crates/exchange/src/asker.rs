@@ -12,6 +12,9 @@ use crate::ledger::{Intent, Recorded};
 use crate::period::RECORDED;
 use crate::persist::{self, StoredAsk};
 
+/// How long a frame waits that the peer was not ready for.
+const TOO_EARLY_MILLIS: u64 = 10;
+
 /// Where an ask stands: what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AskStage {
@@ -454,9 +457,14 @@ impl Engine {
     }
 
     /// The holder's node refused to process a frame.
-    pub(crate) fn faulted(&mut self, now: Millis, peer: &NodeUri, fault: &proto::Fault) {
+    pub(crate) fn faulted(&mut self, now: Millis, peer: &NodeUri, route: Route, fault: &proto::Fault) {
         let code = FaultCode::from_code(fault.code);
-        let Ok(exchange) = ExchangeId::try_from(fault.exchange_id.as_slice()) else { return };
+        let Ok(exchange) = ExchangeId::try_from(fault.exchange_id.as_slice()) else {
+            if code == Some(FaultCode::NotReady) {
+                self.too_early(now, route);
+            }
+            return;
+        };
         let Some(ask) = self.asks.get_mut(&exchange).filter(|a| a.peer == *peer) else { return };
         let waiting = matches!(ask.stage, AskStage::AwaitingReply);
         ask.route = None;
@@ -474,6 +482,16 @@ impl Engine {
                 self.tell(ticket, Conclusion::Faulted { exchange: Some(exchange), code });
             }
         }
+    }
+
+    /// A frame overtook this node's Ready on another stream, and was not read: it goes out again in a moment.
+    fn too_early(&mut self, now: Millis, route: Route) {
+        let line = self.connections.get_mut(&route.connection);
+        let Some(exchange) = line.and_then(|line| line.asks.remove(&route.stream)) else { return };
+        let Some(ask) = self.asks.get_mut(&exchange).filter(|ask| ask.route == Some(route)) else { return };
+        ask.route = None;
+        ask.again_at = now.plus(TOO_EARLY_MILLIS);
+        self.at(now.plus(TOO_EARLY_MILLIS), Timer::Again(exchange));
     }
 
     pub(crate) fn ask_put(&mut self, exchange: ExchangeId) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {

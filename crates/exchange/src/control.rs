@@ -206,7 +206,7 @@ impl Engine {
         let answers = last || matches!(body, Body::Reply(_));
         let result = match body {
             Body::Fault(fault) => {
-                self.faulted(now, &peer, &fault);
+                self.faulted(now, &peer, route, &fault);
                 Ok(())
             }
             _ if !ready && !matches!(body, Body::Ready(_)) => Err(FaultCode::NotReady.into()),

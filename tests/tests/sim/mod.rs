@@ -1,6 +1,7 @@
 //! Many nodes, one thread, one seed, over the real engine.
 
 pub mod check;
+mod describe;
 pub mod disk;
 pub mod forger;
 pub mod net;
@@ -22,6 +23,7 @@ use puente_wire::{decode_frame, proto};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 
+pub use describe::describe;
 use disk::{Disk, Shared};
 use net::{Conn, End, StreamKey};
 pub use questions::{barred_question, core_question, hit_question};
@@ -743,31 +745,6 @@ fn ending(conclusion: Conclusion) -> Ending {
             Ending::PeriodsClosed { closed, unreachable: unreachable.len() }
         }
         Conclusion::LogUnavailable => Ending::LogUnavailable,
-    }
-}
-
-pub fn describe(body: &proto::frame::Body) -> String {
-    use proto::frame::Body;
-    match body {
-        Body::Fault(f) => format!("Fault({})", FaultCode::from_code(f.code).map_or("?", FaultCode::as_str)),
-        Body::Head(h) => format!("Head(base {})", h.base),
-        Body::Deliver(d) => {
-            let pair = d.entry.as_ref().and_then(|e| check::pair_in_the_clear(&e.entry));
-            format!("Deliver({:?})", pair.map(|p| (p.kind(), p.seq.0)))
-        }
-        Body::Delivered(d) => format!("Delivered({})", d.result),
-        Body::Probe(p) => format!("Probe({}..={})", p.first, p.last),
-        Body::Have(h) => format!("Have({}..={} missing {:?})", h.first, h.last, h.missing),
-        Body::NeedHead(n) => format!("NeedHead({}..{})", n.from, n.to),
-        Body::HeadProof(n) => format!("HeadProof({}..{})", n.from, n.to),
-        Body::Ask(a) => {
-            let pair = a.query.as_ref().and_then(|e| check::pair_in_the_clear(&e.entry));
-            format!("Ask({:?})", pair.map(|p| p.seq.0))
-        }
-        Body::Reply(_) => "Reply".to_owned(),
-        Body::Acknowledge(_) => "Acknowledge".to_owned(),
-        Body::Release(_) => "Release".to_owned(),
-        Body::Ready(_) => "Ready".to_owned(),
     }
 }
 

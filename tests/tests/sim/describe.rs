@@ -1,0 +1,31 @@
+//! Frames in a few words, for the story of a run.
+
+use puente_wire::fault::FaultCode;
+use puente_wire::proto;
+
+use super::check;
+
+pub fn describe(body: &proto::frame::Body) -> String {
+    use proto::frame::Body;
+    match body {
+        Body::Fault(f) => format!("Fault({})", FaultCode::from_code(f.code).map_or("?", FaultCode::as_str)),
+        Body::Head(h) => format!("Head(base {})", h.base),
+        Body::Deliver(d) => {
+            let pair = d.entry.as_ref().and_then(|e| check::pair_in_the_clear(&e.entry));
+            format!("Deliver({:?})", pair.map(|p| (p.kind(), p.seq.0)))
+        }
+        Body::Delivered(d) => format!("Delivered({})", d.result),
+        Body::Probe(p) => format!("Probe({}..={})", p.first, p.last),
+        Body::Have(h) => format!("Have({}..={} missing {:?})", h.first, h.last, h.missing),
+        Body::NeedHead(n) => format!("NeedHead({}..{})", n.from, n.to),
+        Body::HeadProof(n) => format!("HeadProof({}..{})", n.from, n.to),
+        Body::Ask(a) => {
+            let pair = a.query.as_ref().and_then(|e| check::pair_in_the_clear(&e.entry));
+            format!("Ask({:?})", pair.map(|p| p.seq.0))
+        }
+        Body::Reply(_) => "Reply".to_owned(),
+        Body::Acknowledge(_) => "Acknowledge".to_owned(),
+        Body::Release(_) => "Release".to_owned(),
+        Body::Ready(_) => "Ready".to_owned(),
+    }
+}

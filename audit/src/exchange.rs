@@ -8,7 +8,6 @@ use puente_model::{CharterVector, Digest, ExchangeId, FieldClass, Minute, NodeUr
 use puente_wire::Terms;
 
 use crate::class::Class;
-use crate::keyed::Keyed;
 
 /// Ended exchanges that are remembered in each of two generations, to name a second end.
 const ENDED_MAX: usize = 1 << 16;
@@ -85,8 +84,8 @@ pub(crate) struct Unended {
 
 #[derive(Debug, Default)]
 pub(crate) struct Exchanges {
-    courses: HashMap<ExchangeId, Course, Keyed>,
-    ended: [HashMap<ExchangeId, First, Keyed>; 2],
+    courses: HashMap<ExchangeId, Course>,
+    ended: [HashMap<ExchangeId, First>; 2],
 }
 
 impl Exchanges {

@@ -6,6 +6,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
 
+use hashbrown::HashTable;
 use puente_model::Digest;
 
 /// A receipt of another node, verified against the leaf hash that it is kept under.
@@ -44,12 +45,13 @@ struct Slot {
     seen: bool,
 }
 
-/// Records by leaf hash: an open table of numbers of slots, in the order of their first record.
-#[derive(Debug)]
+/// Records by leaf hash: a table of numbers of slots, in the order of their first record.
+#[derive(Debug, Default)]
 pub(crate) struct Index {
-    /// Drawn for each table, so that nobody can choose leaf hashes that fall together.
-    multiplier: u64,
-    table: Vec<Option<NonZeroU32>>,
+    /// Keyed, and over the whole hash: the log's owner chooses what stands in the sidecar, and must not be able to
+    /// choose names that fall together.
+    hasher: RandomState,
+    table: HashTable<NonZeroU32>,
     slots: Vec<Slot>,
     receipts: Vec<KeptReceipt>,
     escrows: Vec<KeptEscrow>,
@@ -66,12 +68,6 @@ const ROOM_MAX: usize = 1 << 24;
 #[derive(Debug)]
 pub(crate) struct Full;
 
-impl Default for Index {
-    fn default() -> Self {
-        Self::with_room(0)
-    }
-}
-
 /// The number after `len`, as links count: from 1.
 fn link(len: usize) -> Result<NonZeroU32, Full> {
     u32::try_from(len).ok().and_then(|len| NonZeroU32::new(len.checked_add(1)?)).ok_or(Full)
@@ -84,76 +80,40 @@ fn at(link: NonZeroU32) -> usize {
 impl Index {
     /// An index that holds as many entries before its table grows.
     pub(crate) fn with_room(entries: usize) -> Self {
-        let places = (entries.min(ROOM_MAX) / 3 * 4).next_power_of_two().max(16);
-        Self {
-            multiplier: RandomState::new().hash_one(0_u8) | 1,
-            table: vec![None; places],
-            slots: Vec::new(),
-            receipts: Vec::new(),
-            escrows: Vec::new(),
-            next_kept: 0,
-            next_seen: 0,
-        }
-    }
-
-    /// Where the search for a leaf hash begins. The table's length is a power of two.
-    fn begin(&self, leaf: &Digest) -> usize {
-        let first = leaf.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        let bits = self.table.len().trailing_zeros();
-        (first.wrapping_mul(self.multiplier) >> (64 - bits)) as usize
-    }
-
-    /// The leaf's slot, or the table's free place for it.
-    fn probe(&self, leaf: &Digest) -> Result<Place, usize> {
-        let mask = self.table.len() - 1;
-        let mut place = self.begin(leaf);
-        loop {
-            // A quarter of the table is always free.
-            match self.table[place] {
-                None => return Err(place),
-                Some(number) if self.slots[at(number)].leaf == *leaf => return Ok(Place(at(number))),
-                Some(_) => place = (place + 1) & mask,
-            }
-        }
+        Self { table: HashTable::with_capacity(entries.min(ROOM_MAX)), ..Self::default() }
     }
 
     pub(crate) fn find(&self, leaf: &Digest) -> Option<Place> {
-        self.probe(leaf).ok()
+        let same = |number: &NonZeroU32| self.slots[at(*number)].leaf == *leaf;
+        self.table.find(self.hasher.hash_one(leaf.0), same).map(|number| Place(at(*number)))
     }
 
     /// The leaf's slot, looked for at `hint` and the one before it first.
-    fn find_near(&self, hint: usize, leaf: &Digest) -> Result<Place, usize> {
+    fn find_near(&self, hint: usize, leaf: &Digest) -> Option<Place> {
         let near = [hint, hint.wrapping_sub(1)];
         let found = near.into_iter().find(|at| self.slots.get(*at).is_some_and(|slot| slot.leaf == *leaf));
-        found.map_or_else(|| self.probe(leaf), |at| Ok(Place(at)))
+        found.map(Place).or_else(|| self.find(leaf))
     }
 
-    fn add(&mut self, leaf: Digest) -> Result<Place, Full> {
+    /// The leaf's slot, made where there was none.
+    fn place(&mut self, leaf: Digest) -> Result<Place, Full> {
         let place = match self.find_near(self.next_kept, &leaf) {
-            Ok(place) => place,
-            Err(free) => self.add_at(free, leaf)?,
+            Some(place) => place,
+            None => {
+                let place = Place(self.slots.len());
+                let number = link(place.0)?;
+                self.slots.push(Slot { leaf, header: 0, receipts: None, escrows: None, seen: false });
+                let Self { hasher, table, slots, .. } = self;
+                table.insert_unique(hasher.hash_one(leaf.0), number, |other| hasher.hash_one(slots[at(*other)].leaf.0));
+                place
+            }
         };
         self.next_kept = place.0 + 1;
         Ok(place)
     }
 
-    fn add_at(&mut self, free: usize, leaf: Digest) -> Result<Place, Full> {
-        let number = link(self.slots.len())?;
-        self.slots.push(Slot { leaf, header: 0, receipts: None, escrows: None, seen: false });
-        self.table[free] = Some(number);
-        if self.slots.len() > self.table.len() / 4 * 3 {
-            self.table = vec![None; self.table.len() * 2];
-            for number in 0..self.slots.len() {
-                if let Err(free) = self.probe(&self.slots[number].leaf) {
-                    self.table[free] = Some(link(number)?);
-                }
-            }
-        }
-        Ok(Place(self.slots.len() - 1))
-    }
-
     pub(crate) fn keep_receipt(&mut self, leaf: Digest, index: u64, at: u64, head: u32) -> Result<(), Full> {
-        let place = self.add(leaf)?;
+        let place = self.place(leaf)?;
         let number = link(self.receipts.len())?;
         let next = self.slots[place.0].receipts.replace(number);
         self.receipts.push(KeptReceipt { index, at, head, next });
@@ -161,7 +121,7 @@ impl Index {
     }
 
     pub(crate) fn keep_escrow(&mut self, leaf: Digest, hash: Digest, seeds: u32) -> Result<(), Full> {
-        let place = self.add(leaf)?;
+        let place = self.place(leaf)?;
         let number = link(self.escrows.len())?;
         let next = self.slots[place.0].escrows.replace(number);
         self.escrows.push(KeptEscrow { hash, seeds, next });
@@ -170,7 +130,7 @@ impl Index {
 
     /// Keeps the place of a sealed header; says whether there was none before.
     pub(crate) fn keep_header(&mut self, leaf: Digest, at: u64) -> Result<bool, Full> {
-        let place = self.add(leaf)?;
+        let place = self.place(leaf)?;
         let header = &mut self.slots[place.0].header;
         let first = *header == 0;
         if first {
@@ -181,12 +141,12 @@ impl Index {
 
     /// Makes sure that there is a slot for a name that heads are kept under.
     pub(crate) fn keep_name(&mut self, name: Digest) -> Result<(), Full> {
-        self.add(name).map(|_| ())
+        self.place(name).map(|_| ())
     }
 
     /// Marks an entry as standing in the log and says where its records are.
     pub(crate) fn see(&mut self, leaf: &Digest) -> Option<Place> {
-        let place = self.find_near(self.next_seen, leaf).ok()?;
+        let place = self.find_near(self.next_seen, leaf)?;
         self.next_seen = place.0 + 1;
         self.slots[place.0].seen = true;
         Some(place)
@@ -223,6 +183,8 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -254,6 +216,23 @@ mod tests {
         assert_eq!(index.receipts(None).count(), 0);
         assert_eq!(index.all_receipts().count(), 7_500);
         assert_eq!(index.unseen().collect::<Vec<_>>(), [&leaf(4_999)]);
+    }
+
+    /// A node that lies may choose the names in its sidecar: a million that begin alike must cost no more than others.
+    #[test]
+    fn chosen_names_do_not_fall_together() {
+        let index = Index::default();
+        let chosen = |n: u64| {
+            let mut name = [7; 32];
+            name[24..].copy_from_slice(&n.to_be_bytes());
+            index.hasher.hash_one(Digest(name).0)
+        };
+        // The table takes its place from the lower bits and its tag from the upper seven.
+        let places: HashSet<u64> = (0..16_384).map(|n| chosen(n) % 16_384).collect();
+        assert!(places.len() > 9_000, "{}", places.len());
+        assert_eq!((0..16_384).map(|n| chosen(n) >> 57).collect::<HashSet<_>>().len(), 128);
+        // And nobody can compute them beforehand.
+        assert_ne!(index.hasher.hash_one([7_u8; 32]), Index::default().hasher.hash_one([7_u8; 32]));
     }
 
     #[test]

@@ -32,7 +32,6 @@ mod exchange;
 mod finding;
 mod heads;
 mod kept;
-mod keyed;
 mod law;
 mod numbering;
 mod prove;

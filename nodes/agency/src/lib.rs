@@ -9,6 +9,7 @@ pub mod demo;
 pub mod disk;
 pub mod driver;
 pub mod files;
+pub mod http;
 pub mod import;
 pub mod init;
 pub mod load;

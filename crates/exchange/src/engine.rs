@@ -87,6 +87,8 @@ pub(crate) enum Then {
     Tell(Ticket, Box<Conclusion>),
     /// A local event stands.
     Event(Ticket),
+    /// The COLLECT of a batch stands.
+    Collected(Digest),
     /// An own VOID or PERIOD stands; deliver it.
     Deliver(NodeUri, u64),
     /// A peer's entry stands; say so.
@@ -152,6 +154,8 @@ pub struct Engine {
     pub(crate) lookups: HashMap<u64, ExchangeId>,
     pub(crate) next_lookup: u64,
     pub(crate) officers: HashMap<OfficerId, (u64, u32)>,
+    /// Who waits for the COLLECT of a batch (digest of its details) to stand.
+    pub(crate) collecting: HashMap<Digest, Vec<Ticket>>,
     pub(crate) closers: HashMap<Ticket, (BTreeSet<NodeUri>, Vec<NodeUri>, usize)>,
     timers: BTreeSet<(Millis, Timer)>,
     effects: VecDeque<Effect>,
@@ -226,6 +230,7 @@ impl Engine {
             lookups: HashMap::new(),
             next_lookup: 1,
             officers: HashMap::new(),
+            collecting: HashMap::new(),
             closers: HashMap::new(),
             timers: BTreeSet::new(),
             effects: VecDeque::new(),
@@ -301,9 +306,7 @@ impl Engine {
             Input::Found { lookup, records } => self.found(now, lookup, records),
             Input::Question { ticket, draft } => self.question(now, ticket, *draft),
             Input::Cancel { ticket } => self.cancel(now, ticket),
-            Input::Event { ticket, event } => {
-                self.record_event(now, event, |_| {}, Then::Event(ticket));
-            }
+            Input::Event { ticket, event } => self.local_event(now, ticket, event),
             Input::ClosePeriods { ticket } => self.close_periods(now, ticket),
             Input::Tick => {}
         }
@@ -399,6 +402,10 @@ impl Engine {
                 let index = recorded.last().map_or(LeafIndex(0), Recorded::index);
                 self.tell(ticket, Conclusion::Recorded { index });
             }
+            Then::Collected(batch) => {
+                let index = recorded.last().map_or(LeafIndex(0), Recorded::index);
+                self.collected(&batch, index);
+            }
             Then::Deliver(peer, seq) => self.deliver_new(now, &peer, seq, recorded.last()),
             Then::Delivered { connection, leaf, result, index } => {
                 let proven = self.ledger.recorded(LeafIndex(index)).ok().filter(|r| *r.leaf() == leaf);
@@ -450,6 +457,7 @@ impl Engine {
         self.effects.push_back(Effect::Alarm(Alarm::LogUnavailable));
         let mut waiting: BTreeSet<Ticket> = self.tickets.drain().map(|(ticket, _)| ticket).collect();
         waiting.extend(self.closers.drain().map(|(ticket, _)| ticket));
+        waiting.extend(self.collecting.drain().flat_map(|(_, tickets)| tickets));
         waiting.extend(self.ledger.abandon().into_iter().filter_map(|then| match then {
             Then::Event(ticket) | Then::Tell(ticket, _) => Some(ticket),
             _ => None,

@@ -13,6 +13,7 @@
 mod answering;
 pub mod api;
 mod asker;
+mod collect;
 mod control;
 mod engine;
 mod heads;

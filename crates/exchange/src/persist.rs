@@ -246,6 +246,11 @@ pub(crate) fn header_key(leaf: &[u8; 32]) -> Vec<u8> {
     key("v", &[leaf])
 }
 
+/// `c/<SHA-256 of the details>`: index of the COLLECT with these details (8 bytes).
+pub(crate) fn collected_key(batch: &[u8; 32]) -> Vec<u8> {
+    key("c", &[batch])
+}
+
 /// `s/<leaf>`: the exchange whose step-1 ANSWER with this leaf hash was a hit.
 pub(crate) fn hit_key(leaf: &[u8; 32]) -> Vec<u8> {
     key("s", &[leaf])

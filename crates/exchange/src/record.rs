@@ -108,7 +108,16 @@ impl Engine {
         event.role = local.role;
         event.policy_hash = Some(self.policy_hash);
         complete(&mut event);
-        let intent = self.event_intent(now, event, local.detail, then);
+        let collected = match &then {
+            Then::Collected(batch) => Some(persist::collected_key(&batch.0)),
+            _ => None,
+        };
+        let mut intent = self.event_intent(now, event, local.detail, then);
+        if let Some(key) = collected {
+            // In the same batch as the entry: both stand, or neither.
+            let index = self.next_index() + intent.entries.len().saturating_sub(1) as u64;
+            intent.puts.push((key, Some(index.to_be_bytes().to_vec())));
+        }
         self.enqueue(now, intent);
     }
 

@@ -157,6 +157,11 @@ problems! {
         en: "not a whole number", "use digits only",
         es: "no es un número entero", "use solo dígitos",
     }
+    /// Not a decimal number.
+    NotDecimal = "not-a-decimal" {
+        en: "not a decimal number", "use digits and one point, without commas or a sign",
+        es: "no es un número decimal", "use dígitos y un punto, sin comas ni signo",
+    }
     /// Not yes or no.
     NotYesNo = "not-yes-no" {
         en: "neither yes nor no", "use yes or no",

@@ -33,6 +33,12 @@ macro_rules! example {
 const POLICIES: [[&str; 4]; 4] =
     [example!("mx-fge-bc"), example!("mx-fgr"), example!("us-tx-dps"), example!("us-ca-doj")];
 
+/// Rules that every example shares, one file a topic, and the questions that they must judge right.
+const COMMON: &[(&str, &str)] = &[("seizures.cedar", include_str!("../policies/common/seizures.cedar"))];
+const COMMON_CASES: &str = include_str!("../policies/common/cases.toml");
+/// The agency that the shared cases are written for.
+const COMMON_AGENCY: &str = "agency = \"us/tx-dps\"";
+
 /// What the operator decided.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -207,7 +213,11 @@ fn copy_policies(dir: &NodeDir, uri: &NodeUri) -> Result<&'static str, InitError
     let chosen =
         POLICIES.iter().find(|p| p[0] == agency).or_else(|| POLICIES.iter().find(|p| p[0].starts_with(&nation)));
     let [name, inbound, outbound, cases] = chosen.unwrap_or(&POLICIES[0]);
-    for (file_name, text) in [("inbound.cedar", inbound), ("outbound.cedar", outbound), ("cases.toml", cases)] {
+    // The shared cases are this agency's as soon as they name it.
+    let shared = COMMON_CASES.replacen(COMMON_AGENCY, &format!("agency = \"{}\"", uri.agency()), 1);
+    let own = [("inbound.cedar", *inbound), ("outbound.cedar", *outbound), ("cases.toml", *cases)];
+    let common = COMMON.iter().copied().chain([("cases-common.toml", shared.as_str())]);
+    for (file_name, text) in own.into_iter().chain(common) {
         let path = dir.policies().join(file_name);
         files::create(&path, text.as_bytes(), false).map_err(file(&path))?;
     }

@@ -6,9 +6,16 @@ use crate::{Catalogue, Lang};
 #[test]
 fn the_catalogue_has_what_it_promises() {
     let names: Vec<&str> = catalogue().record_types().iter().map(crate::RecordType::name).collect();
-    assert_eq!(names, ["Firearm", "Vehicle"]);
+    assert_eq!(names, ["Firearm", "Seizure", "Vehicle"]);
     let kinds: Vec<(&str, &str)> = catalogue().query_kinds().iter().map(|k| (k.kind().as_str(), k.number())).collect();
-    assert_eq!(kinds, [("firearm.status", "Q1"), ("plate.status", "Q6"), ("vehicle.status", "Q5")]);
+    let expected = [
+        ("firearm.status", "Q1"),
+        ("plate.status", "Q6"),
+        ("seizure.link", "Q12"),
+        ("seizure.search", "Q12"),
+        ("vehicle.status", "Q5"),
+    ];
+    assert_eq!(kinds, expected);
     for kind in catalogue().query_kinds() {
         let record = catalogue().record_type(kind.record_type()).unwrap();
         let step1 = kind.step(Step::HitNoHit).unwrap();

@@ -49,6 +49,31 @@ fn a_firearm_is_found_by_what_is_written_on_it() {
 }
 
 #[test]
+fn a_seizure_is_found_by_what_agencies_share_and_a_published_figure_is_no_seizure() {
+    let row = cells(&[
+        ("seizure_id", "BC-S-1"),
+        ("joint_seizure_id", "TJ-2026-0007"),
+        ("agencies", "mx/fge-bc | us/cbp-ofo"),
+        ("date", "2026-03-01"),
+        ("place", "MX-02004"),
+        ("port_or_sector", "Otay Mesa"),
+        ("commodity_class", "droga"),
+        ("dockets", "CP 17/2026 | CP 18/2026"),
+    ]);
+    assert!(finds("seizure.search", &[("joint_seizure_id", "tj 2026-0007")], &row));
+    assert!(finds("seizure.search", &[("docket", "CP18/2026")], &row), "any of its dockets");
+    assert!(!finds("seizure.search", &[("docket", "CP19/2026")], &row));
+    let link = |date, place| [("date", date), ("place", place), ("commodity_class", "drug")];
+    assert!(finds("seizure.link", &link("2026-03-01", "MX-02004"), &row));
+    assert!(!finds("seizure.link", &link("2026-03-02", "MX-02004"), &row));
+    let port = [("date", "2026-03-01"), ("port_or_sector", "OTAY-MESA"), ("commodity_class", "drug")];
+    assert!(finds("seizure.link", &port, &row));
+    let published: std::collections::BTreeMap<_, _> =
+        row.into_iter().chain(cells(&[("date_precision", "month")])).collect();
+    assert!(!finds("seizure.link", &port, &published), "a month's figure is not that day's seizure");
+}
+
+#[test]
 fn a_question_that_could_match_nothing_is_not_sent() {
     let refused = |name: &str, given: &[(&str, &str)]| {
         let errors = kind(name).parse_params(&cells(given)).unwrap_err();

@@ -160,3 +160,38 @@ fn every_entity_of_birth_is_known() {
         assert!(found, "{}", row["curp_code"]);
     }
 }
+
+#[test]
+fn every_published_seizure_is_a_record() {
+    let Some(rows) = table("seizures/cbp_nationwide_drugs_fy19_fy23.csv") else { return };
+    let seizure = record_type("Seizure");
+    let (mut count, mut fentanyl) = (0, 0.0);
+    for (n, row) in rows.iter().enumerate() {
+        let id = format!("CBP-{n}");
+        let cells = super::cells(&[
+            ("seizure_id", id.as_str()),
+            ("agencies", if row["Component"].starts_with("U.S.") { "us/cbp-usbp" } else { "us/cbp-ofo" }),
+            ("date", &format!("{}-01-01", row["FY"])),
+            ("date_precision", "year"),
+            ("fiscal_year", &row["FY"]),
+            ("region", &row["Region"]),
+            ("setting", &row["Land Filter"]),
+            ("port_or_sector", &row["Area of Responsibility"]),
+            ("commodity_class", "drug"),
+            ("commodity", &row["Drug Type"]),
+            ("quantity", &row["Sum Qty (lbs)"]),
+            ("quantity_unit", "lb"),
+            ("events", &row["Count of Event"]),
+        ]);
+        let parsed = seizure.parse_row(&cells).unwrap_or_else(|e| panic!("row {n}: {e:?}"));
+        assert!(parsed.warnings.is_empty(), "row {n}: {:?}", parsed.warnings);
+        let leaves = seizure.leaves(parsed.record.bytes()).unwrap();
+        let value = |path: &str| leaves.iter().find(|l| l.path == path).map(|l| String::from_utf8_lossy(&l.value));
+        if value("seizure/commodity").unwrap() == "FENTANYL" && row["FY"] == "2023" {
+            fentanyl += value("seizure/quantity").unwrap().parse::<f64>().unwrap();
+        }
+        count += 1;
+    }
+    assert!(count > 12_000, "{count}");
+    assert!((27_000.0..27_050.0).contains(&fentanyl), "{fentanyl}");
+}

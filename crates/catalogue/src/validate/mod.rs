@@ -5,6 +5,7 @@
 //! normal form is a fixed point: checking it again gives it back.
 
 mod date;
+mod decimal;
 mod mexico;
 mod place;
 mod plate;
@@ -119,8 +120,12 @@ validators! {
     Fips = "fips" => place::fips,
     /// `MX-` and a CVEGEO, or `US-` and a FIPS county.
     Place = "place" => place::place,
+    /// A country, or a country and its state, for example `MX-SIN`.
+    Territory = "territory" => plate::jurisdiction,
     /// ISO 3166-1 alpha-2.
     Country = "country" => place::country,
+    /// A number that is not negative, with decimals.
+    Decimal = "decimal" => decimal::decimal,
     /// RFC 3339 full-date.
     Date = "date" => date::date,
     /// RFC 3339 date-time, kept in UTC with milliseconds.

@@ -130,6 +130,27 @@ fn places() {
 }
 
 #[test]
+fn decimals() {
+    valid(Validator::Decimal, "8.3799469484296", "8.3799469484296");
+    valid(Validator::Decimal, "007.50", "7.5");
+    valid(Validator::Decimal, ".5", "0.5");
+    valid(Validator::Decimal, "0.0", "0");
+    valid(Validator::Decimal, "6.61386786e-05", "0.0000661386786");
+    valid(Validator::Decimal, "1.25E3", "1250");
+    valid(Validator::Decimal, "1.25e1", "12.5");
+    for bad in ["", ".", "-1", "+1", "1,394.42", "1.2.3", "1e", "1e99", "NaN", "inf", "0x1", "1 000"] {
+        rejects(Validator::Decimal, bad, Problem::NotDecimal);
+    }
+    rejects(Validator::Decimal, "1234567890123456", Problem::TooLong);
+    rejects(Validator::Decimal, "1e15", Problem::TooLong);
+    rejects(Validator::Decimal, "1e-31", Problem::TooLong);
+    valid(Validator::Decimal, "1e-30", &format!("0.{}1", "0".repeat(29)));
+    rejects(Validator::Decimal, &"1".repeat(65), Problem::TooLong);
+    valid(Validator::Territory, "mx-sin", "MX-SIN");
+    rejects(Validator::Territory, "MX-XXX", Problem::BadPlace);
+}
+
+#[test]
 fn dates() {
     valid(Validator::Date, "2024-02-29", "2024-02-29");
     valid(Validator::Date, "2024/02/29", "2024-02-29");
@@ -203,6 +224,17 @@ proptest! {
         {
             prop_assert_eq!(accepted(validator.check(&normal)), Some(normal), "{}", validator.name());
         }
+    }
+
+    #[test]
+    fn a_decimal_keeps_its_value(whole in 0_u64..999_999_999, fraction in 0_u32..1_000_000, exponent in -8_i32..6) {
+        let text = format!("{whole}.{fraction:06}");
+        let value: f64 = text.parse().unwrap();
+        let Verdict::Valid { normalised } = Validator::Decimal.check(&text) else { panic!("{text}") };
+        prop_assert_eq!(normalised.parse::<f64>().unwrap(), value);
+        let scaled = format!("{text}e{exponent}");
+        let Verdict::Valid { normalised } = Validator::Decimal.check(&scaled) else { panic!("{scaled}") };
+        prop_assert_eq!(normalised.parse::<f64>().unwrap(), scaled.parse::<f64>().unwrap());
     }
 
     #[test]

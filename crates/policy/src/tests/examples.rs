@@ -16,8 +16,29 @@ macro_rules! example {
 const EXAMPLES: [(&str, &str, &str, &str); 4] =
     [example!("mx-fge-bc"), example!("mx-fgr"), example!("us-tx-dps"), example!("us-ca-doj")];
 
-fn files(inbound: &str, outbound: &str) -> [(String, String); 2] {
-    [("inbound.cedar".to_owned(), inbound.to_owned()), ("outbound.cedar".to_owned(), outbound.to_owned())]
+const SEIZURES: &str = include_str!("../../../../nodes/agency/policies/common/seizures.cedar");
+const COMMON_CASES: &str = include_str!("../../../../nodes/agency/policies/common/cases.toml");
+
+fn files(inbound: &str, outbound: &str) -> Vec<(String, String)> {
+    let all = [("inbound.cedar", inbound), ("outbound.cedar", outbound), ("seizures.cedar", SEIZURES)];
+    all.map(|(name, text)| (name.to_owned(), text.to_owned())).into()
+}
+
+/// The agency of an example's folder.
+fn agency(name: &str) -> puente_model::AgencyId {
+    name.replacen('-', "/", 1).parse().unwrap()
+}
+
+#[test]
+fn the_shared_policies_judge_their_cases_for_every_agency() {
+    for (name, inbound, outbound, _) in EXAMPLES {
+        let set = PolicySet::load(&files(inbound, outbound), &vocabulary()).unwrap_or_else(|e| panic!("{name}\n{e}"));
+        let cases = COMMON_CASES.replacen("agency = \"us/tx-dps\"", &format!("agency = \"{}\"", agency(name)), 1);
+        let cases = Cases::parse("cases.toml", &cases).unwrap_or_else(|e| panic!("{name}: {e}"));
+        for result in cases.run(&set) {
+            assert!(result.passed(), "{name}, {}: {}", result.name, result.differences.join("; "));
+        }
+    }
 }
 
 #[test]
@@ -40,7 +61,7 @@ fn immigration_enforcement_is_barred_even_where_a_basis_covers_it() {
     wide.legal_bases.iter_mut().for_each(|b| b.purposes.push(Purpose::ImmigrationEnforcement));
     for (name, inbound, outbound, _) in EXAMPLES {
         let set = PolicySet::load(&files(inbound, outbound), &wide).unwrap();
-        let own: puente_model::AgencyId = name.replacen('-', "/", 1).parse().unwrap();
+        let own = agency(name);
         let other = if name.starts_with("mx") { "us/tx-dps" } else { "mx/fgr" };
         let other: puente_model::AgencyId = other.parse().unwrap();
         for direction in Direction::ALL {
@@ -61,11 +82,14 @@ fn immigration_enforcement_is_barred_even_where_a_basis_covers_it() {
 #[test]
 fn the_order_of_files_and_the_kind_of_line_end_do_not_matter() {
     let (_, inbound, outbound, _) = EXAMPLES[0];
-    let [a, b] = files(inbound, outbound);
+    let files = files(inbound, outbound);
     let crlf = |(name, text): (String, String)| (name, text.replace('\n', "\r\n"));
-    let one = PolicySet::load(&[a.clone(), b.clone()], &vocabulary()).unwrap();
-    let two = PolicySet::load(&[crlf(b.clone()), crlf(a.clone())], &vocabulary()).unwrap();
+    let one = PolicySet::load(&files, &vocabulary()).unwrap();
+    let turned: Vec<_> = files.iter().rev().cloned().map(crlf).collect();
+    let two = PolicySet::load(&turned, &vocabulary()).unwrap();
     assert_eq!(one.hash(), two.hash());
-    let edited = PolicySet::load(&[a, (b.0, format!("{}\n// edited", b.1))], &vocabulary()).unwrap();
+    let mut edited = files;
+    edited[1].1.push_str("\n// edited");
+    let edited = PolicySet::load(&edited, &vocabulary()).unwrap();
     assert_ne!(one.hash(), edited.hash());
 }

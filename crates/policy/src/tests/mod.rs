@@ -16,6 +16,7 @@ use crate::{BasisInfo, Direction, FieldInfo, KindInfo, PolicyError, PolicySet, R
 
 const VEHICLE: &str = include_str!("../../../../proto/puente/v1/vehicle.proto");
 const FIREARM: &str = include_str!("../../../../proto/puente/v1/firearm.proto");
+const SEIZURE: &str = include_str!("../../../../proto/puente/v1/seizure.proto");
 
 /// The day at which tests judge.
 pub(crate) fn today() -> Millis {
@@ -62,6 +63,8 @@ pub(crate) fn vocabulary() -> Vocabulary {
             kind("firearm.status", "Firearm", FIREARM),
             kind("vehicle.status", "Vehicle", VEHICLE),
             kind("plate.status", "Vehicle", VEHICLE),
+            kind("seizure.search", "Seizure", SEIZURE),
+            kind("seizure.link", "Seizure", SEIZURE),
         ],
         legal_bases: vec![
             basis("mx-us-mlat-1987", &[Purpose::CriminalInvestigation, Purpose::Prosecution, Purpose::ArmsTrafficking]),

@@ -1,11 +1,14 @@
 //! What a TLS certificate says about who presents it.
 //!
+//! Nodes and auditors have certificates, with names that cannot be taken for each other.
 //! The identity is the one URI among the subject alternative names; the common
 //! name, DNS names and addresses count for nothing. Whether the chain holds is
 //! for the TLS stack to say, with [`Charter::trust_for`](crate::Charter::trust_for)
 //! as its roots: a root vouches only for its own nation.
 
-use puente_model::{Digest, Millis, NodeUri};
+use std::str::FromStr;
+
+use puente_model::{AuditorUri, Digest, Millis, NodeUri};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer as _;
@@ -34,13 +37,16 @@ pub enum CertificateError {
     /// The URI is not a node's name.
     #[error("the certificate's URI name is not puente://jurisdiction/agency/node")]
     NotANode,
+    /// The URI is not an auditor's name.
+    #[error("the certificate's URI name is not puente-auditor://jurisdiction/name")]
+    NotAnAuditor,
 }
 
-/// What a node's certificate says.
+/// What a certificate says: a node's, or with [`AuditorUri`] an auditor's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateNames {
+pub struct CertificateNames<U = NodeUri> {
     /// Whose it is.
-    pub uri: NodeUri,
+    pub uri: U,
     /// First instant at which it is valid.
     pub not_before: Millis,
     /// Last second in which it is valid.
@@ -56,6 +62,15 @@ pub fn peer_uri(der: &[u8]) -> Result<NodeUri, CertificateError> {
 
 /// The node that a certificate names, and when it is valid.
 pub fn names(der: &[u8]) -> Result<CertificateNames, CertificateError> {
+    named(der, CertificateError::NotANode)
+}
+
+/// The auditor that a certificate names, and when it is valid.
+pub fn auditor_names(der: &[u8]) -> Result<CertificateNames<AuditorUri>, CertificateError> {
+    named(der, CertificateError::NotAnAuditor)
+}
+
+fn named<U: FromStr>(der: &[u8], other: CertificateError) -> Result<CertificateNames<U>, CertificateError> {
     let cert = parse(der)?;
     if is_authority(&cert)? {
         return Err(CertificateError::Authority);
@@ -71,7 +86,7 @@ pub fn names(der: &[u8]) -> Result<CertificateNames, CertificateError> {
         .collect();
     let uri = match uris.as_slice() {
         [] => return Err(CertificateError::NoUri),
-        [uri] => uri.parse().map_err(|_| CertificateError::NotANode)?,
+        [uri] => uri.parse().map_err(|_| other)?,
         _ => return Err(CertificateError::ManyUris { found: uris.len() }),
     };
     let validity = cert.validity();
@@ -133,6 +148,17 @@ mod tests {
             assert_eq!(peer_uri(&der), Err(error));
         }
         assert_eq!(authority_key(&leaf(&["puente://mx/a/n"], &[])), Err(CertificateError::NotAuthority));
+    }
+
+    #[test]
+    fn nodes_and_auditors_are_not_taken_for_each_other() {
+        let (node, auditor) = (leaf(&["puente://mx/fge-bc/n1"], &[]), leaf(&["puente-auditor://mx/auditoria-a"], &[]));
+        assert_eq!(auditor_names(&auditor).unwrap().uri.name(), "auditoria-a");
+        assert_eq!(auditor_names(&node), Err(CertificateError::NotAnAuditor));
+        assert_eq!(names(&auditor), Err(CertificateError::NotANode));
+        let both = leaf(&["puente://mx/fge-bc/n1", "puente-auditor://mx/auditoria-a"], &[]);
+        assert_eq!(names(&both), Err(CertificateError::ManyUris { found: 2 }));
+        assert_eq!(auditor_names(&both), Err(CertificateError::ManyUris { found: 2 }));
     }
 
     proptest! {

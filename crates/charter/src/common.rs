@@ -1,7 +1,9 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use puente_model::{Digest, Jurisdiction, LegalBasisId, Millis, NodeUri, Origin, Purpose, QueryKind};
+use puente_model::{
+    AuditorUri, Digest, Jurisdiction, LegalBasisId, Millis, NameError, NodeUri, Origin, Purpose, QueryKind,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::check::{distinct, range, slug, text};
@@ -353,6 +355,14 @@ impl Auditor {
             return Err(Defect::BadKey { name: self.name.clone() });
         }
         Ok(())
+    }
+
+    /// The name in the certificate that the auditor presents to nodes.
+    ///
+    /// # Errors
+    /// The auditor's name is no slug: no verified charter has one.
+    pub fn uri(&self) -> Result<AuditorUri, NameError> {
+        AuditorUri::new(&self.jurisdiction, &self.name)
     }
 
     /// The quarter that `now` falls in and the key to seal to; `None` if the charter names none.

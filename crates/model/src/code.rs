@@ -264,6 +264,8 @@ codes!(
         Faults = 20 => "FAULTS",
         /// An authenticated peer broke the protocol.
         PeerFault = 21 => "PEER_FAULT",
+        /// An auditor read the log at this node's door.
+        LogRead = 22 => "LOG_READ",
     }
 );
 

@@ -19,7 +19,7 @@ pub use code::{
 };
 pub use digest::{Digest, DigestError, Label, digest};
 pub use id::{ExchangeId, LeafIndex, Seq, TreeSize};
-pub use name::{AgencyId, Jurisdiction, NameError, NodeUri, OfficerId, Origin};
+pub use name::{AgencyId, AuditorUri, Jurisdiction, NameError, NodeUri, OfficerId, Origin};
 pub use secret::Secret32;
 pub use time::{Millis, Minute};
 pub use vector::CharterVector;

@@ -99,6 +99,17 @@ text_name!(
 );
 
 text_name!(
+    /// An auditor's identity, the one URI name of its certificate: `puente-auditor://<jurisdiction>/<name>`, the name
+    /// as the charter lists it. Another scheme than a node's, so that neither can be taken for the other.
+    AuditorUri,
+    "an auditor: puente-auditor://jurisdiction/name, for example puente-auditor://mx/auditoria-a",
+    |t| {
+        let Some(rest) = t.strip_prefix("puente-auditor://") else { return false };
+        rest.split_once('/').is_some_and(|(jurisdiction, name)| is_jurisdiction(jurisdiction) && slug(name, 64))
+    }
+);
+
+text_name!(
     /// A log's name (the C2SP origin), begun with its jurisdiction:
     /// `<jurisdiction>/<agency>/<node>/log<k>`, `k` counting successors from 1.
     Origin,
@@ -158,6 +169,26 @@ impl NodeUri {
     }
 }
 
+impl AuditorUri {
+    /// Builds the URI of the auditor `name` of a nation.
+    ///
+    /// # Errors
+    /// The name is no slug.
+    pub fn new(jurisdiction: &Jurisdiction, name: &str) -> Result<Self, NameError> {
+        format!("puente-auditor://{jurisdiction}/{name}").parse()
+    }
+
+    /// The nation that the auditor belongs to.
+    pub fn jurisdiction(&self) -> Jurisdiction {
+        Jurisdiction(self.0["puente-auditor://".len()..][..2].into())
+    }
+
+    /// Its name in the charter.
+    pub fn name(&self) -> &str {
+        &self.0["puente-auditor://mx/".len()..]
+    }
+}
+
 impl Origin {
     /// The nation the log belongs to.
     pub fn jurisdiction(&self) -> Jurisdiction {
@@ -184,6 +215,20 @@ mod tests {
         assert_eq!(origin.as_str(), "mx/fge-bc/n1/log1");
         assert_eq!(origin.node(), node);
         assert_eq!(origin.jurisdiction(), node.jurisdiction());
+    }
+
+    #[test]
+    fn an_auditor_is_no_node() {
+        let auditor: AuditorUri = "puente-auditor://mx/auditoria-a".parse().unwrap();
+        assert_eq!((auditor.jurisdiction().as_str(), auditor.name()), ("mx", "auditoria-a"));
+        assert_eq!(AuditorUri::new(&auditor.jurisdiction(), auditor.name()), Ok(auditor.clone()));
+        assert!(auditor.as_str().parse::<NodeUri>().is_err());
+        let long = format!("puente-auditor://mx/{}", "a".repeat(65));
+        for bad in
+            ["puente://mx/auditoria-a", "puente://mx/a/n", "puente-auditor://mx/a/n", "puente-auditor://mx/", &long]
+        {
+            assert!(bad.parse::<AuditorUri>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use puente_charter::certificate::{self, CertificateError, CertificateNames};
-use puente_model::{Digest, Jurisdiction, Millis, NodeUri};
+use puente_model::{AuditorUri, Digest, Jurisdiction, Millis, NodeUri};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
@@ -52,26 +52,26 @@ pub enum CaError {
         /// What is wrong.
         what: String,
     },
-    /// The node belongs to another nation.
+    /// The name belongs to another nation.
     #[error(
-        "this authority vouches for nodes of {own} only; {node} belongs to {other}, \
+        "this authority vouches for names of {own} only; {name} belongs to {other}, \
          and only the authority of {other} can issue its certificate"
     )]
     OtherNation {
         /// The authority's nation.
         own: Jurisdiction,
-        /// The node that was named.
-        node: NodeUri,
+        /// The node or auditor that was named.
+        name: String,
         /// Its nation.
         other: Jurisdiction,
     },
-    /// The signing request names another node than the command does.
+    /// The signing request names somebody else than the command does.
     #[error("the signing request names {found}, not {expected}")]
-    OtherNode {
+    OtherName {
         /// What the request says.
         found: String,
         /// What the command says.
-        expected: NodeUri,
+        expected: String,
     },
     /// The certificate would outlive the root.
     #[error("the root ends at {root}, before the certificate would: make a new root, or issue for fewer days")]
@@ -97,10 +97,12 @@ impl CaError {
 /// What a certificate file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
-    /// `root` or `node`.
+    /// A nation's root, or else a node's or an auditor's certificate.
     pub authority: bool,
     /// The node, of a node's certificate.
     pub node: Option<NodeUri>,
+    /// The auditor, of an auditor's certificate.
+    pub auditor: Option<AuditorUri>,
     /// Country name of the subject, of an authority's.
     pub jurisdiction: Option<Jurisdiction>,
     /// First instant at which it is valid.
@@ -178,6 +180,37 @@ pub enum Subject<'a> {
     Request(&'a Path),
 }
 
+/// Whose certificate it is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    Node(NodeUri),
+    Auditor(AuditorUri),
+}
+
+impl Name {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Node(uri) => uri.as_str(),
+            Self::Auditor(uri) => uri.as_str(),
+        }
+    }
+
+    fn jurisdiction(&self) -> Jurisdiction {
+        match self {
+            Self::Node(uri) => uri.jurisdiction(),
+            Self::Auditor(uri) => uri.jurisdiction(),
+        }
+    }
+
+    /// Nodes dial and are dialled; auditors only dial.
+    fn usages(&self) -> Vec<ExtendedKeyUsagePurpose> {
+        match self {
+            Self::Node(_) => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            Self::Auditor(_) => vec![ExtendedKeyUsagePurpose::ClientAuth],
+        }
+    }
+}
+
 /// Issues a node's certificate into `out`: `tls.cert.pem` (leaf, then root) and, for a fresh key, `tls.key.pem` (0600).
 ///
 /// An existing certificate is replaced (certificates are renewed daily); an existing key is not.
@@ -187,6 +220,32 @@ pub enum Subject<'a> {
 pub fn issue(
     ca: &Path,
     node: Option<&NodeUri>,
+    subject: &Subject<'_>,
+    days: u32,
+    out: &Path,
+    now: Millis,
+) -> Result<Shown, CaError> {
+    issue_to(ca, node.cloned().map(Name::Node), subject, days, out, now)
+}
+
+/// Issues the certificate that an auditor presents to nodes, as [`issue`] does a node's.
+///
+/// # Errors
+/// As of [`issue`].
+pub fn issue_auditor(
+    ca: &Path,
+    auditor: &AuditorUri,
+    subject: &Subject<'_>,
+    days: u32,
+    out: &Path,
+    now: Millis,
+) -> Result<Shown, CaError> {
+    issue_to(ca, Some(Name::Auditor(auditor.clone())), subject, days, out, now)
+}
+
+fn issue_to(
+    ca: &Path,
+    name: Option<Name>,
     subject: &Subject<'_>,
     days: u32,
     out: &Path,
@@ -202,17 +261,20 @@ pub fn issue(
         Subject::Request(path) => Some(read_request(path)?),
         Subject::Fresh(_) => None,
     };
-    let node = match (node, &request) {
-        (Some(node), Some((_, found))) if found.as_ref() != Some(node) => {
-            let found = found.as_ref().map_or("no node".to_owned(), ToString::to_string);
-            return Err(CaError::OtherNode { found, expected: node.clone() });
+    let name = match (name, &request) {
+        (Some(name), Some((_, found))) if *found != name.as_str() => {
+            let found = if found.is_empty() { "nobody".to_owned() } else { found.clone() };
+            return Err(CaError::OtherName { found, expected: name.as_str().to_owned() });
         }
-        (Some(node), _) | (None, Some((_, Some(node)))) => node.clone(),
-        _ => return Err(CaError::malformed(ca, "name the node with --node: the signing request names none")),
+        (Some(name), _) => name,
+        (None, Some((_, found))) => Name::Node(found.parse().map_err(|_| {
+            CaError::malformed(ca, "name whose certificate it is with --node or --auditor: the request names no node")
+        })?),
+        (None, None) => return Err(CaError::malformed(ca, "name the node with --node")),
     };
-    if node.jurisdiction() != own {
-        let other = node.jurisdiction();
-        return Err(CaError::OtherNation { own, node, other });
+    if name.jurisdiction() != own {
+        let other = name.jurisdiction();
+        return Err(CaError::OtherNation { own, name: name.as_str().to_owned(), other });
     }
     let end = now.plus(u64::from(days) * 86_400_000);
     if end > root.not_after {
@@ -222,7 +284,7 @@ pub fn issue(
     let key = KeyPair::from_pem(&pem).map_err(|_| CaError::malformed(&key_path, "this is not a PEM private key"))?;
     let root_pem = files::read_text(&cert_path).map_err(CaError::file(&cert_path))?;
     let issuer = Issuer::from_ca_cert_pem(&root_pem, key)?;
-    let mut params = leaf_params(&node)?;
+    let mut params = leaf_params(&name)?;
     params.serial_number = Some(serial()?);
     params.use_authority_key_identifier_extension = true;
     instant(Millis(now.0.saturating_sub(BACKDATE_MILLIS)))(&mut params, false);
@@ -244,13 +306,13 @@ pub fn issue(
     show(&path)
 }
 
-fn leaf_params(node: &NodeUri) -> Result<CertificateParams, CaError> {
+fn leaf_params(name: &Name) -> Result<CertificateParams, CaError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     // No name in the subject: the one URI among the alternative names is the identity.
-    params.subject_alt_names = vec![SanType::URI(node.as_str().try_into()?)];
+    params.subject_alt_names = vec![SanType::URI(name.as_str().try_into()?)];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages = name.usages();
     params.is_ca = IsCa::ExplicitNoCa;
     Ok(params)
 }
@@ -261,21 +323,22 @@ fn leaf_params(node: &NodeUri) -> Result<CertificateParams, CaError> {
 /// A file exists already, or cannot be written.
 pub fn request(node: &NodeUri, algorithm: Algorithm, key: &Path, csr: &Path) -> Result<(), CaError> {
     let pair = generate(algorithm)?;
-    let text = leaf_params(node)?.serialize_request(&pair)?.pem()?;
+    let text = leaf_params(&Name::Node(node.clone()))?.serialize_request(&pair)?.pem()?;
     let pem = zeroize::Zeroizing::new(pair.serialize_pem());
     files::create(key, pem.as_bytes(), true).map_err(CaError::file(key))?;
     files::create(csr, text.as_bytes(), false).map_err(CaError::file(csr))
 }
 
-fn read_request(path: &Path) -> Result<(CertificateSigningRequestParams, Option<NodeUri>), CaError> {
+/// A signing request, and the URI that it names; empty if it names none.
+fn read_request(path: &Path) -> Result<(CertificateSigningRequestParams, String), CaError> {
     let text = files::read_text(path).map_err(CaError::file(path))?;
     let request = CertificateSigningRequestParams::from_pem(&text)
         .map_err(|error| CaError::malformed(path, format!("this is not a usable signing request ({error})")))?;
-    let node = request.params.subject_alt_names.iter().find_map(|name| match name {
-        SanType::URI(uri) => uri.as_str().parse().ok(),
+    let name = request.params.subject_alt_names.iter().find_map(|name| match name {
+        SanType::URI(uri) => Some(uri.as_str().to_owned()),
         _ => None,
     });
-    Ok((request, node))
+    Ok((request, name.unwrap_or_default()))
 }
 
 /// What the first certificate of a file (PEM or DER) says.
@@ -296,7 +359,16 @@ pub fn show(path: &Path) -> Result<Shown, CaError> {
         Ok(CertificateNames { uri, not_before, not_after, .. }) => {
             let jurisdiction = Some(uri.jurisdiction());
             let sha256 = Digest::of(&der);
-            Ok(Shown { authority: false, node: Some(uri), jurisdiction, not_before, not_after, sha256, der })
+            let node = Some(uri);
+            Ok(Shown { authority: false, node, auditor: None, jurisdiction, not_before, not_after, sha256, der })
+        }
+        Err(CertificateError::NotANode) => {
+            let names = certificate::auditor_names(&der);
+            let CertificateNames { uri, not_before, not_after, .. } =
+                names.map_err(|_| CaError::malformed(path, "its URI name is neither a node's nor an auditor's"))?;
+            let (jurisdiction, sha256) = (Some(uri.jurisdiction()), Digest::of(&der));
+            let auditor = Some(uri);
+            Ok(Shown { authority: false, node: None, auditor, jurisdiction, not_before, not_after, sha256, der })
         }
         Err(CertificateError::Authority) => show_root(path, der),
         Err(error) => Err(CaError::malformed(path, error.to_string())),
@@ -317,7 +389,7 @@ fn show_root(path: &Path, der: Vec<u8>) -> Result<Shown, CaError> {
             millis(validity.not_after.timestamp()),
         )
     };
-    Ok(Shown { authority: true, node: None, jurisdiction, not_before, not_after, sha256, der })
+    Ok(Shown { authority: true, node: None, auditor: None, jurisdiction, not_before, not_after, sha256, der })
 }
 
 #[cfg(test)]
@@ -350,7 +422,7 @@ mod tests {
         let error =
             issue(&ca.join("p256"), Some(&foreign), &Subject::Fresh(Algorithm::P256), 14, &out, NOW).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("nodes of mx only") && text.contains("authority of us"), "{text}");
+        assert!(text.contains("names of mx only") && text.contains("authority of us"), "{text}");
         assert!(!out.join("tls.key.pem").exists());
     }
 
@@ -367,8 +439,31 @@ mod tests {
         issue(&ca, None, &Subject::Request(&csr), 14, dir.path(), NOW.plus(1_000)).unwrap();
         let other = uri("puente://mx/fgr/n1");
         let error = issue(&ca, Some(&other), &Subject::Request(&csr), 14, dir.path(), NOW).unwrap_err();
-        assert!(matches!(error, CaError::OtherNode { .. }), "{error}");
+        assert!(matches!(error, CaError::OtherName { .. }), "{error}");
         assert!(matches!(show(&key), Err(CaError::Malformed { .. })));
+    }
+
+    #[test]
+    fn an_auditor_gets_a_certificate_to_dial_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca");
+        init(&"mx".parse().unwrap(), &ca, Algorithm::P256, 3650, NOW).unwrap();
+        let auditor: AuditorUri = "puente-auditor://mx/auditoria-a".parse().unwrap();
+        let (fresh, out) = (Subject::Fresh(Algorithm::P256), dir.path().join("auditor"));
+        let shown = issue_auditor(&ca, &auditor, &fresh, 14, &out, NOW).unwrap();
+        assert_eq!((shown.auditor, shown.node), (Some(auditor.clone()), None));
+        let (_, pem) = x509_parser::pem::parse_x509_pem(&files::read(&out.join("tls.cert.pem")).unwrap()).unwrap();
+        let (_, cert) = x509_parser::parse_x509_certificate(&pem.contents).unwrap();
+        let usage = cert.extended_key_usage().unwrap().unwrap().value.clone();
+        assert!(usage.client_auth && !usage.server_auth, "an auditor dials and is never dialled");
+        // The request of a node makes no auditor, and no other nation's root does.
+        let (key, csr) = (dir.path().join("k.pem"), dir.path().join("r.pem"));
+        request(&uri("puente://mx/fge-bc/n1"), Algorithm::P256, &key, &csr).unwrap();
+        let error = issue_auditor(&ca, &auditor, &Subject::Request(&csr), 14, &out, NOW).unwrap_err();
+        assert!(matches!(error, CaError::OtherName { .. }), "{error}");
+        let foreign = AuditorUri::new(&"us".parse().unwrap(), "auditor-a").unwrap();
+        let error = issue_auditor(&ca, &foreign, &fresh, 14, &dir.path().join("us"), NOW).unwrap_err();
+        assert!(matches!(error, CaError::OtherNation { .. }), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use puente_model::{Digest, Handling, Jurisdiction, NodeUri, OfficerId, QueryKind, Role};
+use puente_model::{AuditorUri, Digest, Handling, Jurisdiction, NodeUri, OfficerId, QueryKind, Role};
 
 /// What exit codes mean; stands at the end of every help text.
 const EXITS: &str = "Exit codes:
@@ -108,14 +108,17 @@ pub enum CaCommand {
         #[arg(long, default_value_t = 3650, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=7300))]
         days: u32,
     },
-    /// Issue a node's certificate.
+    /// Issue a node's certificate, or the one that an auditor presents to nodes.
     Issue {
         /// The authority's folder.
         #[arg(long, value_name = "FOLDER")]
         ca: PathBuf,
         /// The node, for example puente://mx/fge-bc/n1.
-        #[arg(long, value_name = "URI", required_unless_present = "csr")]
+        #[arg(long, value_name = "URI", required_unless_present_any = ["csr", "auditor"])]
         node: Option<NodeUri>,
+        /// The auditor instead, as the charter names it, for example puente-auditor://mx/auditoria-a.
+        #[arg(long, value_name = "URI", conflicts_with = "node")]
+        auditor: Option<AuditorUri>,
         /// A signing request (PEM): the key stays with the node that made it.
         #[arg(long, value_name = "FILE")]
         csr: Option<PathBuf>,

@@ -20,9 +20,12 @@ pub(super) fn run(context: &Context, command: CaCommand) -> Result<Report, Failu
                 format!("name it in the charter: ca_root_files = [\"{}\"]; keep its key offline", path.display()),
             ))
         }
-        CaCommand::Issue { ca, node, csr, days, out } => {
+        CaCommand::Issue { ca, node, auditor, csr, days, out } => {
             let subject = csr.as_deref().map_or(Subject::Fresh(Algorithm::P256), Subject::Request);
-            let leaf = ca::issue(&ca, node.as_ref(), &subject, days, &out, context.now)?;
+            let leaf = match auditor {
+                Some(auditor) => ca::issue_auditor(&ca, &auditor, &subject, days, &out, context.now)?,
+                None => ca::issue(&ca, node.as_ref(), &subject, days, &out, context.now)?,
+            };
             let path = out.join("tls.cert.pem");
             Ok(report(&leaf, &path).note(format!("issued {}", path.display())))
         }
@@ -34,6 +37,7 @@ pub(super) fn to_json(shown: &Shown) -> Value {
     json!({
         "authority": shown.authority,
         "node": shown.node.as_ref().map(ToString::to_string),
+        "auditor": shown.auditor.as_ref().map(ToString::to_string),
         "jurisdiction": shown.jurisdiction.as_ref().map(ToString::to_string),
         "not_before": shown.not_before.to_string(),
         "not_after": shown.not_after.to_string(),
@@ -42,10 +46,11 @@ pub(super) fn to_json(shown: &Shown) -> Value {
 }
 
 fn report(shown: &Shown, path: &Path) -> Report {
-    let who = match (&shown.node, &shown.jurisdiction) {
-        (Some(node), _) => ("node", node.to_string()),
-        (None, Some(nation)) => ("authority of", nation.to_string()),
-        (None, None) => ("authority of", "no nation: not made by 'puente ca init'".to_owned()),
+    let who = match (&shown.node, &shown.auditor, &shown.jurisdiction) {
+        (Some(node), _, _) => ("node", node.to_string()),
+        (_, Some(auditor), _) => ("auditor", auditor.to_string()),
+        (None, None, Some(nation)) => ("authority of", nation.to_string()),
+        (None, None, None) => ("authority of", "no nation: not made by 'puente ca init'".to_owned()),
     };
     let rows = [
         ("file", path.display().to_string()),
@@ -66,8 +71,8 @@ impl From<CaError> for Failure {
             CaError::Malformed { .. } => Self::usage("malformed", text).hint("check that it is the right file"),
             CaError::OtherNation { other, .. } => Self::usage("other-nation", text)
                 .hint(format!("send the node's signing request to the authority of {other}")),
-            CaError::OtherNode { .. } => {
-                Self::usage("other-node", text).hint("leave --node out, or take the node's own request")
+            CaError::OtherName { .. } => {
+                Self::usage("other-node", text).hint("leave --node out, or take the own request of whom you name")
             }
             CaError::Outlives { .. } => Self::usage("outlives-root", text).hint("use --days"),
             CaError::Library(_) => Self::unavailable("certificate", text),

@@ -115,7 +115,7 @@ fn a_root_refuses_foreign_names() {
     ok(folder.path(), "ca init --jurisdiction mx --out @/ca");
     let failure = fails(folder.path(), "ca issue --ca @/ca --node puente://us/tx-dps/n1 --out @/keys");
     assert_eq!((failure.code, failure.exit), ("other-nation", Exit::Usage));
-    assert!(failure.message.contains("vouches for nodes of mx only"), "{}", failure.message);
+    assert!(failure.message.contains("vouches for names of mx only"), "{}", failure.message);
     assert!(failure.hint.unwrap().contains("authority of us"));
     assert!(!folder.path().join("keys").exists());
     let shown = ok(folder.path(), "ca show @/ca/root.cert.pem");

@@ -3,7 +3,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use puente_charter::certificate::CertificateError;
-use puente_model::{Jurisdiction, NodeUri};
+use puente_model::{AuditorUri, Jurisdiction, NodeUri};
 
 /// Why a certificate was not accepted for a peer. Names of nodes and nations are public.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum PeerRefusal {
     /// The name is well vouched for, but no member's.
     #[error("the charter lists no member {0}; ask your governance body whether the annex is adopted")]
     NotInCharter(NodeUri),
+    /// The name is well vouched for, but no auditor's of the charter in force.
+    #[error("the charter in force lists no auditor {0}; ask your governance body whether it is adopted")]
+    NoSuchAuditor(AuditorUri),
     /// The member is suspended.
     #[error("the member {0} is suspended")]
     Suspended(NodeUri),
@@ -78,6 +81,7 @@ impl PeerRefusal {
             Self::Names(CertificateError::NoUri) => "no-uri-name",
             Self::Names(CertificateError::ManyUris { .. }) => "many-uri-names",
             Self::Names(CertificateError::NotANode) => "not-a-node-name",
+            Self::Names(CertificateError::NotAnAuditor) => "not-an-auditor-name",
             Self::UnknownNation(_) => "unknown-nation",
             Self::UnknownIssuer(_) => "unknown-issuer",
             Self::OtherNation { .. } => "other-nations-root",
@@ -88,6 +92,7 @@ impl PeerRefusal {
             Self::BadSignature => "bad-signature",
             Self::BadChain(_) => "bad-chain",
             Self::NotInCharter(_) => "not-in-charter",
+            Self::NoSuchAuditor(_) => "no-such-auditor",
             Self::Suspended(_) => "suspended",
             Self::WrongPeer { .. } => "wrong-peer",
             Self::OwnName(_) => "own-name",

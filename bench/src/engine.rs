@@ -367,6 +367,7 @@ impl Pair {
             facts_statement: words("The vehicle was found abandoned and its number read by an officer."),
             offence: words("vehicle theft"),
             confirms: if released { self.confirmed.get(usize::try_from(of)?).copied() } else { None },
+            stays: false,
         };
         self.asker.inbox.push_back(Input::Question { ticket: Ticket(number), draft: Box::new(draft) });
         Ok(())

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, unreachable_pub)]
 
 mod architecture;
+mod casework;
 mod crashes;
 mod documents;
 mod exchange;

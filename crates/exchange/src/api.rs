@@ -104,6 +104,29 @@ pub enum Input {
         /// The question's ticket.
         ticket: Ticket,
     },
+    /// An officer gives a question up, from anywhere, at any time before it is answered: its number is voided.
+    Withdraw {
+        /// Comes back with what came of it.
+        ticket: Ticket,
+        /// Which question.
+        exchange: ExchangeId,
+    },
+    /// An officer waits for what comes of a question that was put earlier.
+    Await {
+        /// Comes back with the conclusion.
+        ticket: Ticket,
+        /// Which question.
+        exchange: ExchangeId,
+    },
+    /// An officer looks at an answer again. Where fields were disclosed, CONSULT is recorded before they are shown.
+    Look {
+        /// Comes back with the answer.
+        ticket: Ticket,
+        /// Which question.
+        exchange: ExchangeId,
+        /// Who looks.
+        officer: Officer,
+    },
     /// Something happened at this node that the log must hold.
     Event {
         /// Comes back with [`Conclusion::Recorded`].
@@ -258,6 +281,8 @@ pub struct Draft {
     pub offence: String,
     /// Steps 2 and 3: leaf hash of the step-1 ANSWER that a human confirmed.
     pub confirms: Option<Digest>,
+    /// The officer does not wait: [`Conclusion::Asked`] comes once the QUERY is durable, and the question goes on by itself.
+    pub stays: bool,
 }
 
 impl fmt::Debug for Draft {
@@ -331,6 +356,26 @@ pub enum Conclusion {
         exchange: Option<ExchangeId>,
         /// Why.
         code: FaultCode,
+    },
+    /// The question stands in the log and goes on: nobody need wait for it.
+    Asked {
+        /// The exchange.
+        exchange: ExchangeId,
+    },
+    /// The question was given up: its number is voided, unless an answer came before.
+    Withdrawn {
+        /// The exchange.
+        exchange: ExchangeId,
+    },
+    /// The question has ended: its answer can be looked at.
+    Ended {
+        /// The exchange.
+        exchange: ExchangeId,
+    },
+    /// This node asked no such question.
+    Unknown {
+        /// The exchange.
+        exchange: ExchangeId,
     },
     /// The event is in the log.
     Recorded {

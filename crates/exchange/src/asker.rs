@@ -10,7 +10,7 @@ use crate::control::{Problem, receipt_aside};
 use crate::engine::{AGAIN_MILLIS, Engine, Route, Then, Timer, aside, unwrap};
 use crate::ledger::{Intent, Recorded};
 use crate::period::RECORDED;
-use crate::persist::{self, StoredAsk};
+use crate::persist::{self, StoredAsk, Why};
 
 /// How long a frame waits that the peer was not ready for.
 const TOO_EARLY_MILLIS: u64 = 10;
@@ -48,6 +48,8 @@ impl AskStage {
 pub(crate) struct Asking {
     pub(crate) peer: NodeUri,
     pub(crate) ticket: Option<Ticket>,
+    /// Nobody waits: whoever asked is told so as soon as the QUERY is durable.
+    pub(crate) stays: bool,
     pub(crate) stage: AskStage,
     pub(crate) stored: StoredAsk,
     pub(crate) query: Pair,
@@ -121,6 +123,7 @@ impl Engine {
         Ok(Some(Asking {
             peer: query.to.clone(),
             ticket: None,
+            stays: false,
             stage,
             due_at: Millis(stored.due_at),
             stored,
@@ -139,6 +142,11 @@ impl Engine {
             return;
         }
         ask.stage = AskStage::AwaitingReply;
+        if ask.stays
+            && let Some(ticket) = ask.ticket.take()
+        {
+            self.tell(ticket, Conclusion::Asked { exchange });
+        }
         self.send_ask(now, exchange, recorded.last().cloned());
     }
 
@@ -433,7 +441,7 @@ impl Engine {
         match ask.stage {
             AskStage::AwaitingReply => {
                 let ticket = self.asks.get_mut(&exchange).and_then(|a| a.ticket.take());
-                self.void(now, exchange);
+                self.give_up(now, exchange, Why::Deadline, 0);
                 if let Some(ticket) = ticket {
                     self.tell(ticket, Conclusion::TimedOut { exchange });
                 }
@@ -449,11 +457,20 @@ impl Engine {
 
     pub(crate) fn cancel(&mut self, now: Millis, ticket: Ticket) {
         let Some(exchange) = self.tickets.remove(&ticket) else { return };
-        let Some(ask) = self.asks.get_mut(&exchange) else { return };
+        let Some(ask) = self.asks.get_mut(&exchange).filter(|ask| ask.ticket == Some(ticket)) else { return };
         ask.ticket = None;
-        if ask.stage == AskStage::AwaitingReply {
-            self.void(now, exchange);
+        // Of a question that goes on by itself, only the waiting is given up.
+        if !ask.stays && ask.stage == AskStage::AwaitingReply {
+            self.give_up(now, exchange, Why::Withdrawn, 0);
         }
+    }
+
+    /// Voids a question's number, and remembers why.
+    pub(crate) fn give_up(&mut self, now: Millis, exchange: ExchangeId, why: Why, fault: u32) {
+        if let Some(ask) = self.asks.get_mut(&exchange) {
+            (ask.stored.why, ask.stored.fault) = (why.code(), fault);
+        }
+        self.void(now, exchange);
     }
 
     /// The holder's node refused to process a frame.
@@ -476,7 +493,7 @@ impl Engine {
         } else if waiting {
             // It was not recorded there: the number is closed by a VOID.
             let ticket = ask.ticket.take();
-            self.void(now, exchange);
+            self.give_up(now, exchange, Why::Faulted, fault.code);
             if let Some(ticket) = ticket {
                 let code = code.unwrap_or(FaultCode::OutOfOrder);
                 self.tell(ticket, Conclusion::Faulted { exchange: Some(exchange), code });
@@ -500,7 +517,7 @@ impl Engine {
 }
 
 /// What an answer without a disclosed body, or a refusal, tells the asker.
-fn plain_conclusion(exchange: ExchangeId, ask: &Asking) -> Option<Conclusion> {
+pub(crate) fn plain_conclusion(exchange: ExchangeId, ask: &Asking) -> Option<Conclusion> {
     let plain = ask.stored.plain.as_ref()?;
     let (pair, leaf) = ask.answer.as_ref()?;
     match &pair.body {
@@ -524,7 +541,7 @@ fn plain_conclusion(exchange: ExchangeId, ask: &Asking) -> Option<Conclusion> {
 }
 
 /// The explanation that a plain answer or refusal commits to.
-fn read_plain(plain: &proto::Plain, commitment: Digest) -> Option<Explanation> {
+pub(crate) fn read_plain(plain: &proto::Plain, commitment: Digest) -> Option<Explanation> {
     let salt: [u8; 32] = plain.salt.as_slice().try_into().ok()?;
     if Explanation::commit(&plain.payload, &Secret32::new(salt)) != commitment {
         return None;

@@ -307,6 +307,9 @@ impl Engine {
             Input::Question { ticket, draft } => self.question(now, ticket, *draft),
             Input::Cancel { ticket } => self.cancel(now, ticket),
             Input::Event { ticket, event } => self.local_event(now, ticket, event),
+            Input::Withdraw { ticket, exchange } => self.withdraw(now, ticket, exchange),
+            Input::Await { ticket, exchange } => self.await_end(now, ticket, exchange),
+            Input::Look { ticket, exchange, officer } => self.look(now, ticket, exchange, &officer),
             Input::ClosePeriods { ticket } => self.close_periods(now, ticket),
             Input::Tick => {}
         }
@@ -396,7 +399,7 @@ impl Engine {
             Then::Reply(exchange) => self.answer_recorded(exchange, recorded),
             Then::Acknowledge(exchange) => self.reply_recorded(now, exchange, recorded),
             Then::Release(exchange) => self.release_recorded(exchange, recorded),
-            Then::End(exchange, conclusion) => self.end_ask(exchange, *conclusion),
+            Then::End(exchange, conclusion) => self.end_ask(now, exchange, *conclusion),
             Then::Tell(ticket, conclusion) => self.tell(ticket, *conclusion),
             Then::Event(ticket) => {
                 let index = recorded.last().map_or(LeafIndex(0), Recorded::index);
@@ -434,7 +437,12 @@ impl Engine {
                     self.fault(now, &peer, Route { connection, stream }, FaultCode::LogUnavailable, None);
                 }
             }
-            Input::Question { ticket, .. } | Input::Event { ticket, .. } | Input::ClosePeriods { ticket } => {
+            Input::Question { ticket, .. }
+            | Input::Withdraw { ticket, .. }
+            | Input::Await { ticket, .. }
+            | Input::Look { ticket, .. }
+            | Input::Event { ticket, .. }
+            | Input::ClosePeriods { ticket } => {
                 self.tell(ticket, Conclusion::LogUnavailable);
             }
             Input::DialFailed { .. }

@@ -22,6 +22,7 @@ mod judging;
 mod ledger;
 mod numbers;
 mod opening;
+pub mod outbox;
 mod peer;
 mod period;
 mod persist;

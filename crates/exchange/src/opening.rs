@@ -10,7 +10,7 @@ use crate::control::{Problem, plain_event, receipt_aside};
 use crate::engine::{Engine, Route, Then, unwrap};
 use crate::ledger::Intent;
 use crate::period::RECORDED;
-use crate::persist;
+use crate::persist::{self, Why};
 
 impl Engine {
     pub(crate) fn on_release(
@@ -106,6 +106,8 @@ impl Engine {
             ask.stored.content_key = key.expose().to_vec();
         }
         ask.stage = AskStage::RecordingEnd;
+        ask.stored.why = 0;
+        ask.stored.told = ask.ticket.is_some();
         let peer = ask.peer.clone();
         let mut puts = vec![ask.put(exchange), (persist::open_ask_key(&ask.peer, exchange), None)];
         let answer_leaf = ask.answer.as_ref().map(|(_, leaf)| *leaf).unwrap_or_default();
@@ -148,7 +150,14 @@ impl Engine {
 
     /// Records a DISPUTE: what the peer committed to and what it delivered do not fit.
     pub(crate) fn dispute(&mut self, now: Millis, exchange: ExchangeId, leaf: Digest, detail: Vec<u8>) {
-        let peer = self.asks.get(&exchange).map(|a| a.peer.clone());
+        let mut peer = None;
+        if let Some(ask) = self.asks.get_mut(&exchange) {
+            ask.stored.why = Why::Disputed.code();
+            peer = Some(ask.peer.clone());
+        }
+        let mut puts = self.ask_put(exchange);
+        puts.extend(peer.iter().map(|peer| (persist::open_ask_key(peer, exchange), None)));
+        self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
         let event = plain_event(EventKind::Dispute, 1, detail);
         let complete = |e: &mut puente_wire::Event| {
             e.quoted = Some(leaf);
@@ -163,6 +172,7 @@ impl Engine {
     pub(crate) fn unreleased(&mut self, now: Millis, exchange: ExchangeId) {
         let Some(ask) = self.asks.get_mut(&exchange) else { return };
         ask.stage = AskStage::RecordingEnd;
+        ask.stored.why = Why::Unreleased.code();
         let (peer, leaf) = (ask.peer.clone(), ask.answer.as_ref().map(|(_, leaf)| *leaf));
         let puts = vec![ask.put(exchange), (persist::open_ask_key(&ask.peer, exchange), None)];
         self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
@@ -177,9 +187,14 @@ impl Engine {
     }
 
     /// Tells the asker, and forgets an exchange that has ended.
-    pub(crate) fn end_ask(&mut self, exchange: ExchangeId, conclusion: Conclusion) {
-        let Some(ask) = self.drop_ask(exchange) else { return };
+    pub(crate) fn end_ask(&mut self, now: Millis, exchange: ExchangeId, conclusion: Conclusion) {
+        let Some(mut ask) = self.drop_ask(exchange) else { return };
         if let Some(ticket) = ask.ticket {
+            if !std::mem::replace(&mut ask.stored.told, true) {
+                // Whoever waits came after the end was on its way to the disk.
+                let puts = vec![ask.put(exchange)];
+                self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
+            }
             self.tell(ticket, conclusion);
         }
     }

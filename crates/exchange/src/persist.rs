@@ -48,6 +48,42 @@ pub(crate) struct StoredAsk {
     pub(crate) query_leaf: Vec<u8>,
     #[prost(bytes = "vec", tag = "17")]
     pub(crate) answer_leaf: Vec<u8>,
+    /// Why it ended otherwise than by an answer; see `Why`.
+    #[prost(uint32, tag = "18")]
+    pub(crate) why: u32,
+    /// `Why::Faulted`: the code.
+    #[prost(uint32, tag = "19")]
+    pub(crate) fault: u32,
+    /// Whoever waited was told what was disclosed: OPENED stands for that. Every later look is a CONSULT.
+    #[prost(bool, tag = "20")]
+    pub(crate) told: bool,
+}
+
+/// Why a question ended otherwise than by an answer that could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its deadline passed.
+    Deadline,
+    /// An officer gave it up.
+    Withdrawn,
+    /// The holder's node would not process it.
+    Faulted,
+    /// What came does not match what was committed.
+    Disputed,
+    /// The content key did not come by the deadline.
+    Unreleased,
+}
+
+impl Why {
+    const ALL: [Self; 5] = [Self::Deadline, Self::Withdrawn, Self::Faulted, Self::Disputed, Self::Unreleased];
+
+    pub(crate) fn code(self) -> u32 {
+        Self::ALL.iter().zip(1..).find(|(why, _)| **why == self).map_or(0, |(_, code)| code)
+    }
+
+    pub(crate) fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.get(usize::try_from(code).ok()?.checked_sub(1)?).copied()
+    }
 }
 
 impl StoredAsk {
@@ -165,6 +201,19 @@ fn key(table: &str, parts: &[&[u8]]) -> Vec<u8> {
 /// `a/<peer>/<exchange>`: [`StoredAsk`].
 pub(crate) fn ask_key(peer: &NodeUri, exchange: ExchangeId) -> Vec<u8> {
     key("a", &[peer.as_str().as_bytes(), &exchange.0])
+}
+
+/// `a/<peer>/<log>`: the asks of one log; ids begin with the log's number and the QUERY's.
+pub(crate) fn asks_key(peer: &NodeUri, log: u32) -> Vec<u8> {
+    let log = u16::try_from(log).unwrap_or(u16::MAX).to_be_bytes();
+    key("a", &[peer.as_str().as_bytes(), &log])
+}
+
+/// `a/<peer>/<log><seq>`: where the asks from this number on begin.
+pub(crate) fn asks_from_key(peer: &NodeUri, log: u32, seq: u64) -> Vec<u8> {
+    let mut out = asks_key(peer, log);
+    out.extend_from_slice(&seq.min((1 << 48) - 1).to_be_bytes()[2..]);
+    out
 }
 
 /// `oa/<peer>/<exchange>`: that ask is not ended.

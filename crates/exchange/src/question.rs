@@ -221,6 +221,7 @@ impl Engine {
         let mut ask = Asking {
             peer: draft.to.clone(),
             ticket: Some(ticket),
+            stays: draft.stays,
             stage: AskStage::Recording,
             stored,
             query,

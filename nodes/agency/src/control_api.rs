@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use puente_exchange::api::{Answered, Conclusion, LocalEvent};
 use puente_model::{
-    Digest, EventKind, Handling, LegalBasisId, NodeUri, OfficerId, Purpose, QueryKind, Role, Step, Urgency,
+    Digest, EventKind, ExchangeId, Handling, LegalBasisId, NodeUri, OfficerId, Purpose, QueryKind, Role, Step, Urgency,
 };
 use serde::{Deserialize, Serialize};
 
@@ -16,18 +16,18 @@ use serde::{Deserialize, Serialize};
 pub const LINE_BYTES_MAX: usize = 8 << 20;
 
 /// Serialises codes and names as their text.
-mod text {
+pub(crate) mod text {
     use std::fmt::Display;
     use std::str::FromStr;
 
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(value)
     }
 
-    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    pub(crate) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
     where
         T: FromStr,
         T::Err: Display,
@@ -38,21 +38,21 @@ mod text {
 }
 
 /// As [`text`], for values that may be absent.
-mod maybe {
+pub(crate) mod maybe {
     use std::fmt::Display;
     use std::str::FromStr;
 
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<T: Display, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<T: Display, S: Serializer>(value: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
         match value {
             Some(value) => to.collect_str(value),
             None => to.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+    pub(crate) fn deserialize<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
     where
         T: FromStr,
         T::Err: Display,
@@ -68,6 +68,35 @@ mod maybe {
 pub enum Command {
     /// Ask another node; answered by [`Answer::Concluded`] at the deadline at the latest.
     Query(Box<Question>),
+    /// The questions that this node asked; answered by [`Answer::Questions`].
+    Questions(crate::outbox::Wanted),
+    /// Where one question stands; answered by [`Answer::Questions`] with one, or with none.
+    QuestionStatus {
+        /// The exchange.
+        #[serde(with = "text")]
+        exchange: ExchangeId,
+    },
+    /// Wait for what comes of a question that goes on by itself; answered by [`Answer::Concluded`].
+    QuestionAwait {
+        /// The exchange.
+        #[serde(with = "text")]
+        exchange: ExchangeId,
+    },
+    /// Look at an answer again: CONSULT is recorded where fields are shown; answered by [`Answer::Concluded`].
+    QuestionResult {
+        /// The exchange.
+        #[serde(with = "text")]
+        exchange: ExchangeId,
+        /// Who looks.
+        #[serde(with = "text")]
+        officer: OfficerId,
+    },
+    /// Give a question up; answered by [`Answer::Concluded`].
+    QuestionCancel {
+        /// The exchange.
+        #[serde(with = "text")]
+        exchange: ExchangeId,
+    },
     /// How the node is; answered by [`Answer::Status`].
     Status,
     /// Record a local event; answered by [`Answer::Concluded`] once it is durable.
@@ -133,6 +162,9 @@ pub struct Question {
     /// Steps 2 and 3: leaf hash of the step-1 answer that a human confirmed.
     #[serde(default, with = "maybe")]
     pub confirms: Option<Digest>,
+    /// Nobody waits: answered by `asked` once the question stands in the log, and it goes on by itself.
+    #[serde(default)]
+    pub stays: bool,
 }
 
 impl std::fmt::Debug for Question {
@@ -197,6 +229,11 @@ impl TryFrom<Event> for LocalEvent {
 pub enum Answer {
     /// What came of a question, an event or closing periods.
     Concluded(Box<Concluded>),
+    /// Questions of this node's.
+    Questions {
+        /// Open ones first, the soonest due before all; then the newest.
+        questions: Vec<crate::outbox::Shown>,
+    },
     /// How the node is: an object for people and programs.
     Status {
         /// The node's own words.
@@ -324,6 +361,26 @@ pub enum Concluded {
         /// What to do.
         mend: String,
     },
+    /// The question stands in the log and goes on by itself.
+    Asked {
+        /// The exchange.
+        exchange: String,
+    },
+    /// The question was given up.
+    Withdrawn {
+        /// The exchange.
+        exchange: String,
+    },
+    /// The question has ended: its answer can be looked at.
+    Ended {
+        /// The exchange.
+        exchange: String,
+    },
+    /// This node asked no such question.
+    Unknown {
+        /// The exchange.
+        exchange: String,
+    },
     /// The event is in the log.
     Recorded {
         /// Where.
@@ -372,6 +429,10 @@ impl From<&Conclusion> for Concluded {
                 code: code.to_string(),
                 mend: code.mend().to_owned(),
             },
+            Conclusion::Asked { exchange } => Self::Asked { exchange: exchange.to_string() },
+            Conclusion::Withdrawn { exchange } => Self::Withdrawn { exchange: exchange.to_string() },
+            Conclusion::Ended { exchange } => Self::Ended { exchange: exchange.to_string() },
+            Conclusion::Unknown { exchange } => Self::Unknown { exchange: exchange.to_string() },
             Conclusion::Recorded { index } => Self::Recorded { index: index.0 },
             Conclusion::PeriodsClosed { closed, unreachable } => Self::PeriodsClosed {
                 closed: *closed,

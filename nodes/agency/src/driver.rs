@@ -105,6 +105,8 @@ enum Message {
     Input(Input, Option<OwnedSemaphorePermit>),
     Ask(Ticket, Box<Draft>, oneshot::Sender<Conclusion>),
     Event(Ticket, LocalEvent, oneshot::Sender<Conclusion>),
+    /// Any other input that is concluded under this ticket.
+    Wish(Ticket, Input, oneshot::Sender<Conclusion>),
     ClosePeriods(Ticket, oneshot::Sender<Conclusion>),
     Written(u64, Result<(), DiskError>),
     Shutdown(Option<oneshot::Sender<Result<(), DiskError>>>),
@@ -308,6 +310,10 @@ impl<C: Core> Turn<C> {
             Message::Event(ticket, event, reply) => {
                 self.replies.insert(ticket, reply);
                 self.core.handle(now, Input::Event { ticket, event });
+            }
+            Message::Wish(ticket, input, reply) => {
+                self.replies.insert(ticket, reply);
+                self.core.handle(now, input);
             }
             Message::ClosePeriods(ticket, reply) => {
                 self.replies.insert(ticket, reply);

@@ -16,4 +16,5 @@ pub mod load;
 pub mod net;
 pub mod node;
 pub mod officers;
+pub mod outbox;
 pub mod signer;

@@ -2,6 +2,7 @@
 
 mod adopted;
 mod officers;
+mod questions;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use puente_audit_log::{KeyError, Signer as _};
-use puente_exchange::api::Conclusion;
+use puente_exchange::api::{Conclusion, Input};
 use puente_exchange::{Engine, OpenError, Setup, Tuning};
 use puente_model::Millis;
 use puente_wire::proto::{self, Message as _};
@@ -283,6 +284,7 @@ impl Node {
             facts_statement: question.facts_statement,
             offence: question.offence,
             confirms: question.confirms,
+            stays: question.stays,
         };
         concluded(self.driver.ask(draft).await)
     }
@@ -335,6 +337,13 @@ impl Backend for Node {
     async fn carry_out(&self, command: Command) -> Answer {
         match command {
             Command::Query(question) => self.query(*question).await,
+            Command::Questions(list) => self.questions(list).await,
+            Command::QuestionStatus { exchange } => self.question_status(exchange).await,
+            Command::QuestionAwait { exchange } => concluded(self.driver.await_end(exchange).await),
+            Command::QuestionResult { exchange, officer } => self.look(exchange, &officer).await,
+            Command::QuestionCancel { exchange } => {
+                concluded(self.driver.wish(|ticket| Input::Withdraw { ticket, exchange }).await)
+            }
             Command::Status => Answer::Status { status: self.status() },
             Command::Event(event) => match event.try_into() {
                 Ok(event) => concluded(self.driver.event(event).await),

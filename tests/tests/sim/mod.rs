@@ -17,7 +17,7 @@ use puente_exchange::api::{
     Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, StreamId, Ticket,
 };
 use puente_exchange::{Engine, Setup, Tuning};
-use puente_model::{Digest, Millis, NodeUri, Outcome, RefusalReason};
+use puente_model::{Digest, ExchangeId, Millis, NodeUri, Outcome, RefusalReason};
 use puente_wire::fault::FaultCode;
 use puente_wire::{decode_frame, proto};
 use rand_chacha::ChaCha20Rng;
@@ -65,6 +65,10 @@ pub enum Ending {
     Unreleased,
     Disputed,
     Faulted(FaultCode),
+    Asked(ExchangeId),
+    Withdrawn,
+    Ended,
+    Unknown,
     Recorded,
     PeriodsClosed { closed: usize, unreachable: usize },
     LogUnavailable,
@@ -591,6 +595,13 @@ impl Sim {
         ticket
     }
 
+    /// What an officer does with a question that was put earlier.
+    pub fn wish(&mut self, node: usize, make: impl FnOnce(Ticket) -> Input) -> Ticket {
+        let ticket = self.ticket();
+        self.input(node, make(ticket));
+        ticket
+    }
+
     pub fn event(&mut self, node: usize, event: LocalEvent) -> Ticket {
         let ticket = self.ticket();
         self.input(node, Input::Event { ticket, event });
@@ -740,6 +751,10 @@ fn ending(conclusion: Conclusion) -> Ending {
         Conclusion::Unreleased { .. } => Ending::Unreleased,
         Conclusion::Disputed { .. } => Ending::Disputed,
         Conclusion::Faulted { code, .. } => Ending::Faulted(code),
+        Conclusion::Asked { exchange } => Ending::Asked(exchange),
+        Conclusion::Withdrawn { .. } => Ending::Withdrawn,
+        Conclusion::Ended { .. } => Ending::Ended,
+        Conclusion::Unknown { .. } => Ending::Unknown,
         Conclusion::Recorded { .. } => Ending::Recorded,
         Conclusion::PeriodsClosed { closed, unreachable } => {
             Ending::PeriodsClosed { closed, unreachable: unreachable.len() }

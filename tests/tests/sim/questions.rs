@@ -30,6 +30,7 @@ pub fn hit_question(sim: &Sim, from: usize, to: usize, vin: &str) -> Draft {
         facts_statement: String::new(),
         offence: String::new(),
         confirms: None,
+        stays: false,
     }
 }
 

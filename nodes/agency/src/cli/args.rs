@@ -60,8 +60,8 @@ pub enum Command {
     Node(NodeCommand),
     /// Bring records in from CSV or JSON Lines.
     Import(ImportArgs),
-    /// Ask another agency a question.
-    Query(Box<QueryArgs>),
+    /// Ask another agency a question; look at questions that were put earlier.
+    Query(Box<super::outbox::QueryCommand>),
     /// This node's audit log.
     #[command(subcommand)]
     Log(LogCommand),

@@ -1,16 +1,20 @@
 //! What came of a question, for people and for programs.
 
-use puente_catalogue::{Lang, RecordType};
-use puente_model::{Outcome, RefusalReason};
+use puente_catalogue::{Lang, QueryKindSpec, RecordType};
+use puente_model::{NodeUri, Outcome, RefusalReason};
 use serde_json::{Value, json};
 
-use super::args::QueryArgs;
 use super::output::{Exit, Failure, Report, table};
-use super::query::Basics;
 use super::words::{self, Text};
-use super::{Context, client};
+use super::{Context, client, outbox};
 use crate::control_api::{Concluded, DisclosedField, Explained};
 use crate::load::Bearings;
+
+/// What a conclusion is about: who was asked, and what.
+pub(super) struct About<'a> {
+    pub(super) kind: &'a QueryKindSpec,
+    pub(super) to: &'a NodeUri,
+}
 
 type Rows = Vec<(String, String)>;
 
@@ -18,16 +22,15 @@ type Rows = Vec<(String, String)>;
 pub(super) fn report(
     context: &Context,
     bearings: &Bearings,
-    basics: &Basics<'_>,
-    args: &QueryArgs,
+    about: &About<'_>,
     concluded: &Concluded,
 ) -> Result<Report, Failure> {
     let lang = context.lang;
-    let value = with_labels(concluded, bearings, basics, lang);
+    let value = with_labels(concluded, bearings, about, lang);
     let row = |text: Text, value: &str| (text.get(lang).to_owned(), value.to_owned());
     let mut rows = vec![
-        row(Text::Asked, &format!("{} ({})", basics.kind.labels().get(lang), args.kind)),
-        row(Text::To, &name_of(bearings, args, lang)),
+        row(Text::Asked, &format!("{} ({})", about.kind.labels().get(lang), about.kind.kind())),
+        row(Text::To, &name_of(bearings, about.to, lang)),
     ];
     Ok(match concluded {
         Concluded::Answered { outcome, handling, fields, obligations, explanation, answer_leaf, exchange, .. } => {
@@ -43,7 +46,7 @@ pub(super) fn report(
             }
             rows.push(row(Text::Exchange, exchange));
             rows.push(row(Text::AnswerLeaf, answer_leaf));
-            let record_type = bearings.catalogue.record_type(basics.kind.record_type());
+            let record_type = bearings.catalogue.record_type(about.kind.record_type());
             let text = format!("{}{}", table(&rows), disclosed(fields, record_type, lang));
             let report = Report::new(value, text);
             let hit = matches!(meaning, Some(Outcome::HitUnconfirmed));
@@ -89,14 +92,28 @@ pub(super) fn report(
                 Failure::unavailable("log-unavailable", Text::LogUnavailable.get(lang)).hint(Text::FreeSpace.get(lang))
             );
         }
+        Concluded::Asked { exchange } => {
+            rows.push(row(Text::Exchange, exchange));
+            Report::new(value, table(&rows)).hint(outbox::goes_on(exchange, lang))
+        }
+        Concluded::Withdrawn { exchange } => {
+            rows.push(row(Text::Exchange, exchange));
+            rows.push(row(Text::OutcomeLabel, outbox::Text::Cancelled.get(lang)));
+            Report::new(value, table(&rows))
+        }
+        Concluded::Ended { exchange } => {
+            rows.push(row(Text::Exchange, exchange));
+            Report::new(value, table(&rows)).hint(outbox::ended(exchange, lang))
+        }
+        Concluded::Unknown { exchange } => return Err(outbox::unknown(exchange, lang)),
         Concluded::Recorded { .. } | Concluded::PeriodsClosed { .. } => return Err(client::unexpected()),
     })
 }
 
-fn name_of(bearings: &Bearings, args: &QueryArgs, lang: Lang) -> String {
-    let member = bearings.charter.member(&args.to);
+pub(super) fn name_of(bearings: &Bearings, to: &NodeUri, lang: Lang) -> String {
+    let member = bearings.charter.member(to);
     let name = member.map(|m| if lang == Lang::Es { &m.name_es } else { &m.name_en });
-    name.map_or_else(|| args.to.to_string(), |name| format!("{name} ({})", args.to))
+    name.map_or_else(|| to.to_string(), |name| format!("{name} ({to})"))
 }
 
 fn explain(rows: &mut Rows, explained: &Explained, lang: Lang) {
@@ -143,13 +160,13 @@ fn disclosed(fields: &[DisclosedField], record_type: Option<&RecordType>, lang: 
 }
 
 /// A peer's text must not steer the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
-fn with_labels(concluded: &Concluded, bearings: &Bearings, basics: &Basics<'_>, lang: Lang) -> Value {
+fn with_labels(concluded: &Concluded, bearings: &Bearings, about: &About<'_>, lang: Lang) -> Value {
     let mut value = serde_json::to_value(concluded).unwrap_or(Value::Null);
-    let record_type = bearings.catalogue.record_type(basics.kind.record_type());
+    let record_type = bearings.catalogue.record_type(about.kind.record_type());
     if let Concluded::Answered { fields, .. } = concluded {
         let fields: Vec<Value> = fields
             .iter()

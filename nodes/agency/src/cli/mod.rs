@@ -13,6 +13,7 @@ mod keys;
 mod log;
 mod node;
 mod officer;
+mod outbox;
 mod output;
 mod policy;
 mod query;
@@ -115,7 +116,7 @@ where
         Command::Officer(command) => officer::run(&context, command),
         Command::Node(command) => node::run(&context, command),
         Command::Import(args) => import::run(&context, &args),
-        Command::Query(args) => query::run(&context, &args),
+        Command::Query(command) => outbox::run(&context, &command),
         Command::Log(command) => log::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
         Command::Demo(args) => demo(&context, &args),

@@ -8,11 +8,12 @@ use puente_model::{LegalBasisId, Purpose, Step, Urgency};
 use serde_json::{Value, json};
 
 use super::args::QueryArgs;
+use super::conclusion::About;
 use super::output::{Failure, Report};
 use super::words::Text;
-use super::{Context, client, conclusion, load_failure};
+use super::{Context, load_failure, outbox};
 use crate::config::closest;
-use crate::control_api::{Answer, Command, Question};
+use crate::control_api::Question;
 use crate::load::Bearings;
 use crate::officers::OfficerBook;
 
@@ -227,7 +228,8 @@ fn check_step(args: &QueryArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<Report, Failure> {
+/// Asks; with `stays` the officer does not wait for the answer.
+pub(super) fn run(context: &Context, args: &QueryArgs, stays: bool) -> Result<Report, Failure> {
     let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
     let basics = Basics::parse(context, &bearings, args)?;
     let given = params(args)?;
@@ -262,15 +264,12 @@ pub(super) fn run(context: &Context, args: &QueryArgs) -> Result<Report, Failure
         facts_statement: args.facts.clone(),
         offence: args.offence.clone(),
         confirms: args.confirms,
+        stays: true,
     };
-    let mut node = client::running(context)?;
+    let about = About { kind: basics.kind, to: &args.to };
     // The node answers at the deadline at the latest; a little more for the way.
     let patience = due + Duration::from_secs(10);
-    let Answer::Concluded(concluded) = client::call(&mut node, Command::Query(Box::new(question)), Some(patience))?
-    else {
-        return Err(client::unexpected());
-    };
-    let mut report = conclusion::report(context, &bearings, &basics, args, &concluded)?;
+    let mut report = outbox::ask(context, &bearings, &about, question, (!stays).then_some(patience))?;
     for finding in parsed.warnings() {
         let words = format!("{}: {}; {}", finding.column, finding.message(context.lang), finding.mend(context.lang));
         report = report.note(words);

@@ -297,7 +297,9 @@ fn answers_and_refusals_read_well_in_80_columns() {
         let context = Context { dir: NodeDir::new(world.file("n1")), lang, json: false, now: NOW };
         let line = format!("puente {ASK} {LAWFUL} {VIN}");
         let Command::Query(args) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!() };
+        let args = args.question.unwrap();
         let basics = query::Basics::parse(&context, &bearings, &args).unwrap();
+        let about = conclusion::About { kind: basics.kind, to: &args.to };
         let field = |path: &str, value: &str| DisclosedField { path: path.to_owned(), value: value.to_owned() };
         let explained = Explained {
             rule: "bar-plate-reads".to_owned(),
@@ -319,14 +321,14 @@ fn answers_and_refusals_read_well_in_80_columns() {
             answer_leaf: "a".repeat(64),
             query_leaf: "b".repeat(64),
         };
-        let report = conclusion::report(&context, &bearings, &basics, &args, &answered).unwrap();
+        let report = conclusion::report(&context, &bearings, &about, &answered).unwrap();
         assert!(report.text.contains("1M8GDM9AXKP042788") && !report.text.contains('\u{1b}'), "{}", report.text);
         assert!(report.text.contains(if lang == Lang::Es { "NIV" } else { "VIN" }), "{}", report.text);
         assert!(report.text.lines().all(|l| l.chars().count() <= 80), "{}", report.text);
         assert_eq!(report.json["fields"][0]["field"], "vin");
 
         let refused = Concluded::Refused { exchange: None, reason: "statutory-bar".to_owned(), explanation: explained };
-        let report = conclusion::report(&context, &bearings, &basics, &args, &refused).unwrap();
+        let report = conclusion::report(&context, &bearings, &about, &refused).unwrap();
         let words = if lang == Lang::Es { "una ley lo impide" } else { "a statute bars it" };
         assert!(
             report.exit == Exit::Findings && report.text.contains(words) && report.text.contains("bar-plate-reads")
@@ -334,9 +336,9 @@ fn answers_and_refusals_read_well_in_80_columns() {
         assert!(report.text.lines().all(|l| l.chars().count() <= 80), "{}", report.text);
 
         let late = Concluded::TimedOut { exchange: "0".repeat(32) };
-        let failure = conclusion::report(&context, &bearings, &basics, &args, &late).unwrap_err();
+        let failure = conclusion::report(&context, &bearings, &about, &late).unwrap_err();
         assert_eq!((failure.code, failure.exit), ("timed-out", Exit::Unreachable));
-        let failure = conclusion::report(&context, &bearings, &basics, &args, &Concluded::LogUnavailable).unwrap_err();
+        let failure = conclusion::report(&context, &bearings, &about, &Concluded::LogUnavailable).unwrap_err();
         assert_eq!(failure.exit, Exit::Unavailable);
     }
 }

@@ -47,6 +47,8 @@ macro_rules! texts {
     };
 }
 
+pub(super) use texts;
+
 texts! {
     Asked: "asked", "pregunta";
     To: "to", "a";

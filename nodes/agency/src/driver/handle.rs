@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use puente_exchange::api::{Conclusion, Draft, Input, LocalEvent, Ticket};
+use puente_model::ExchangeId;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -113,6 +114,32 @@ impl DriverHandle {
         let (reply, conclusion) = oneshot::channel();
         self.link.send(Message::Event(self.ticket(), event, reply))?;
         conclusion.await.map_err(|_| Gone)
+    }
+
+    /// Gives the engine what `make` makes of a fresh ticket, and waits for its conclusion.
+    ///
+    /// # Errors
+    /// The engine's task has ended.
+    pub async fn wish(&self, make: impl FnOnce(Ticket) -> Input) -> Result<Conclusion, Gone> {
+        let ticket = self.ticket();
+        let (reply, conclusion) = oneshot::channel();
+        self.link.send(Message::Wish(ticket, make(ticket), reply))?;
+        conclusion.await.map_err(|_| Gone)
+    }
+
+    /// Waits for what comes of a question that goes on by itself. Dropping the future gives up the waiting, not the
+    /// question.
+    ///
+    /// # Errors
+    /// The engine's task has ended.
+    pub async fn await_end(&self, exchange: ExchangeId) -> Result<Conclusion, Gone> {
+        let ticket = self.ticket();
+        let (reply, conclusion) = oneshot::channel();
+        self.link.send(Message::Wish(ticket, Input::Await { ticket, exchange }, reply))?;
+        let mut waiting = Waiting { link: &self.link, ticket: Some(ticket) };
+        let conclusion = conclusion.await.map_err(|_| Gone);
+        waiting.ticket = None;
+        conclusion
     }
 
     /// Closes all open periods with reachable peers and waits for their answers.

@@ -42,6 +42,8 @@ pub struct PeerStatus {
     pub connections: usize,
     /// When a connection last began, ended or failed to begin.
     pub since: Millis,
+    /// Since when no connection stands; none while one does.
+    pub lost: Option<Millis>,
 }
 
 /// What the threads write and [`DriverStatus`] is read from.
@@ -75,9 +77,10 @@ struct Detail {
 impl Detail {
     fn peer(&mut self, peer: &NodeUri, now: Millis, change: impl FnOnce(&mut PeerStatus)) {
         let entry = self.peers.entry(peer.clone());
-        let status = entry.or_insert_with(|| PeerStatus { peer: peer.clone(), connections: 0, since: now });
+        let status = entry.or_insert_with(|| PeerStatus { peer: peer.clone(), connections: 0, since: now, lost: None });
         status.since = now;
         change(status);
+        status.lost = if status.connections > 0 { None } else { status.lost.or(Some(now)) };
     }
 }
 

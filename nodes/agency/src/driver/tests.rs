@@ -242,6 +242,7 @@ fn draft(case_ref: &str) -> Draft {
         facts_statement: String::new(),
         offence: String::new(),
         confirms: None,
+        stays: false,
     }
 }
 

@@ -216,6 +216,7 @@ fn question(officer: &str) -> Command {
         facts_statement: String::new(),
         offence: String::new(),
         confirms: None,
+        stays: false,
     }))
 }
 

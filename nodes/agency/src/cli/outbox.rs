@@ -1,0 +1,347 @@
+//! `puente query …`: a question outlives the command that put it; what was asked can be listed, looked at, given up.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use puente_catalogue::Lang;
+use puente_model::{ExchangeId, NodeUri, OfficerId};
+use serde_json::json;
+
+use super::args::QueryArgs;
+use super::conclusion::{self, About};
+use super::output::{Failure, Report, table};
+use super::words::{self, texts};
+use super::{Context, client, load_failure, query};
+use crate::control_api::{Answer, Command, Concluded, Question};
+use crate::load::Bearings;
+use crate::outbox::{Shown, Waits, Wanted};
+
+/// `puente query`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct QueryCommand {
+    /// What to do with a question that was put earlier.
+    #[command(subcommand)]
+    pub earlier: Option<Earlier>,
+    /// The question.
+    #[command(flatten)]
+    pub question: Option<QueryArgs>,
+    /// Do not wait: print the exchange's id once the question stands in the log. It goes on by itself.
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// What can be done with a question that was put earlier.
+#[derive(Debug, Subcommand)]
+pub enum Earlier {
+    /// List this node's questions: open ones first, with what they wait for and how long is left.
+    List {
+        /// Only this officer's.
+        #[arg(long, value_name = "ID")]
+        officer: Option<OfficerId>,
+        /// Only those to this node.
+        #[arg(long, value_name = "URI")]
+        to: Option<NodeUri>,
+        /// Only those that may still be answered.
+        #[arg(long)]
+        open: bool,
+        /// At most this many.
+        #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+        limit: u64,
+    },
+    /// Say where one question stands; shows no disclosed field and records nothing.
+    Status {
+        /// The exchange.
+        id: ExchangeId,
+    },
+    /// Wait for the answer of a question that was put with --no-wait.
+    Wait {
+        /// The exchange.
+        id: ExchangeId,
+        /// How long to wait: 30s, 10m, 2h, 3d.
+        #[arg(long = "for", default_value = "60s", value_name = "TIME")]
+        patience: String,
+    },
+    /// Show an answer again; where fields were disclosed, that is recorded as CONSULT.
+    Result {
+        /// The exchange.
+        id: ExchangeId,
+        /// Who looks.
+        #[arg(long, value_name = "ID")]
+        officer: OfficerId,
+    },
+    /// Give a question up: its number is voided, unless an answer came before.
+    Cancel {
+        /// The exchange.
+        id: ExchangeId,
+    },
+}
+
+texts! {
+    State: "state", "estado";
+    Step: "step", "paso";
+    Purpose: "purpose", "finalidad";
+    Officer: "officer", "funcionario";
+    Case: "case", "expediente";
+    AskedAt: "asked at", "formulada";
+    DueAt: "due at", "plazo";
+    Left: "time left", "tiempo restante";
+    Urgency: "urgency", "urgencia";
+    None: "no questions", "no hay consultas";
+    Open: "asked; the holder has not answered yet", "formulada; la institución aún no responde";
+    AwaitsKey: "answered; the content's key is to come", "respondida; falta la clave del contenido";
+    WaitsForLine: "waits for the line since", "espera la línea desde";
+    Answered: "answered", "respondida";
+    Refused: "refused by the holder", "rechazada por la institución consultada";
+    TimedOut: "no answer by the deadline; the number is voided", "sin respuesta en el plazo; el número se anuló";
+    Cancelled: "given up; the number is voided unless the holder recorded the question before",
+        "desistida; el número se anula salvo que la institución ya hubiera registrado la consulta";
+    NotProcessed: "the holder's node did not process it; the number is voided",
+        "el nodo consultado no la procesó; el número se anuló";
+    Disputed: "what came does not match what was committed; DISPUTE is recorded",
+        "lo recibido no corresponde a su compromiso; se registró DISPUTE";
+    Unreleased: "answered, but the content's key did not come by the deadline; UNRELEASED is recorded",
+        "respondida, pero la clave del contenido no llegó en el plazo; se registró UNRELEASED";
+    GoesOn: "the question goes on by itself; look with 'puente query status {id}', wait with 'puente query wait {id}', give it up with 'puente query cancel {id}'",
+        "la consulta sigue por sí sola; véala con 'puente query status {id}', espérela con 'puente query wait {id}', desista con 'puente query cancel {id}'";
+    HasEnded: "it has ended: show it with 'puente query result {id} --officer ID'",
+        "ha terminado: muéstrela con 'puente query result {id} --officer ID'";
+    Interrupted: "you stopped waiting; the question was not given up", "dejó de esperar; no se desistió de la consulta";
+    NotYet: "no answer yet", "aún no hay respuesta";
+    UnknownQuestion: "this node asked no such question", "este nodo no formuló esa consulta";
+    ListThem: "'puente query list' shows the questions of this node", "'puente query list' muestra las consultas de este nodo";
+}
+
+fn with_id(text: Text, id: &str, lang: Lang) -> String {
+    text.get(lang).replace("{id}", id)
+}
+
+/// How to look at a question again, and how to give it up.
+pub(super) fn goes_on(id: &str, lang: Lang) -> String {
+    with_id(Text::GoesOn, id, lang)
+}
+
+/// How to see what came of a question.
+pub(super) fn ended(id: &str, lang: Lang) -> String {
+    with_id(Text::HasEnded, id, lang)
+}
+
+/// There is no such question.
+pub(super) fn unknown(id: &str, lang: Lang) -> Failure {
+    Failure::usage("unknown-exchange", Text::UnknownQuestion.get(lang))
+        .hint(Text::ListThem.get(lang))
+        .details(json!({"exchange": id}))
+}
+
+pub(super) fn run(context: &Context, command: &QueryCommand) -> Result<Report, Failure> {
+    let Some(earlier) = &command.earlier else {
+        let args = command.question.as_ref().ok_or_else(|| {
+            Failure::usage("usage", "a question names its kind").hint("for example: puente query vehicle.status --help")
+        })?;
+        return query::run(context, args, command.no_wait);
+    };
+    match earlier {
+        Earlier::List { officer, to, open, limit } => {
+            let limit = usize::try_from(*limit).ok();
+            list(context, Wanted { officer: officer.clone(), to: to.clone(), open: *open, limit })
+        }
+        Earlier::Status { id } => {
+            let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
+            let question = find(context, *id)?;
+            let mut rows = vec![(words::Text::Exchange.get(context.lang).to_owned(), question.exchange.clone())];
+            rows.extend(described(&bearings, &question, context.lang));
+            let hint = if question.left_millis > 0 || question.waits.is_some() {
+                goes_on(&question.exchange, context.lang)
+            } else {
+                ended(&question.exchange, context.lang)
+            };
+            Ok(Report::new(json!(question), table(&rows)).hint(hint))
+        }
+        Earlier::Wait { id, patience } => {
+            let patience = query::duration(patience)?;
+            concluded(context, *id, || wait(context, *id, patience))
+        }
+        Earlier::Result { id, officer } => {
+            let command = Command::QuestionResult { exchange: *id, officer: officer.clone() };
+            concluded(context, *id, || answer(context, command))
+        }
+        Earlier::Cancel { id } => {
+            concluded(context, *id, || answer(context, Command::QuestionCancel { exchange: *id }))
+        }
+    }
+}
+
+/// Puts a question; with patience, waits for what comes of it.
+pub(super) fn ask(
+    context: &Context,
+    bearings: &Bearings,
+    about: &About<'_>,
+    question: Question,
+    patience: Option<Duration>,
+) -> Result<Report, Failure> {
+    let mut said = answer(context, Command::Query(Box::new(question)))?;
+    if let (Concluded::Asked { exchange }, Some(patience)) = (&said, patience) {
+        let id = exchange.parse().map_err(|_| client::unexpected())?;
+        said = wait(context, id, patience)?;
+    }
+    conclusion::report(context, bearings, about, &said)
+}
+
+fn answer(context: &Context, command: Command) -> Result<Concluded, Failure> {
+    let mut node = client::running(context)?;
+    match client::call(&mut node, command, None)? {
+        Answer::Concluded(concluded) => Ok(*concluded),
+        _ => Err(client::unexpected()),
+    }
+}
+
+/// Waits until the question ends, patience does, or Ctrl-C says so: only the waiting ends then.
+fn wait(context: &Context, id: ExchangeId, patience: Duration) -> Result<Concluded, Failure> {
+    let mut node = client::running(context)?;
+    let call = move || client::call(&mut node, Command::QuestionAwait { exchange: id }, Some(patience));
+    let stopped = |code: &'static str, text: Text| {
+        Failure::unreachable(code, text.get(context.lang))
+            .hint(goes_on(&id.to_string(), context.lang))
+            .details(json!({"exchange": id.to_string()}))
+    };
+    match interruptible(call)? {
+        None => Err(stopped("interrupted", Text::Interrupted)),
+        Some(Ok(Answer::Concluded(concluded))) => Ok(*concluded),
+        Some(Ok(_)) => Err(client::unexpected()),
+        Some(Err(failure)) if failure.code == "no-answer" => Err(stopped("no-answer-yet", Text::NotYet)),
+        Some(Err(failure)) => Err(failure.details(json!({"exchange": id.to_string()}))),
+    }
+}
+
+/// What `work` gives, or none if Ctrl-C came first.
+fn interruptible<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<Option<T>, Failure> {
+    let refused = |error: std::io::Error| Failure::unavailable("system", error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
+    let done = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            done = tokio::task::spawn_blocking(work) => done.map(Some).map_err(|error| refused(error.into())),
+            signal = tokio::signal::ctrl_c() => signal.map(|()| None).map_err(refused),
+        }
+    });
+    // Whoever still reads from the node must not hold up the end.
+    runtime.shutdown_background();
+    done
+}
+
+fn find(context: &Context, id: ExchangeId) -> Result<Shown, Failure> {
+    let mut node = client::running(context)?;
+    match client::call(&mut node, Command::QuestionStatus { exchange: id }, None)? {
+        Answer::Questions { mut questions } => questions.pop().ok_or_else(|| unknown(&id.to_string(), context.lang)),
+        _ => Err(client::unexpected()),
+    }
+}
+
+/// Carries something out with an earlier question and reports what came of it.
+fn concluded(
+    context: &Context,
+    id: ExchangeId,
+    carry_out: impl FnOnce() -> Result<Concluded, Failure>,
+) -> Result<Report, Failure> {
+    let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
+    let question = find(context, id)?;
+    let kind = bearings.catalogue.query_kind(&question.kind).ok_or_else(client::unexpected)?;
+    let said = carry_out()?;
+    conclusion::report(context, &bearings, &About { kind, to: &question.to }, &said)
+}
+
+fn list(context: &Context, wanted: Wanted) -> Result<Report, Failure> {
+    let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
+    let mut node = client::running(context)?;
+    let Answer::Questions { questions } = client::call(&mut node, Command::Questions(wanted), None)? else {
+        return Err(client::unexpected());
+    };
+    let lang = context.lang;
+    if questions.is_empty() {
+        return Ok(Report::new(json!({"questions": []}), format!("{}\n", Text::None.get(lang))));
+    }
+    let mut text = String::new();
+    for question in &questions {
+        text.push_str(&format!("{}\n", question.exchange));
+        let rows = described(&bearings, question, lang).into_iter().map(|(label, value)| (format!("  {label}"), value));
+        text.push_str(&table(&rows.collect::<Vec<_>>()));
+    }
+    Ok(Report::new(json!({"questions": questions}), text))
+}
+
+/// Where a question stands, in words.
+fn state(question: &Shown, lang: Lang) -> String {
+    if let Some(Waits::Line { since }) = &question.waits {
+        return format!("{} {since}", Text::WaitsForLine.get(lang));
+    }
+    let said = |text: Text, more: Option<String>| match more {
+        Some(more) => format!("{}: {more}", text.get(lang)),
+        None => text.get(lang).to_owned(),
+    };
+    let outcome = || {
+        let code = question.outcome.as_deref()?;
+        Some(code.parse().map_or_else(|_| code.to_owned(), |o| format!("{} ({code})", words::outcome(o, lang))))
+    };
+    let reason = || {
+        let code = question.reason.as_deref()?;
+        Some(code.parse().map_or_else(|_| code.to_owned(), |r| format!("{} ({code})", words::reason(r, lang))))
+    };
+    match question.state.as_str() {
+        "open" => said(Text::Open, None),
+        "awaiting-release" => said(Text::AwaitsKey, outcome()),
+        "answered" => said(Text::Answered, outcome()),
+        "refused" => said(Text::Refused, reason()),
+        "timed-out" => said(Text::TimedOut, None),
+        "cancelled" => said(Text::Cancelled, None),
+        "not-processed" => said(Text::NotProcessed, question.fault.clone()),
+        "disputed" => said(Text::Disputed, None),
+        "unreleased" => said(Text::Unreleased, None),
+        other => other.to_owned(),
+    }
+}
+
+fn described(bearings: &Bearings, question: &Shown, lang: Lang) -> Vec<(String, String)> {
+    let row = |text: Text, value: String| (text.get(lang).to_owned(), value);
+    let label = bearings.catalogue.query_kind(&question.kind).map(|kind| kind.labels().get(lang));
+    let asked = label.map_or_else(|| question.kind.clone(), |label| format!("{label} ({})", question.kind));
+    let mut rows = vec![
+        row(Text::State, state(question, lang)),
+        (words::Text::Asked.get(lang).to_owned(), asked),
+        (words::Text::To.get(lang).to_owned(), conclusion::name_of(bearings, &question.to, lang)),
+        row(Text::Step, question.step.clone()),
+        row(Text::Purpose, format!("{} ({})", question.purpose, question.basis)),
+        row(Text::Officer, format!("{} ({})", question.officer, question.role)),
+        row(Text::Case, question.case_ref.clone()),
+        row(Text::AskedAt, question.asked_at.clone()),
+        row(Text::DueAt, question.due_at.clone()),
+    ];
+    if question.left_millis > 0 {
+        rows.push(row(Text::Left, words::duration(question.left_millis / 1_000)));
+    }
+    if question.urgency != "routine" {
+        rows.push(row(Text::Urgency, question.urgency.clone()));
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_stands_in_both_languages() {
+        for text in ALL {
+            let (en, es) = (text.get(Lang::En), text.get(Lang::Es));
+            assert!(!en.trim().is_empty() && !es.trim().is_empty(), "{text:?}");
+            assert_eq!(en.matches("{id}").count(), es.matches("{id}").count(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_goes_on_says_how_to_look_and_how_to_give_up() {
+        for lang in [Lang::En, Lang::Es] {
+            let text = goes_on("00ff", lang);
+            assert!(text.contains("query status 00ff") && text.contains("query cancel 00ff"), "{text}");
+        }
+    }
+}

@@ -3,29 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use puente_model::Lang;
 use serde::{Serialize, Serializer};
-
-/// A language that verdicts are spoken in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Lang {
-    /// English.
-    #[default]
-    En,
-    /// Spanish.
-    Es,
-}
-
-impl FromStr for Lang {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "en" => Ok(Self::En),
-            "es" => Ok(Self::Es),
-            _ => Err("use en or es"),
-        }
-    }
-}
 
 /// What a finding does to the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]

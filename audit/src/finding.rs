@@ -3,7 +3,8 @@
 use puente_model::NodeUri;
 use serde::{Serialize, Serializer};
 
-use crate::class::{Class, Lang, Severity};
+use crate::Lang;
+use crate::class::{Class, Severity};
 
 /// Findings of one class that are kept with all their details; further ones are counted.
 pub const FINDINGS_PER_CLASS_MAX: usize = 200;

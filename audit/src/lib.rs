@@ -47,11 +47,12 @@ mod verify;
 
 pub use auditor::{Auditor, verify_rules};
 pub use check::{CHECK_BYTES_MAX, Checked, Checker, check_bytes};
-pub use class::{Class, Lang, Severity};
+pub use class::{Class, Severity};
 pub use dir::read_file;
 pub use error::AuditError;
 pub use evidence::{EvidenceEntry, EvidenceFile, EvidencePrefix};
 pub use finding::{Blame, Conclusion, Counts, FINDINGS_PER_CLASS_MAX, Finding, LogReport, Verdict};
 pub use prove::prove;
+pub use puente_model::Lang;
 pub use show::{Shown, show};
 pub use state::{State, load_charter};

@@ -12,6 +12,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("puente-catalogue", &["puente-model"]),
     ("puente-wire", &["puente-model"]),
     ("puente-policy", &["puente-model"]),
+    ("puente-words", &["puente-model"]),
     ("puente-audit-log", &["puente-model"]),
     ("puente-evidence", &["puente-model", "puente-wire"]),
     (
@@ -42,6 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "puente-model",
             "puente-policy",
             "puente-wire",
+            "puente-words",
         ],
     ),
 ];

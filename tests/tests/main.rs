@@ -11,3 +11,4 @@ mod promises;
 mod scale;
 mod sim;
 mod simulator;
+mod words;

@@ -1,4 +1,4 @@
-use crate::problem::Lang;
+use puente_model::Lang;
 
 /// A text for people, in English and in Spanish.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,32 +1,6 @@
 use std::fmt;
-use std::str::FromStr;
 
-/// The language of a label or a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Lang {
-    /// English.
-    #[default]
-    En,
-    /// Spanish.
-    Es,
-}
-
-/// A language that Puente does not speak.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no such language; use en or es")]
-pub struct LangError;
-
-impl FromStr for Lang {
-    type Err = LangError;
-
-    fn from_str(text: &str) -> Result<Self, LangError> {
-        match text {
-            "en" => Ok(Self::En),
-            "es" => Ok(Self::Es),
-            _ => Err(LangError),
-        }
-    }
-}
+use puente_model::Lang;
 
 macro_rules! problems {
     ($($(#[$doc:meta])* $v:ident = $code:literal {

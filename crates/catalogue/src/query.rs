@@ -2,13 +2,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use puente_model::{QueryKind, Step};
+use puente_model::{Lang, QueryKind, Step};
 
 use crate::keys::{KeySpec, MatchKey, Side};
 use crate::labels::Labels;
 use crate::mask::FieldMask;
 use crate::parse::{OVERRIDE_SUFFIX, Override};
-use crate::problem::{Finding, Lang, Problem};
+use crate::problem::{Finding, Problem};
 use crate::schema::{Field, Schema};
 
 /// One step of a query kind.

@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use puente_model::{FieldClass, Step};
+use puente_model::{FieldClass, Lang, Step};
 
 use crate::codec::{DecodeError, Fields, REPEATED_VALUES_MAX};
 use crate::keys::KeySpec;
 use crate::labels::Labels;
 use crate::mask::FieldMask;
 use crate::parse::Override;
-use crate::problem::{Finding, Lang};
+use crate::problem::Finding;
 use crate::schema::{Field, Schema};
 use crate::value::Text;
 

@@ -1,9 +1,9 @@
 //! One value: from the wire to canonical text, and to what people read.
 
 use crate::codec::{DecodeError, WireField, WireValue};
-use crate::problem::Lang;
 use crate::schema::{Field, FieldKind};
 use crate::validate::has_forbidden_character;
+use puente_model::Lang;
 
 /// A value's text: borrowed from the record, or made from a number.
 #[derive(Clone)]

@@ -7,6 +7,7 @@
 mod code;
 mod digest;
 mod id;
+mod lang;
 pub mod limits;
 mod name;
 mod secret;
@@ -19,6 +20,7 @@ pub use code::{
 };
 pub use digest::{Digest, DigestError, Label, digest};
 pub use id::{ExchangeId, LeafIndex, Seq, TreeSize};
+pub use lang::{Lang, LangError};
 pub use name::{AgencyId, AuditorUri, Jurisdiction, NameError, NodeUri, OfficerId, Origin};
 pub use secret::Secret32;
 pub use time::{Millis, Minute};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use puente_model::{Millis, Purpose, RefusalReason, Role, Urgency};
+use puente_model::{Lang, Millis, Purpose, RefusalReason, Role, Urgency};
 use serde_json::{Value, json};
 
 use crate::date;
@@ -13,15 +13,6 @@ use crate::verdict::Verdict;
 
 /// Alternatives that an explanation lists at most.
 pub const ALTERNATIVES_MAX: usize = 40;
-
-/// The language of an explanation's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
-    /// English.
-    En,
-    /// Spanish.
-    Es,
-}
 
 /// An attribute of a question that an explanation may vary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,26 +66,26 @@ impl Attribute {
         }
     }
 
-    const fn words(self, language: Language) -> &'static str {
+    const fn words(self, language: Lang) -> &'static str {
         match (self, language) {
-            (Self::Purpose, Language::En) => "purpose",
-            (Self::Purpose, Language::Es) => "finalidad",
-            (Self::Basis, Language::En) => "legal basis",
-            (Self::Basis, Language::Es) => "base legal",
-            (Self::OfficerRole, Language::En) => "officer's role",
-            (Self::OfficerRole, Language::Es) => "rol de quien pregunta",
-            (Self::Step, Language::En) => "step",
-            (Self::Step, Language::Es) => "paso",
-            (Self::Urgency, Language::En) => "urgency",
-            (Self::Urgency, Language::Es) => "urgencia",
-            (Self::FactsStated, Language::En) => "statement of facts",
-            (Self::FactsStated, Language::Es) => "exposición de hechos",
-            (Self::SuspicionStated, Language::En) => "basis of suspicion stated",
-            (Self::SuspicionStated, Language::Es) => "motivo de sospecha expuesto",
-            (Self::CaseStated, Language::En) => "case named",
-            (Self::CaseStated, Language::Es) => "caso indicado",
-            (Self::AgencyRole, Language::En) => "agency's role",
-            (Self::AgencyRole, Language::Es) => "rol de la institución",
+            (Self::Purpose, Lang::En) => "purpose",
+            (Self::Purpose, Lang::Es) => "finalidad",
+            (Self::Basis, Lang::En) => "legal basis",
+            (Self::Basis, Lang::Es) => "base legal",
+            (Self::OfficerRole, Lang::En) => "officer's role",
+            (Self::OfficerRole, Lang::Es) => "rol de quien pregunta",
+            (Self::Step, Lang::En) => "step",
+            (Self::Step, Lang::Es) => "paso",
+            (Self::Urgency, Lang::En) => "urgency",
+            (Self::Urgency, Lang::Es) => "urgencia",
+            (Self::FactsStated, Lang::En) => "statement of facts",
+            (Self::FactsStated, Lang::Es) => "exposición de hechos",
+            (Self::SuspicionStated, Lang::En) => "basis of suspicion stated",
+            (Self::SuspicionStated, Lang::Es) => "motivo de sospecha expuesto",
+            (Self::CaseStated, Lang::En) => "case named",
+            (Self::CaseStated, Lang::Es) => "caso indicado",
+            (Self::AgencyRole, Lang::En) => "agency's role",
+            (Self::AgencyRole, Lang::Es) => "rol de la institución",
         }
     }
 }
@@ -267,15 +258,15 @@ pub(crate) fn ungranted(
     if let Some(missing) = helps(&[Attribute::FactsStated, Attribute::SuspicionStated, Attribute::CaseStated]) {
         return (
             RefusalReason::Quality,
-            format!("{kind} step {step} needs: {}", missing.words(Language::En)),
-            format!("{kind} paso {step} requiere: {}", missing.words(Language::Es)),
+            format!("{kind} step {step} needs: {}", missing.words(Lang::En)),
+            format!("{kind} paso {step} requiere: {}", missing.words(Lang::Es)),
         );
     }
     if let Some(role) = helps(&[Attribute::OfficerRole, Attribute::AgencyRole]) {
         return (
             RefusalReason::Scope,
-            format!("the {} does not cover {kind} step {step}", role.words(Language::En)),
-            format!("el {} no cubre {kind} paso {step}", role.words(Language::Es)),
+            format!("the {} does not cover {kind} step {step}", role.words(Lang::En)),
+            format!("el {} no cubre {kind} paso {step}", role.words(Lang::Es)),
         );
     }
     let (basis, purpose) = (&request.basis, request.purpose);
@@ -288,8 +279,8 @@ pub(crate) fn ungranted(
 
 impl Explanation {
     /// The explanation in words, one statement to a line.
-    pub fn lines(&self, language: Language) -> Vec<String> {
-        let en = language == Language::En;
+    pub fn lines(&self, language: Lang) -> Vec<String> {
+        let en = language == Lang::En;
         let mut out = Vec::new();
         let rules = |ids: &[String]| ids.join(", ");
         match (&self.verdict, en) {
@@ -370,15 +361,15 @@ impl Explanation {
 }
 
 /// Flag values in the reader's language; codes stay as they are.
-fn local(value: &str, language: Language) -> &str {
+fn local(value: &str, language: Lang) -> &str {
     match (value, language) {
-        ("yes", Language::Es) => "sí",
+        ("yes", Lang::Es) => "sí",
         _ => value,
     }
 }
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.lines(Language::En).join("\n"))
+        f.write_str(&self.lines(Lang::En).join("\n"))
     }
 }

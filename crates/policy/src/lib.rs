@@ -53,7 +53,7 @@ mod tests;
 
 pub use cases::{CaseResult, Cases};
 pub use error::{Finding, PolicyError};
-pub use explain::{ALTERNATIVES_MAX, Alternative, Attribute, Change, Explanation, Language};
+pub use explain::{ALTERNATIVES_MAX, Alternative, Attribute, Change, Explanation};
 pub use judge::Judge;
 pub use load::{FILE_BYTES_MAX, FILES_MAX, RULES_MAX};
 pub use request::{Direction, OFFENCE_CHARS_MAX, Request};

@@ -14,7 +14,7 @@ use serde_json::Value;
 const SAMPLES: usize = 40;
 
 fn puente(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_puente")).args(args).stdin(Stdio::null()).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_puente")).env("LC_ALL", "C").args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 fn json(output: &Output) -> Value {

@@ -1,7 +1,7 @@
-use puente_model::{Millis, Purpose, RefusalReason, Role};
+use puente_model::{Lang, Millis, Purpose, RefusalReason, Role};
 
 use super::{core_question, forbid, permit, question, set, today};
-use crate::{ALTERNATIVES_MAX, Attribute, Language, Request};
+use crate::{ALTERNATIVES_MAX, Attribute, Request};
 
 const WHEN: &str = "when { context.step == Step::\"2\" && context.facts_stated && context.officer_role == \
                     Role::\"investigator\" && context.purpose == Purpose::\"vehicle-recovery\" }";
@@ -17,9 +17,9 @@ fn a_refusal_names_the_single_changes_that_would_permit_it() {
         (change.attribute, change.from.as_str(), change.to.as_str()),
         (Attribute::OfficerRole, "patrol", "investigator")
     );
-    let en = explanation.lines(Language::En).join("\n");
+    let en = explanation.lines(Lang::En).join("\n");
     assert!(en.contains("it would be permitted with officer's role = investigator (core)"), "{en}");
-    let es = explanation.lines(Language::Es).join("\n");
+    let es = explanation.lines(Lang::Es).join("\n");
     assert!(es.contains("se permitiría con rol de quien pregunta = investigator (core)"), "{es}");
     assert_eq!(explanation.to_json()["alternatives"][0]["changes"][0]["to"], "investigator");
     assert_eq!(explanation.to_json()["verdict"]["reason"], "scope");

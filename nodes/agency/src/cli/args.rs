@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use puente_model::{AuditorUri, Digest, Handling, Jurisdiction, NodeUri, OfficerId, QueryKind, Role};
+use puente_model::{AuditorUri, Digest, Handling, Jurisdiction, Lang, NodeUri, OfficerId, QueryKind, Role};
 
 /// What exit codes mean; stands at the end of every help text.
 const EXITS: &str = "Exit codes:
@@ -18,7 +18,7 @@ JSON value, errors too: {\"error\":{\"code\",\"message\",\"hint\"}}.";
 
 /// Agencies of two or more nations answer each other's questions without pooling their data.
 #[derive(Debug, Parser)]
-#[command(name = "puente", version, about, after_help = EXITS, propagate_version = true)]
+#[command(name = "puente", version, after_help = EXITS, propagate_version = true)]
 pub struct Cli {
     /// The node's folder.
     #[arg(long, global = true, default_value = ".", value_name = "FOLDER")]
@@ -26,21 +26,12 @@ pub struct Cli {
     /// Print exactly one JSON value on stdout, errors too.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Language of answers and refusals.
-    #[arg(long, global = true, value_enum, default_value_t = Language::En)]
-    pub lang: Language,
+    /// Language of everything that people read: en or es; that of the locale unless given.
+    #[arg(long, global = true, value_name = "LANG")]
+    pub lang: Option<Lang>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-/// Languages of answers and refusals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Language {
-    /// English.
-    En,
-    /// Español.
-    Es,
 }
 
 /// The commands.

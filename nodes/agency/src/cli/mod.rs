@@ -17,6 +17,7 @@ mod outbox;
 mod output;
 mod policy;
 mod query;
+mod spoken;
 mod words;
 
 use std::ffi::OsString;
@@ -24,14 +25,13 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use clap::CommandFactory as _;
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser as _};
-use puente_catalogue::Lang;
-use puente_model::Millis;
+use puente_model::{Lang, Millis};
 use serde_json::json;
 
 pub use args::Cli;
-use args::{Command, Language, Shell};
+use args::{Command, Shell};
 pub(crate) use output::wrap;
 pub use output::{Exit, Failure, Report};
 
@@ -66,9 +66,10 @@ pub fn main() -> ExitCode {
         return puente_audit::cli::run_from(args.into_iter().skip(1));
     }
     let as_json = args.iter().any(|a| a == "--json");
-    let result = run(args);
+    let lang = spoken::asked_for(&args).or_else(spoken::of_locale).unwrap_or_default();
+    let result = run_at(args, now(), lang);
     let (mut out, mut err) = (anstream::stdout(), anstream::stderr());
-    let printed = output::print(&result, as_json, &mut out, &mut err);
+    let printed = output::print(&result, lang, as_json, &mut out, &mut err);
     let flushed = out.flush().and_then(|()| err.flush());
     let exit = match &result {
         Ok(report) => report.exit,
@@ -82,32 +83,29 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs one command line; the first argument is the program's name.
+/// Runs one command line; the first argument is the program's name. Speaks English unless told otherwise.
 ///
 /// # Errors
-/// Whatever the command could not do.
+/// Whatever the command could not do, in English.
 pub fn run<I, T>(args: I) -> Result<Report, Failure>
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    run_at(args, now())
+    run_at(args, now(), Lang::En)
 }
 
-/// As [`run`], as if it began at `now`.
-fn run_at<I, T>(args: I, now: Millis) -> Result<Report, Failure>
+/// As [`run`], as if it began at `now`, in a language unless the command line names one.
+fn run_at<I, T>(args: I, now: Millis, lang: Lang) -> Result<Report, Failure>
 where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match spoken::parse::<Cli, _, _>(args, lang) {
         Ok(cli) => cli,
-        Err(error) => return parse_failure(&error),
+        Err(error) => return parse_failure(&error, lang),
     };
-    let lang = match cli.lang {
-        Language::En => Lang::En,
-        Language::Es => Lang::Es,
-    };
+    let lang = cli.lang.unwrap_or(lang);
     let context = Context { dir: NodeDir::new(&cli.dir), lang, json: cli.json, now };
     match cli.command {
         Command::Ca(command) => ca::run(&context, command),
@@ -143,11 +141,11 @@ fn load_failure(error: crate::load::LoadError) -> Failure {
 }
 
 /// Help and version are good news; the rest says what is wrong with the command line.
-fn parse_failure(error: &clap::Error) -> Result<Report, Failure> {
-    let plain = error.render().to_string();
+fn parse_failure(error: &clap::Error, lang: Lang) -> Result<Report, Failure> {
+    let plain = spoken::rendered(&error.render().to_string(), lang);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            Ok(Report::new(json!({"text": plain}), error.render().ansi().to_string()))
+            Ok(Report::new(json!({"text": plain}), spoken::rendered(&error.render().ansi().to_string(), lang)))
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Err(Failure::usage("usage", "a command is missing").hint(plain))

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use puente_model::Lang;
+use puente_words::{say, text};
 use serde_json::{Value, json};
 
 /// What a command's exit code means. The table stands in `puente --help`.
@@ -138,8 +140,9 @@ impl Failure {
     }
 
     /// The machine form.
-    pub fn to_json(&self) -> Value {
-        let mut error = json!({"code": self.code, "message": self.message, "hint": self.hint});
+    pub fn to_json(&self, lang: Lang) -> Value {
+        let hint = self.hint.as_deref().map(|hint| say(lang, hint));
+        let mut error = json!({"code": self.code, "message": say(lang, &self.message), "hint": hint});
         if let (Some(object), false) = (error.as_object_mut(), self.details.is_null()) {
             object.insert("details".to_owned(), (*self.details).clone());
         }
@@ -147,12 +150,13 @@ impl Failure {
     }
 }
 
-/// Prints what a command handed back: data to `out`, words to `err`.
+/// Prints what a command handed back, in the reader's language: data to `out`, words to `err`.
 ///
 /// # Errors
 /// The stream is closed; a reader that has seen enough is no failure.
 pub(super) fn print(
     result: &Result<Report, Failure>,
+    lang: Lang,
     as_json: bool,
     out: &mut dyn Write,
     err: &mut dyn Write,
@@ -171,21 +175,21 @@ pub(super) fn print(
                 out.flush()?;
             }
             for note in &report.notes {
-                writeln!(err, "{note}")?;
+                writeln!(err, "{}", say(lang, note))?;
             }
             for hint in &report.hints {
-                writeln!(err, "{} {hint}", paint("hint:", HINT))?;
+                writeln!(err, "{} {}", paint(text(lang, "hint:"), HINT), say(lang, hint))?;
             }
             Ok(report.exit)
         }
         (Err(failure), true) => {
-            writeln!(out, "{}", failure.to_json())?;
+            writeln!(out, "{}", failure.to_json(lang))?;
             Ok(failure.exit)
         }
         (Err(failure), false) => {
-            writeln!(err, "{} {}", paint("error:", ERROR), failure.message)?;
+            writeln!(err, "{} {}", paint("error:", ERROR), say(lang, &failure.message))?;
             if let Some(hint) = &failure.hint {
-                writeln!(err, "{} {hint}", paint("hint:", HINT))?;
+                writeln!(err, "{} {}", paint(text(lang, "hint:"), HINT), say(lang, hint))?;
             }
             Ok(failure.exit)
         }
@@ -253,7 +257,7 @@ mod tests {
 
     fn printed(result: &Result<Report, Failure>, as_json: bool) -> (String, String, Exit) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let exit = print(result, as_json, &mut out, &mut err).unwrap();
+        let exit = print(result, Lang::En, as_json, &mut out, &mut err).unwrap();
         (String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap(), exit)
     }
 

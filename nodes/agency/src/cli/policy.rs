@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use puente_policy::{Cases, Direction, Language, PolicyError, PolicySet, Request};
+use puente_policy::{Cases, Direction, PolicyError, PolicySet, Request};
 use serde_json::{Value, json};
 
 use super::args::{ExplainArgs, PolicyCommand};
@@ -111,19 +111,14 @@ fn explain(context: &Context, bearings: &Bearings, args: &ExplainArgs) -> Result
         case_stated: !args.query.case_ref.is_empty(),
     };
     let explanation = set.explain(&request, context.now);
-    let language = language(context);
-    let text: String =
-        explanation.lines(language).iter().flat_map(|line| wrap(line, 78)).map(|line| format!("{line}\n")).collect();
+    let text: String = explanation
+        .lines(context.lang)
+        .iter()
+        .flat_map(|line| wrap(line, 78))
+        .map(|line| format!("{line}\n"))
+        .collect();
     let exit = if explanation.verdict.is_permit() { Exit::Ok } else { Exit::Findings };
     Ok(Report::new(explanation.to_json(), text).note("nobody was asked").exit(exit))
-}
-
-/// The language of explanations.
-pub(super) fn language(context: &Context) -> Language {
-    match context.lang {
-        puente_catalogue::Lang::En => Language::En,
-        puente_catalogue::Lang::Es => Language::Es,
-    }
 }
 
 fn test(context: &Context, bearings: &Bearings, path: &Path) -> Result<Report, Failure> {

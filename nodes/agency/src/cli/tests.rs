@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use clap::Parser as _;
+
 use super::*;
 
 /// 2026-12-01, within the dates of the samples.
@@ -15,7 +17,7 @@ fn puente(folder: &Path, line: &str) -> Result<Report, Failure> {
         // '_' stands for a blank within a word, '@' for the test's folder.
         word.replace('_', " ").replace('@', &folder.display().to_string())
     });
-    run_at(std::iter::once("puente".to_owned()).chain(words), NOW)
+    run_at(std::iter::once("puente".to_owned()).chain(words), NOW, puente_model::Lang::En)
 }
 
 fn ok(folder: &Path, line: &str) -> Report {
@@ -26,7 +28,7 @@ fn fails(folder: &Path, line: &str) -> Failure {
     let failure = puente(folder, line).err().unwrap_or_else(|| panic!("{line} succeeded"));
     // Whatever fails, programs can read it.
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let exit = output::print(&Err(failure.clone()), true, &mut out, &mut err).unwrap();
+    let exit = output::print(&Err(failure.clone()), puente_model::Lang::En, true, &mut out, &mut err).unwrap();
     let value: Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(value["error"]["code"], failure.code);
     assert!(value["error"]["message"].is_string() && err.is_empty() && exit != Exit::Ok);

@@ -1,0 +1,128 @@
+//! The command line in the reader's language: help, and what clap says of mistakes.
+
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches};
+use puente_model::Lang;
+use puente_words::{say, text};
+
+/// What a POSIX system calls the language of messages, the strongest first.
+const LOCALE: [&str; 3] = ["LC_ALL", "LC_MESSAGES", "LANG"];
+
+/// Decorations of help that clap does not let translate.
+const DECORATIONS: [&str; 4] = ["[default: ", "[possible values: ", "[aliases: ", "Possible values:"];
+
+/// The language that `--lang` names, known before anything else of the command line.
+pub(super) fn asked_for(args: &[OsString]) -> Option<Lang> {
+    let mut args = args.iter().filter_map(|arg| arg.to_str());
+    let mut found = None;
+    while let Some(arg) = args.next() {
+        found = match arg {
+            "--" => break,
+            "--lang" => args.next(),
+            _ => arg.strip_prefix("--lang=").or(found),
+        };
+    }
+    found?.parse().ok()
+}
+
+/// The language of the reader's locale.
+pub(super) fn of_locale() -> Option<Lang> {
+    let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    // Only the strongest counts, whether Puente speaks it or not.
+    Lang::of_locale(&LOCALE.iter().find_map(set)?)
+}
+
+/// Parses a command line whose help speaks the language.
+pub(super) fn parse<C, I, T>(args: I, lang: Lang) -> Result<C, clap::Error>
+where
+    C: CommandFactory + FromArgMatches,
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let mut command = C::command();
+    if lang != Lang::En {
+        command = translated(command, lang);
+    }
+    let matches = command.try_get_matches_from_mut(args)?;
+    C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+fn translated(command: clap::Command, lang: Lang) -> clap::Command {
+    let said = |styled: &clap::builder::StyledStr| say(lang, &styled.to_string()).into_owned();
+    let about = command.get_about().map(said);
+    let long_about = command.get_long_about().map(said);
+    let after = command.get_after_help().map(said);
+    let heading = format!(
+        "{{before-help}}{{about-with-newline}}\n{} {{usage}}\n\n{{all-args}}{{after-help}}",
+        text(lang, "Usage:")
+    );
+    let flag = |name, short, action, help| {
+        let flag = Arg::new(name).short(short).long(name).action(action).help(say(lang, help).into_owned());
+        flag.help_heading(text(lang, "Options"))
+    };
+    let mut command = command
+        .mut_args(|arg| {
+            let heading = if arg.is_positional() { "Arguments" } else { "Options" };
+            let help = arg.get_help().map(said);
+            let long = arg.get_long_help().map(said);
+            let arg = arg.help_heading(text(lang, heading));
+            let arg = if let Some(help) = help { arg.help(help) } else { arg };
+            if let Some(long) = long { arg.long_help(long) } else { arg }
+        })
+        .help_template(heading)
+        .subcommand_help_heading(text(lang, "Commands"))
+        .disable_help_flag(true)
+        .arg(flag("help", 'h', ArgAction::Help, "Print help"))
+        .disable_version_flag(true)
+        .arg(flag("version", 'V', ArgAction::Version, "Print version"))
+        .disable_help_subcommand(true);
+    if let Some(about) = about {
+        command = command.about(about);
+    }
+    if let Some(long) = long_about {
+        command = command.long_about(long);
+    }
+    if let Some(after) = after {
+        command = command.after_help(after);
+    }
+    command.mut_subcommands(|sub| translated(sub, lang))
+}
+
+/// What clap rendered, with its own decorations translated.
+pub(super) fn rendered(english: &str, lang: Lang) -> String {
+    DECORATIONS.iter().fold(english.to_owned(), |said, words| said.replace(words, text(lang, words)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_names_the_language() {
+        let asked = |line: &str| asked_for(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(asked("puente --lang es query"), Some(Lang::Es));
+        assert_eq!(asked("puente query --lang=es"), Some(Lang::Es));
+        assert_eq!(asked("puente query --lang"), None);
+        assert_eq!(asked("puente --lang fr"), None);
+        assert_eq!(asked("puente query -- --lang es"), None);
+        assert_eq!(asked("puente"), None);
+    }
+
+    fn refusal(line: &str) -> String {
+        let error = parse::<super::super::Cli, _, _>(line.split(' '), Lang::Es).unwrap_err();
+        rendered(&error.render().to_string(), Lang::Es)
+    }
+
+    #[test]
+    fn help_is_spanish_throughout() {
+        for line in ["puente --help", "puente charter sign --help", "puente node run --help", "puente import --help"] {
+            let help = refusal(line);
+            assert!(help.contains("Uso: puente") && help.contains("Opciones:"), "{help}");
+            for english in ["Usage", "Options", "Commands", "Arguments", "Print", "default:", "possible values", "the "]
+            {
+                assert!(!help.contains(english), "'{english}' in:\n{help}");
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Every message of the sources exists in Spanish.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use syn::visit::{self, Visit};
+use syn::{Attribute, Expr, ExprCall, ExprLit, ExprMethodCall, FieldValue, Lit, LitStr, Local, Macro, Member, Pat};
+
+/// Rooms whose messages reach people.
+const ROOMS: &[&str] = &["crates", "nodes", "audit"];
+/// Constructors of what a command says: the message is the second argument.
+const FAILURES: &[&str] = &["usage", "findings", "unreachable", "unavailable"];
+/// Methods that add words to it.
+const ADDS: &[&str] = &["hint", "note"];
+/// Names of functions, variables and fields that hold a message.
+const HOLDERS: &[&str] = &["mend", "hint", "advice"];
+/// Constants that hold help.
+const HELPS: &[&str] = &["EXITS"];
+/// Methods whose argument is looked for, not said.
+const LOOKS: &[&str] = &["contains", "strip_prefix", "strip_suffix", "starts_with", "ends_with", "split", "split_once"];
+
+/// Messages by where they were found.
+#[derive(Default)]
+struct Found {
+    file: String,
+    messages: BTreeSet<(String, String)>,
+    /// Within something that holds nothing but messages.
+    all: bool,
+}
+
+impl Found {
+    fn message(&mut self, text: &str) {
+        // Without a word of its own there is nothing to translate.
+        let mut depth = 0;
+        let own = text.chars().filter(|c| {
+            depth += i32::from(*c == '{') - i32::from(*c == '}');
+            depth == 0 && c.is_alphabetic()
+        });
+        if own.count() > 1 {
+            self.messages.insert((text.to_owned(), self.file.clone()));
+        }
+    }
+
+    /// The texts that an expression may be.
+    fn texts(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => self.message(&text.value()),
+            Expr::Macro(made) => self.format(&made.mac),
+            Expr::Reference(to) => self.texts(&to.expr),
+            Expr::Paren(within) => self.texts(&within.expr),
+            Expr::MethodCall(call) => self.texts(&call.receiver),
+            Expr::Block(block) => self.last(&block.block),
+            Expr::Match(cases) => cases.arms.iter().for_each(|arm| self.texts(&arm.body)),
+            Expr::If(cases) => {
+                self.last(&cases.then_branch);
+                if let Some((_, other)) = &cases.else_branch {
+                    self.texts(other);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn last(&mut self, block: &syn::Block) {
+        if let Some(syn::Stmt::Expr(last, None)) = block.stmts.last() {
+            self.texts(last);
+        }
+    }
+
+    fn format(&mut self, made: &Macro) {
+        let named = made.path.segments.last().is_some_and(|s| s.ident == "format" || s.ident == "format_args");
+        let first = made.tokens.clone().into_iter().next();
+        if let (true, Some(first)) = (named, first)
+            && let Ok(text) = syn::parse2::<LitStr>(first.into())
+        {
+            self.message(&text.value());
+        }
+    }
+}
+
+/// Code that is compiled for tests alone.
+fn for_tests(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|a| {
+        a.path().is_ident("test")
+            || (a.path().is_ident("cfg") && a.meta.require_list().is_ok_and(|l| l.tokens.to_string().contains("test")))
+    })
+}
+
+/// What an item derives.
+fn derives(attributes: &[Attribute]) -> String {
+    let derives = attributes.iter().filter(|a| a.path().is_ident("derive"));
+    derives.filter_map(|a| a.meta.require_list().ok()).map(|l| l.tokens.to_string()).collect()
+}
+
+/// A definition of the command line: its comments are its help.
+fn is_command_line(attributes: &[Attribute]) -> bool {
+    let names = derives(attributes);
+    ["Parser", "Subcommand", "Args", "ValueEnum"].iter().any(|name| names.contains(name))
+}
+
+impl Found {
+    /// Help, as clap makes it of a comment: the first paragraph, without its last full stop; and all of it, where
+    /// there are more.
+    fn help(&mut self, attributes: &[Attribute]) {
+        let line = |a: &Attribute| match a.path().is_ident("doc").then(|| a.meta.require_name_value().ok()).flatten() {
+            Some(syn::MetaNameValue { value: Expr::Lit(ExprLit { lit: Lit::Str(text), .. }), .. }) => {
+                Some(text.value())
+            }
+            _ => None,
+        };
+        let lines: Vec<String> = attributes.iter().filter_map(line).map(|line| line.trim().to_owned()).collect();
+        let paragraphs: Vec<String> = lines.split(String::is_empty).map(|lines| lines.join(" ")).collect();
+        let Some(first) = paragraphs.first() else { return };
+        self.message(first.strip_suffix('.').unwrap_or(first));
+        if paragraphs.len() > 1 {
+            self.message(&paragraphs.join("\n\n"));
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Found {
+    fn visit_attribute(&mut self, attribute: &'ast Attribute) {
+        if attribute.path().is_ident("error")
+            && let Ok(list) = attribute.meta.require_list()
+            && let Some(first) = list.tokens.clone().into_iter().next()
+            && let Ok(text) = syn::parse2::<LitStr>(first.into())
+        {
+            self.message(&text.value());
+        }
+    }
+
+    fn visit_expr_call(&mut self, call: &'ast ExprCall) {
+        if let Expr::Path(path) = call.func.as_ref() {
+            let mut names = path.path.segments.iter().rev().map(|s| s.ident.to_string());
+            let (last, before) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+            let failure = before == "Failure" && FAILURES.contains(&last.as_str());
+            // `say(lang, "…")` and `text(lang, "…")`.
+            let said = (last == "say" || last == "text") && call.args.len() == 2;
+            if let (true, Some(text)) = (failure || said, call.args.get(1)) {
+                self.texts(text);
+            }
+        }
+        visit::visit_expr_call(self, call);
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
+        if let (true, Some(text)) = (ADDS.iter().any(|name| call.method == name), call.args.first()) {
+            self.texts(text);
+        }
+        if LOOKS.iter().any(|name| call.method == name) {
+            return self.visit_expr(&call.receiver);
+        }
+        visit::visit_expr_method_call(self, call);
+    }
+
+    fn visit_field_value(&mut self, field: &'ast FieldValue) {
+        if let Member::Named(name) = &field.member
+            && (name == "message" || HOLDERS.iter().any(|holder| name == holder))
+        {
+            self.texts(&field.expr);
+        }
+        visit::visit_field_value(self, field);
+    }
+
+    fn visit_local(&mut self, local: &'ast Local) {
+        if let (Pat::Ident(name), Some(init)) = (&local.pat, &local.init)
+            && (name.ident == "message" || HOLDERS.iter().any(|holder| name.ident == holder))
+        {
+            self.texts(&init.expr);
+        }
+        visit::visit_local(self, local);
+    }
+
+    fn visit_expr_binary(&mut self, binary: &'ast syn::ExprBinary) {
+        // Texts are compared, not said.
+        if !self.all {
+            visit::visit_expr_binary(self, binary);
+        }
+    }
+
+    fn visit_expr_lit(&mut self, literal: &'ast ExprLit) {
+        if let (true, Lit::Str(text)) = (self.all, &literal.lit) {
+            self.message(&text.value());
+        }
+    }
+
+    fn visit_macro(&mut self, made: &'ast Macro) {
+        if self.all {
+            self.format(made);
+        }
+    }
+
+    fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
+        if !for_tests(&function.attrs) {
+            let before = std::mem::replace(&mut self.all, HOLDERS.iter().any(|name| function.sig.ident == name));
+            visit::visit_item_fn(self, function);
+            self.all = before;
+        }
+    }
+
+    fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
+        let before = std::mem::replace(&mut self.all, HOLDERS.iter().any(|name| function.sig.ident == name));
+        visit::visit_impl_item_fn(self, function);
+        self.all = before;
+    }
+
+    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
+        if is_command_line(&item.attrs) {
+            if derives(&item.attrs).contains("Parser") {
+                self.help(&item.attrs);
+            }
+            item.fields.iter().for_each(|field| self.help(&field.attrs));
+        }
+        visit::visit_item_struct(self, item);
+    }
+
+    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
+        if is_command_line(&item.attrs) {
+            for variant in &item.variants {
+                self.help(&variant.attrs);
+                variant.fields.iter().for_each(|field| self.help(&field.attrs));
+            }
+        }
+        visit::visit_item_enum(self, item);
+    }
+
+    fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
+        // Shared pieces of help.
+        if HELPS.iter().any(|name| item.ident == name) {
+            self.texts(&item.expr);
+        }
+    }
+
+    fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
+        if !for_tests(&module.attrs) {
+            visit::visit_item_mod(self, module);
+        }
+    }
+}
+
+fn read(dir: &Path, found: &mut Found) {
+    let mut paths: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let tests = ["target", "tests", "tests.rs", "test.rs", "testing.rs", "benches"].contains(&name.as_str());
+        if tests || name.ends_with("_test.rs") {
+            continue;
+        }
+        if path.is_dir() {
+            read(&path, found);
+        } else if name.ends_with(".rs") {
+            found.file = path.display().to_string().split("../").last().unwrap_or_default().to_owned();
+            let file = syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap();
+            if !for_tests(&file.attrs) {
+                found.visit_file(&file);
+            }
+        }
+    }
+}
+
+fn messages() -> BTreeSet<(String, String)> {
+    let mut found = Found::default();
+    for room in ROOMS {
+        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(room), &mut found);
+    }
+    found.messages
+}
+
+/// Messages as a piece of the catalogue.
+fn po<'a>(messages: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut po = String::new();
+    for (text, file) in messages {
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\t', "\\t");
+        po.push_str(&format!("#: {file}\nmsgid \"{text}\"\nmsgstr \"\"\n\n"));
+    }
+    po
+}
+
+#[test]
+fn every_message_of_the_sources_is_translated() {
+    let entries = puente_words::entries().unwrap();
+    let known: BTreeSet<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
+    let found = messages();
+    assert!(found.len() > 300, "only {} messages were found: is the search broken?", found.len());
+    let missing: Vec<_> = found.iter().filter(|(text, _)| !known.contains(text.as_str())).collect();
+    let po = po(missing.iter().map(|(text, file)| (text.as_str(), file.as_str())));
+    assert!(missing.is_empty(), "add {} messages to crates/words/po/es.po:\n\n{po}", missing.len());
+}
+
+#[test]
+fn every_translation_is_of_a_message() {
+    let found = messages();
+    let found: BTreeSet<&str> = found.iter().map(|(text, _)| text.as_str()).collect();
+    let ours = puente_words::entries().unwrap().into_iter().filter(|entry| !entry.clap);
+    let stale: Vec<String> = ours.map(|entry| entry.id).filter(|id| !found.contains(id.as_str())).collect();
+    assert!(stale.is_empty(), "nobody says any more, remove from crates/words/po/es.po: {stale:#?}");
+}

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use puente_agency::config::NodeDir;
-use puente_agency::disk::records::RecordReader;
 use puente_agency::load::Bearings;
+use puente_agency::records::SqliteReader;
 use puente_audit_log::{
     BundleId, ClaimedCheckpoint, Ed25519Signer, KeyKind, Log, LogPath, MemoryFiles, ReadError, Signer as _, TileId,
     TileReader, VerifierKey,
@@ -74,7 +74,7 @@ struct Side {
     /// Computes the tiles from what was written, as the disk does; its time is not counted.
     mirror: Log,
     verifier: VerifierKey,
-    records: Option<RecordReader>,
+    records: Option<SqliteReader>,
     inbox: VecDeque<Input>,
     out: Vec<(StreamId, Vec<u8>)>,
     concluded: Vec<(Ticket, Conclusion)>,
@@ -127,7 +127,7 @@ impl Side {
             },
             now(),
         )?;
-        let records = if with_records { Some(RecordReader::open(&dir.records())?) } else { None };
+        let records = if with_records { Some(SqliteReader::open(&dir.records())?) } else { None };
         Ok(Self {
             engine,
             store,

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use puente_model::{NameError, NodeUri, Origin};
 use serde::{Deserialize, Serialize};
 
+use crate::records::RecordSettings;
+
 /// The longest `node.toml` that is read, in bytes.
 pub const CONFIG_BYTES_MAX: u64 = 64 * 1024;
 
@@ -177,10 +179,13 @@ pub struct NodeConfig {
     /// How much the node says on stderr.
     #[serde(default)]
     pub log_level: LogLevel,
+    /// Where the records are.
+    #[serde(default, skip_serializing_if = "RecordSettings::is_default")]
+    pub records: RecordSettings,
 }
 
 /// Keys of `node.toml`, for suggestions.
-const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level"];
+const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level", "records"];
 
 mod uri {
     use puente_model::NodeUri;
@@ -264,6 +269,9 @@ impl NodeConfig {
         };
         if config.origin().is_err() {
             return fail("log", "'log' counts the node's logs from 1", "write log = 1");
+        }
+        if let Err((key, message, mend)) = config.records.check() {
+            return fail(key, &message, mend);
         }
         Ok(config)
     }
@@ -350,7 +358,7 @@ mod tests {
         assert_eq!(NodeConfig::parse("again", &config.to_toml().unwrap()), Ok(config));
         // Every key stands in the sample, in force or as a comment.
         for key in KEYS {
-            assert!(SAMPLE.lines().any(|l| l.trim_start_matches("# ").starts_with(key)), "{key}");
+            assert!(SAMPLE.lines().any(|l| l.trim_start_matches(['#', ' ', '[']).starts_with(key)), "{key}");
         }
     }
 

@@ -28,8 +28,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
-use crate::disk::records::RecordReader;
 use crate::disk::{DiskError, NodeDisk};
+use crate::records::{Found, Lookup, RecordReader};
 
 pub use handle::{DriverHandle, Gone};
 pub use status::{DriverStatus, PeerStatus};
@@ -109,6 +109,7 @@ enum Message {
     Wish(Ticket, Input, oneshot::Sender<Conclusion>),
     ClosePeriods(Ticket, oneshot::Sender<Conclusion>),
     Written(u64, Result<(), DiskError>),
+    Found(u64, Found),
     Shutdown(Option<oneshot::Sender<Result<(), DiskError>>>),
 }
 
@@ -143,7 +144,7 @@ impl Driver {
     ) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
         let Self { options, sender, receiver, shown } = self;
         shown.show_disk(DiskShown::Live(disk.clone()));
-        let (batches, writer) = spawn_writer(disk.clone(), sender)?;
+        let (batches, writer) = spawn_writer(disk.clone(), sender.clone())?;
         let mut turn = Turn {
             core,
             disk,
@@ -152,6 +153,7 @@ impl Driver {
             options,
             shown,
             receiver,
+            found: sender,
             batches,
             in_flight: false,
             queue_empty: true,
@@ -226,6 +228,8 @@ struct Turn<C> {
     options: DriverOptions,
     shown: Arc<Shown>,
     receiver: UnboundedReceiver<Message>,
+    /// Where records come back from a store that is not read in line.
+    found: UnboundedSender<Message>,
     batches: SyncSender<Batch>,
     in_flight: bool,
     queue_empty: bool,
@@ -283,7 +287,7 @@ impl<C: Core> Turn<C> {
     }
 
     fn take(&mut self, message: Message) {
-        if !matches!(message, Message::Written(..)) {
+        if !matches!(message, Message::Written(..) | Message::Found(..)) {
             self.shown.queued.fetch_sub(1, Ordering::Relaxed);
         }
         let now = self.clock.now();
@@ -295,6 +299,7 @@ impl<C: Core> Turn<C> {
             Message::Shutdown(reply) => self.stopping = Some(reply),
             // From here on only what is being written is seen through.
             _ if self.stopping.is_some() => (),
+            Message::Found(lookup, records) => self.core.handle(now, Input::Found { lookup, records }),
             Message::Input(input, permit) => {
                 self.shown.see(now, &input);
                 if let Input::Cancel { ticket } = &input {
@@ -341,8 +346,12 @@ impl<C: Core> Turn<C> {
                     self.write(batch);
                 }
                 Effect::Lookup { lookup, record_type, keys, limit } => {
-                    let records = self.records.lookup(&record_type, &keys, limit);
-                    self.core.handle(self.clock.now(), Input::Found { lookup, records });
+                    let found = self.found.clone();
+                    // The task may have ended before the records come: then the question was never recorded here.
+                    let later = move |records| drop(found.send(Message::Found(lookup, records)));
+                    if let Some(records) = self.records.lookup(Lookup { record_type, keys, limit }, later) {
+                        self.core.handle(self.clock.now(), Input::Found { lookup, records });
+                    }
                 }
                 Effect::Conclude { ticket, conclusion } => {
                     if let Some(reply) = self.replies.remove(&ticket) {

@@ -17,4 +17,5 @@ pub mod net;
 pub mod node;
 pub mod officers;
 pub mod outbox;
+pub mod records;
 pub mod signer;

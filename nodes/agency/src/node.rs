@@ -24,13 +24,13 @@ use tokio::sync::watch;
 use crate::config::NodeDir;
 use crate::control::{self, Backend, ServeError, failure};
 use crate::control_api::{Answer, Command, Concluded, Question};
-use crate::disk::records::RecordStore;
 use crate::disk::{Disk, DiskError, ExportAsides, NodeDisk, RealDisk, SEGMENT_BYTES};
 use crate::driver::{Driver, DriverHandle, DriverOptions, Gone};
 use crate::files;
 use crate::load::{Bearings, LoadError};
 use crate::net::{Identity, IdentityError, Net, NetError, NetOptions};
 use crate::officers::OfficerBookError;
+use crate::records::{Health, RecordReader, RecordsError};
 use crate::signer::LogSigner;
 
 use officers::Roll;
@@ -66,6 +66,9 @@ pub enum RunError {
     /// Journal, log or stores.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The record store.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     /// Charter, log and store do not fit together.
     #[error(transparent)]
     Engine(#[from] OpenError),
@@ -93,7 +96,8 @@ impl RunError {
             Self::Key { .. } | Self::LogKey(_) => "key",
             Self::Identity(_) => "certificate",
             Self::Officers(_) => "officers",
-            Self::Disk(_) => "disk",
+            Self::Disk(_) | Self::Records(RecordsError::Disk(_)) => "disk",
+            Self::Records(_) => "records",
             Self::Engine(_) => "engine",
             Self::Net(_) => "network",
             Self::Control(ServeError::Running(_)) => "already-running",
@@ -110,6 +114,7 @@ impl RunError {
             Self::Identity(_) => "issue a certificate for this node with 'puente ca issue'".to_owned(),
             Self::Officers(_) => "mend officers.toml".to_owned(),
             Self::Disk(_) => "do not delete anything; read the message, then mend or restore the disk".to_owned(),
+            Self::Records(error) => error.mend(),
             Self::Engine(_) => "charter, keys and log must belong to this node".to_owned(),
             Self::Net(_) => "check 'listen' in node.toml and who else uses the port".to_owned(),
             Self::Control(_) => "one node runs in one folder".to_owned(),
@@ -144,6 +149,7 @@ pub struct Node {
     disk: NodeDisk,
     net: Net,
     roll: Roll,
+    records: Arc<Health>,
     started: Instant,
     /// Somebody wants it to stop.
     stop: watch::Sender<bool>,
@@ -196,7 +202,8 @@ impl Node {
             torn_bytes = recovered.torn_bytes,
             "log opened"
         );
-        let records = RecordStore::open(&dir.records())?.reader()?;
+        let records = RecordReader::open(&dir, &config.records).await?;
+        let records_health = records.health();
         let seed = files::fresh_secret().map_err(|error| RunError::System { what: "randomness", error })?;
         let setup = Setup {
             node: config.node.clone(),
@@ -221,7 +228,19 @@ impl Node {
         let roll = Roll::open(&dir)?;
         let (stop, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         let started = Instant::now();
-        let node = Self { dir, bearings, policy_hash, driver, disk, net, roll, started, stop, stopped };
+        let node = Self {
+            dir,
+            bearings,
+            policy_hash,
+            driver,
+            disk,
+            net,
+            roll,
+            records: records_health,
+            started,
+            stop,
+            stopped,
+        };
         // Before anybody is served: what rules now, who may ask, and what was brought in while the node was down.
         adopted::record(&node.dir, &node.bearings.charter, node.policy_hash, &node.driver).await?;
         node.roll.record(&node.driver).await?;

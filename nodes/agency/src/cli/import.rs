@@ -14,11 +14,11 @@ use super::args::{Format, ImportArgs};
 use super::output::{Exit, Failure, Report};
 use super::{Context, client, load_failure};
 use crate::config::{NodeConfig, closest};
-use crate::disk::records::RecordStore;
 use crate::files;
 use crate::import::stage::{StageError, Staged, Staging};
 use crate::import::{self, AUTHORITY_CHARS_MAX, ImportError, Imported, Options, RowError, Sink, Summary};
 use crate::load;
+use crate::records::RecordStore;
 
 /// Row errors that are shown; all of them go into the file of `--errors`.
 const SHOWN_MAX: usize = 100;
@@ -112,8 +112,8 @@ fn settle(context: &Context, mut batch: Staged) -> Result<Entry, Failure> {
     };
     let index = client::record(&mut node, batch.event())?;
     batch.collected()?;
-    let store = |error: crate::disk::DiskError| Failure::unavailable("store", error.to_string());
-    let mut records = RecordStore::open(&context.dir.records()).map_err(store)?;
+    let mut records =
+        RecordStore::open(&context.dir).map_err(|error| Failure::unavailable("store", error.to_string()))?;
     batch.store(&mut records, &mut |_| ())?;
     Ok(Entry::Recorded(index))
 }

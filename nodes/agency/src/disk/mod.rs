@@ -26,7 +26,6 @@ mod export;
 mod files;
 mod journal;
 mod open;
-pub mod records;
 mod rows;
 mod seal;
 mod segment;
@@ -48,6 +47,7 @@ use puente_model::Secret32;
 
 pub use asides::split as split_aside;
 pub use error::DiskError;
+pub(crate) use evidence::{keep_plans, touch};
 pub use export::{ExportAsides, Exported};
 pub use files::{Disk, Handle, RealDisk, Site, site};
 pub use journal::SEGMENT_BYTES;

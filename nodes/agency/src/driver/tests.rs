@@ -11,8 +11,8 @@ use puente_model::{EventKind, LeafIndex, Millis, NodeUri, Secret32};
 use puente_wire::fault::FaultCode;
 
 use super::{Core, Driver, DriverHandle, DriverOptions, Gone, Network};
-use crate::disk::records::{NewRecord, RecordStore};
 use crate::disk::{Disk, Handle, NodeDisk, Site, site};
+use crate::records::{NewRecord, SqliteStore};
 
 const ORIGIN: &str = "mx.example/fiscalia/log1";
 
@@ -183,7 +183,7 @@ fn world(nap: Duration, fail_from: usize) -> World {
     let slow = Arc::new(Slow { nap, fail_from, syncs: Mutex::new(0) });
     let key = Secret32::new([9; 32]);
     let (disk, recovered) = NodeDisk::open_on(slow, temp.path(), &key, signer().verifier(), 1 << 20).unwrap();
-    let mut records = RecordStore::open(&temp.path().join("records.db")).unwrap();
+    let mut records = SqliteStore::open(&temp.path().join("records.db")).unwrap();
     let keys = vec![("vin".to_owned(), "VIN1".to_owned())];
     let record = NewRecord { record_type: "vehicle".to_owned(), bytes: b"r".to_vec(), keys };
     records.insert(&[record]).unwrap();
@@ -201,7 +201,7 @@ fn world(nap: Duration, fail_from: usize) -> World {
     };
     let (sender, wire) = mpsc::channel();
     let (driver, handle) = Driver::new(DriverOptions::default());
-    let engine = driver.prepare(toy, disk, records.reader().unwrap(), Box::new(Wire(sender))).unwrap();
+    let engine = driver.prepare(toy, disk, records.reader().unwrap().into(), Box::new(Wire(sender))).unwrap();
     std::thread::spawn(|| {
         tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(engine);
     });

@@ -28,10 +28,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Imported, Summary};
 use crate::config::NodeDir;
-use crate::disk::DiskError;
-use crate::disk::records::{NewRecord, RecordStore};
 use crate::driver::DriverHandle;
 use crate::files;
+use crate::records::{NewRecord, RecordStore, RecordsError};
 
 const MAGIC: &[u8; 8] = b"puenteI2";
 /// One staged record, in bytes.
@@ -60,7 +59,7 @@ pub enum StageError {
     },
     /// The record store.
     #[error(transparent)]
-    Store(#[from] DiskError),
+    Store(#[from] RecordsError),
 }
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> StageError + '_ {
@@ -386,9 +385,9 @@ pub async fn settle(dir: &NodeDir, driver: &DriverHandle) {
                 return tracing::error!("imports: {error}");
             }
         }
-        let records = dir.records();
+        let dir = dir.clone();
         let stored = tokio::task::spawn_blocking(move || -> Result<u64, StageError> {
-            batch.store(&mut RecordStore::open(&records)?, &mut |_| ())
+            batch.store(&mut RecordStore::open(&dir)?, &mut |_| ())
         });
         match stored.await {
             Ok(Ok(count)) => tracing::info!(count, "records stored"),
@@ -432,7 +431,7 @@ mod tests {
     fn records_are_found_only_after_their_entry() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("imports");
-        let mut store = RecordStore::open(&dir.path().join("records.db")).unwrap();
+        let mut store = RecordStore::open_with(&NodeDir::new(dir.path()), &Default::default()).unwrap();
         staged(&folder, 3);
         let mut found = pending(&folder).unwrap();
         assert_eq!((found.len(), found[0].count(), found[0].is_collected()), (1, 3, false));

@@ -27,6 +27,10 @@ impl Node {
         for (at, text) in &driver.alarms {
             problem("alarm", format!("{at}: {text}"));
         }
+        let records = self.records.status();
+        if let Some((why, since)) = &records.down {
+            problem("records-down", format!("since {since} no record can be looked up: {why}"));
+        }
         let (word, days_left) = match charter.status(now) {
             CharterStatus::NotYet => ("not-yet", None),
             CharterStatus::InForce { days_left, warn } => {
@@ -95,6 +99,12 @@ impl Node {
                 "journal_segments": driver.disk.segments,
                 "batches": driver.batches,
                 "entries": driver.entries,
+            },
+            "records": {
+                "store": records.store,
+                "down": records.down.map(|(why, _)| why),
+                "lookups": records.answered,
+                "failed": records.failed,
             },
             "pending": driver.pending,
             "peers": peers,

@@ -1,5 +1,7 @@
 //! Two whole nodes in one process: real folders, real sockets, the real engine.
 
+mod records;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,9 +14,9 @@ use puente_model::{Digest, Handling, Purpose, Role, Secret32, Step, Urgency};
 
 use super::*;
 use crate::ca::{self, Algorithm};
-use crate::disk::records::NewRecord;
 use crate::init::{self, Plan};
 use crate::officers::OfficerBook;
+use crate::records::{NewRecord, RecordStore};
 
 const MX: &str = "puente://mx/fge-bc/n1";
 const US: &str = "puente://us/tx-dps/n1";
@@ -196,7 +198,7 @@ fn keep_vehicle(dir: &NodeDir) {
     let found = vehicles.match_keys_of(&row.record).unwrap();
     let keys = found.iter().map(|key| (key.name.to_string(), key.value.clone())).collect();
     let record = NewRecord { record_type: "Vehicle".to_owned(), bytes: row.record.into_bytes(), keys };
-    RecordStore::open(&dir.records()).unwrap().insert(&[record]).unwrap();
+    RecordStore::open(dir).unwrap().insert(&[record]).unwrap();
 }
 
 fn question(officer: &str) -> Command {

@@ -9,8 +9,8 @@ use puente_exchange::api::Store;
 use super::power::{Fault, PowerDisk, QuickDisk};
 use super::{Author, open};
 use crate::disk::files::site;
-use crate::disk::records::{Inserted, NewRecord, RecordReader, RecordStore};
 use crate::disk::{DiskError, NodeDisk};
+use crate::records::{Inserted, NewRecord, SqliteStore};
 
 /// A value of this many bytes is not kept beside its key.
 const LARGE: usize = 600;
@@ -224,40 +224,6 @@ fn record(number: u32) -> NewRecord {
     }
 }
 
-fn key(name: &str, value: &str) -> (String, String) {
-    (name.to_owned(), value.to_owned())
-}
-
-#[test]
-fn records_are_found_by_any_key_once_and_import_twice_changes_nothing() {
-    let temp = tempfile::tempdir().unwrap();
-    let path = temp.path().join("records.db");
-    let mut store = RecordStore::open(&path).unwrap();
-    let records: Vec<_> = (0..100).map(record).collect();
-    assert_eq!(store.insert(&records).unwrap(), Inserted { new: 100, known: 0 });
-    assert_eq!(store.insert(&records[40..]).unwrap(), Inserted { new: 0, known: 60 });
-    assert_eq!(store.counts().unwrap(), [("vehicle".to_owned(), 100)]);
-    let reader = RecordReader::open(&path).unwrap();
-    let find = |keys: &[(String, String)], limit| reader.lookup("vehicle", keys, limit).unwrap();
-    assert_eq!(find(&[key("vin", "VIN00000000000007")], 10), [b"record 7".to_vec()]);
-    let both = [key("vin", "VIN00000000000007"), key("plate", "P7")];
-    assert_eq!(find(&both, 100).len(), 10);
-    assert_eq!(find(&both, 3).len(), 3);
-    assert!(find(&both, 0).is_empty());
-    assert!(find(&[key("vin", "P7")], 10).is_empty());
-    assert!(find(&[key("colour", "P7")], 10).is_empty());
-    assert!(reader.lookup("firearm", &both, 10).unwrap().is_empty());
-    // A reader sees what is inserted later, also new types.
-    let firearm =
-        NewRecord { record_type: "firearm".to_owned(), bytes: b"f".to_vec(), keys: vec![key("serial", "S1")] };
-    store.insert(std::slice::from_ref(&firearm)).unwrap();
-    assert_eq!(reader.lookup("firearm", &[key("serial", "S1")], 1).unwrap(), [b"f".to_vec()]);
-    assert_eq!(reader.counts().unwrap().len(), 2);
-    assert_eq!(format!("{firearm:?}"), "NewRecord(firearm, 1 bytes, 1 keys)");
-    use std::os::unix::fs::PermissionsExt;
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-}
-
 #[test]
 fn a_failed_import_leaves_nothing_and_can_be_repeated() {
     for (site, kept) in [(site::RECORDS_BEGIN, 0), (site::RECORDS_COMMIT, 0)] {
@@ -265,7 +231,7 @@ fn a_failed_import_leaves_nothing_and_can_be_repeated() {
         let path = temp.path().join("records.db");
         let disk = Arc::new(PowerDisk::new(temp.path()));
         disk.plan(site, 1, Fault::Eio);
-        let mut store = RecordStore::open_on(disk, &path).unwrap();
+        let mut store = SqliteStore::open_on(disk, &path).unwrap();
         let records: Vec<_> = (0..10).map(record).collect();
         assert!(matches!(store.insert(&records).unwrap_err(), DiskError::Io { .. }));
         assert_eq!(store.counts().unwrap().len(), kept);

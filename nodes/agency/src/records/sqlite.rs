@@ -1,4 +1,4 @@
-//! The agency's own records and their match keys: SQLite, looked up in line.
+//! SQLite in the node's folder, looked up in line: the default.
 //!
 //! Records at rest are as the agency keeps them: this file is its owner's only (0600) and not encrypted by the node;
 //! encrypt the disk under it. Nothing of it leaves except through an exchange.
@@ -8,14 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use puente_model::{Label, digest};
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, params};
 
-use super::error::DiskError;
-use super::evidence::touch;
-use super::files::{Disk, RealDisk, Site, site};
+use super::{Inserted, NewRecord, identity};
+use crate::disk::{Disk, DiskError, RealDisk, Site, keep_plans, site, touch};
 
-const COMMITMENT: Label = Label("puente/v1/record");
 /// Bytes of the database mapped into memory by readers: a warm lookup then copies no page.
 const MMAP_BYTES: i64 = 2 << 30;
 const VERSION: i64 = 1;
@@ -29,42 +26,15 @@ const SCHEMA: &str = "
         type INTEGER NOT NULL, name INTEGER NOT NULL, value BLOB NOT NULL, record INTEGER NOT NULL,
         PRIMARY KEY (type, name, value, record)) WITHOUT ROWID;";
 
-/// A record to keep.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NewRecord {
-    /// Record type of the catalogue.
-    pub record_type: String,
-    /// Canonical bytes.
-    pub bytes: Vec<u8>,
-    /// Name and normalised value of each match key.
-    pub keys: Vec<(String, String)>,
-}
-
-impl std::fmt::Debug for NewRecord {
-    // Records belong to the data subjects.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "NewRecord({}, {} bytes, {} keys)", self.record_type, self.bytes.len(), self.keys.len())
-    }
-}
-
-/// What an insertion did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Inserted {
-    /// Records that were new.
-    pub new: u64,
-    /// Records that were there already, byte for byte.
-    pub known: u64,
-}
-
 /// The writing side: imports.
-pub struct RecordStore {
+pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
     disk: Arc<dyn Disk>,
     names: HashMap<String, i64>,
 }
 
-impl RecordStore {
+impl SqliteStore {
     /// Opens the records in `path`, creating the file if there is none.
     ///
     /// # Errors
@@ -76,7 +46,7 @@ impl RecordStore {
     /// The same on a disk of the caller's: for fault suites.
     ///
     /// # Errors
-    /// As [`RecordStore::open`].
+    /// As [`SqliteStore::open`].
     pub fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, DiskError> {
         let failed = || DiskError::db("opening", path);
         touch(path).map_err(DiskError::io(site::RECORDS_BEGIN, path))?;
@@ -96,8 +66,7 @@ impl RecordStore {
         Ok(Self { connection, path: path.to_owned(), disk, names: HashMap::new() })
     }
 
-    /// Inserts records in one transaction: all of them, or none. One that is there already is passed over, so an
-    /// interrupted import is simply repeated.
+    /// As [`super::RecordStore::insert`].
     ///
     /// # Errors
     /// SQLite refuses; nothing was inserted.
@@ -136,14 +105,18 @@ impl RecordStore {
         let mut key = self
             .connection
             .prepare_cached("INSERT OR IGNORE INTO key (type, name, value, record) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut known = self.connection.prepare_cached("SELECT id FROM record WHERE commitment = ?1")?;
         for new in records {
-            let commitment = digest(COMMITMENT, &[new.record_type.as_bytes(), &new.bytes]);
-            if record.execute(params![id(&new.record_type), new.bytes, commitment.as_bytes()])? == 0 {
+            let identity = identity(&new.record_type, &new.bytes);
+            let is_new = record.execute(params![id(&new.record_type), new.bytes, identity.as_bytes()])? > 0;
+            let row = if is_new {
+                done.new += 1;
+                self.connection.last_insert_rowid()
+            } else {
+                // A newer catalogue may find it by more keys: it gets those it lacks.
                 done.known += 1;
-                continue;
-            }
-            done.new += 1;
-            let row = self.connection.last_insert_rowid();
+                known.query_row([identity.as_bytes()], |row| row.get(0))?
+            };
             for (name, value) in &new.keys {
                 key.execute(params![id(&new.record_type), id(name), value.as_bytes(), row])?;
             }
@@ -163,8 +136,8 @@ impl RecordStore {
     ///
     /// # Errors
     /// SQLite cannot open it.
-    pub fn reader(&self) -> Result<RecordReader, DiskError> {
-        RecordReader::open(&self.path)
+    pub fn reader(&self) -> Result<SqliteReader, DiskError> {
+        SqliteReader::open(&self.path)
     }
 
     fn execute(&self, sql: &'static str) -> Result<(), DiskError> {
@@ -188,12 +161,12 @@ fn counts(connection: &Connection) -> rusqlite::Result<Vec<(String, u64)>> {
 }
 
 /// The reading side: lookups in line, some 8 µs each when warm. A hop to another thread would cost twice that.
-pub struct RecordReader {
+pub struct SqliteReader {
     connection: Connection,
     names: std::cell::RefCell<HashMap<String, i64>>,
 }
 
-impl RecordReader {
+impl SqliteReader {
     /// Opens the records for reading; the file exists.
     ///
     /// # Errors
@@ -207,7 +180,7 @@ impl RecordReader {
         connection.pragma_update(None, "query_only", true).map_err(failed())?;
         connection.pragma_update(None, "mmap_size", MMAP_BYTES).map_err(failed())?;
         connection.set_prepared_statement_cache_capacity(32);
-        super::evidence::keep_plans(&connection).map_err(failed())?;
+        keep_plans(&connection).map_err(failed())?;
         Ok(Self { connection, names: std::cell::RefCell::default() })
     }
 

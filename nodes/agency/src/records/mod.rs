@@ -1,0 +1,257 @@
+//! The agency's own records: one door for every store that holds them.
+//!
+//! [`RecordStore`] is the writing side (imports), [`RecordReader`] the reading side, which the engine's task owns. A store
+//! that answers in some microseconds is read in line; a hop to another thread would cost more than the lookup.
+
+mod health;
+mod links;
+mod postgres;
+mod server;
+mod settings;
+mod sqlite;
+#[cfg(test)]
+pub(crate) mod tests;
+mod tls;
+
+use std::sync::Arc;
+
+use puente_model::{Digest, Label, digest};
+
+use crate::config::{ConfigError, NodeConfig, NodeDir};
+use crate::disk::DiskError;
+use links::Links;
+use postgres::Tables;
+use server::Server;
+
+pub use health::{Health, RecordsStatus};
+pub use links::WAITING_MAX;
+pub use postgres::PostgresStore;
+pub use settings::{
+    CONNECTIONS_MAX, IN_FLIGHT_MAX, PostgresUrl, RecordSettings, SQL_NAME_BYTES_MAX, STATEMENT_MILLIS, STORE_BYTES_MAX,
+    StoreAt,
+};
+pub use sqlite::{SqliteReader, SqliteStore};
+
+const IDENTITY: Label = Label("puente/v1/record");
+
+/// Which record this is: two of one type with the same canonical bytes are one.
+pub fn identity(record_type: &str, bytes: &[u8]) -> Digest {
+    digest(IDENTITY, &[record_type.as_bytes(), bytes])
+}
+
+/// A record to keep.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewRecord {
+    /// Record type of the catalogue.
+    pub record_type: String,
+    /// Canonical bytes.
+    pub bytes: Vec<u8>,
+    /// Name and normalised value of each match key.
+    pub keys: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for NewRecord {
+    // Records belong to the data subjects.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewRecord({}, {} bytes, {} keys)", self.record_type, self.bytes.len(), self.keys.len())
+    }
+}
+
+/// What an insertion did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inserted {
+    /// Records that were new.
+    pub new: u64,
+    /// Records that were there already, byte for byte.
+    pub known: u64,
+}
+
+/// Why records cannot be stored or counted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordsError {
+    /// The SQLite file.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// `node.toml` cannot be read.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// `[records]` of `node.toml`, or a file that it names.
+    #[error("[records] of node.toml: {0}")]
+    Settings(String),
+    /// The database server. Holds no value of a record, and no password.
+    #[error("the record store: {0}")]
+    Server(String),
+    /// The records stay in the agency's own tables.
+    #[error("records are read in place from the agency's own tables: nothing is imported into them")]
+    InPlace,
+}
+
+impl RecordsError {
+    /// What to do about it.
+    pub fn mend(&self) -> String {
+        match self {
+            Self::Disk(_) => "do not delete anything; read the message, then mend or restore the disk".to_owned(),
+            Self::Config(error) => error.mend.clone(),
+            Self::Settings(_) => "mend [records]; samples/node.toml shows every key".to_owned(),
+            Self::Server(_) => "check the database and its user's rights, then try again".to_owned(),
+            Self::InPlace => "write to the agency's own tables, or take 'mapping' out of [records]".to_owned(),
+        }
+    }
+}
+
+/// The writing side of the record store: imports.
+pub enum RecordStore {
+    /// The file `records.db` of the node's folder.
+    Sqlite(SqliteStore),
+    /// The node's own tables in PostgreSQL.
+    Postgres(Box<PostgresStore>),
+}
+
+impl RecordStore {
+    /// Opens the store that `node.toml` in `dir` names, and makes its tables if there are none. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be opened, or another version of this program made it, or records stay in the agency's own tables.
+    pub fn open(dir: &NodeDir) -> Result<Self, RecordsError> {
+        Self::open_with(dir, &NodeConfig::load(dir)?.records)
+    }
+
+    /// The same for settings that were read already.
+    ///
+    /// # Errors
+    /// As [`RecordStore::open`].
+    pub fn open_with(dir: &NodeDir, settings: &RecordSettings) -> Result<Self, RecordsError> {
+        match &settings.store {
+            _ if settings.mapping.is_some() => Err(RecordsError::InPlace),
+            StoreAt::Folder | StoreAt::File(_) => Ok(Self::Sqlite(SqliteStore::open(&dir.records())?)),
+            StoreAt::Postgres(url) => {
+                let server = Server::new(dir, url, settings)?;
+                Ok(Self::Postgres(Box::new(PostgresStore::open(&server, Tables::new(&settings.schema))?)))
+            }
+        }
+    }
+
+    /// Inserts records in one transaction: all of them, or none. One that is there already ([`identity`]) only gets the
+    /// keys that it lacks, so an interrupted import is simply repeated.
+    ///
+    /// # Errors
+    /// The store refuses; nothing was inserted.
+    pub fn insert(&mut self, records: &[NewRecord]) -> Result<Inserted, RecordsError> {
+        match self {
+            Self::Sqlite(store) => Ok(store.insert(records)?),
+            Self::Postgres(store) => store.insert(records),
+        }
+    }
+
+    /// How many records there are of each type, by name.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn counts(&mut self) -> Result<Vec<(String, u64)>, RecordsError> {
+        match self {
+            Self::Sqlite(store) => Ok(store.counts()?),
+            Self::Postgres(store) => store.counts(),
+        }
+    }
+}
+
+/// What a lookup gives: canonical bytes, or why there are none (for the operator; holds no value of a record or question).
+pub type Found = Result<Vec<Vec<u8>>, String>;
+
+/// One lookup: records of this type that any of these keys finds. `Debug` shows no value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// Record type of the catalogue.
+    pub record_type: String,
+    /// Name and normalised value of each match key.
+    pub keys: Vec<(String, String)>,
+    /// At most this many records.
+    pub limit: usize,
+}
+
+impl std::fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lookup({}, {} keys, at most {})", self.record_type, self.keys.len(), self.limit)
+    }
+}
+
+/// The reading side of the record store, owned by whoever looks up.
+pub struct RecordReader {
+    from: Source,
+    health: Arc<Health>,
+}
+
+enum Source {
+    InLine(SqliteReader),
+    Postgres(Links<Tables>),
+}
+
+impl RecordReader {
+    /// Opens the store that `settings` name. A server that cannot be reached now is connected to as soon as it can;
+    /// until then every lookup fails and [`RecordReader::health`] says why. Call it inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// The store is there and cannot be used: another version of this program made it, rights are missing.
+    pub async fn open(dir: &NodeDir, settings: &RecordSettings) -> Result<Self, RecordsError> {
+        match &settings.store {
+            _ if settings.mapping.is_some() => Err(RecordsError::InPlace),
+            StoreAt::Folder | StoreAt::File(_) => Ok(SqliteStore::open(&dir.records())?.reader()?.into()),
+            StoreAt::Postgres(url) => {
+                let server = Server::new(dir, url, settings)?;
+                let tables = Tables::new(&settings.schema);
+                first_check(&server, &tables).await?;
+                let health = Health::new("postgres");
+                let (connections, in_flight) = (settings.connections.into(), settings.in_flight.into());
+                let links = Links::keep(server, tables, connections, in_flight, Arc::clone(&health));
+                Ok(Self { from: Source::Postgres(links), health })
+            }
+        }
+    }
+
+    /// How the store is doing.
+    pub fn health(&self) -> Arc<Health> {
+        Arc::clone(&self.health)
+    }
+
+    /// Looks records up, each once, in the order of the keys, oldest first per key. A store that is read in line gives
+    /// them at once; any other gives none here and calls `later`, exactly once, from another task.
+    pub fn lookup(&self, lookup: Lookup, later: impl FnOnce(Found) + Send + 'static) -> Option<Found> {
+        match &self.from {
+            Source::InLine(reader) => {
+                let found = reader.lookup(&lookup.record_type, &lookup.keys, lookup.limit);
+                self.health.count(&found);
+                match &found {
+                    Ok(_) => self.health.up(),
+                    Err(why) => self.health.down(why),
+                }
+                Some(found)
+            }
+            Source::Postgres(links) => {
+                links.lookup(lookup, later);
+                None
+            }
+        }
+    }
+}
+
+impl From<SqliteReader> for RecordReader {
+    fn from(reader: SqliteReader) -> Self {
+        Self { from: Source::InLine(reader), health: Health::new("sqlite") }
+    }
+}
+
+/// Connects once: what does not fit is found before anybody is served; a server that is away is not waited for.
+async fn first_check<A: links::Ask>(server: &Server, ask: &A) -> Result<(), RecordsError> {
+    let (mut client, moving) = match server.connect(false).await {
+        Ok(connected) => connected,
+        Err(why) => {
+            tracing::warn!(why, "the record store cannot be reached; it is tried again until it can");
+            return Ok(());
+        }
+    };
+    let moving = tokio::spawn(moving);
+    let ready = ask.prepare(&mut client).await;
+    moving.abort();
+    ready.map(drop).map_err(RecordsError::Server)
+}

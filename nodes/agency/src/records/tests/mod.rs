@@ -1,0 +1,43 @@
+//! What every record store does, and what some do more.
+
+pub(crate) mod cluster;
+mod conformance;
+mod postgres;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::{Found, Inserted, Lookup, NewRecord, RecordReader, RecordSettings, RecordStore};
+use crate::config::NodeDir;
+
+/// Looks up and waits, whichever way the store answers.
+fn find(reader: &RecordReader, record_type: &str, keys: &[(String, String)], limit: usize) -> Found {
+    let (done, found) = mpsc::channel();
+    let lookup = Lookup { record_type: record_type.to_owned(), keys: keys.to_vec(), limit };
+    match reader.lookup(lookup, move |records| done.send(records).unwrap()) {
+        Some(records) => records,
+        None => found.recv_timeout(Duration::from_secs(60)).expect("an answer, be it a failure"),
+    }
+}
+
+fn key(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+#[test]
+fn sqlite_passes_the_conformance_suite() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = NodeDir::new(temp.path());
+    let settings = RecordSettings::default();
+    let reader = runtime().block_on(RecordReader::open(&dir, &settings)).unwrap();
+    conformance::all(&|| RecordStore::open_with(&dir, &settings).unwrap(), &reader);
+    let status = reader.health().status();
+    assert_eq!((status.store, status.down, status.failed), ("sqlite", None, 0));
+    assert!(status.answered > 20);
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(dir.records()).unwrap().permissions().mode() & 0o777, 0o600);
+}

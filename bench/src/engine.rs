@@ -214,7 +214,11 @@ impl Side {
                     self.handle("found", Input::Found { lookup, records });
                 }
                 Effect::Conclude { ticket, conclusion } => self.concluded.push((ticket, *conclusion)),
-                Effect::Reset { .. } | Effect::Connect { .. } | Effect::Close { .. } | Effect::Alarm(_) => {}
+                Effect::Reset { .. }
+                | Effect::Connect { .. }
+                | Effect::Close { .. }
+                | Effect::Matched { .. }
+                | Effect::Alarm(_) => {}
             }
         }
         busy

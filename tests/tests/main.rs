@@ -3,6 +3,7 @@
 
 mod architecture;
 mod casework;
+mod catalogue;
 mod crashes;
 mod documents;
 mod exchange;

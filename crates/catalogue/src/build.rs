@@ -4,7 +4,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor};
-use puente_model::{QueryKind, Step};
 
 use crate::builtin::OPTIONS;
 use crate::codec::FIELD_NUMBER_MAX;
@@ -14,8 +13,9 @@ use crate::keys::{KeyForm, KeySpec};
 use crate::labels::Labels;
 use crate::mask::FieldMask;
 use crate::options::{Extensions, Mark};
-use crate::query::{LookupSpec, QueryKindSpec, StepSpec};
+use crate::query::QueryKindSpec;
 use crate::record::RecordType;
+use crate::rules::Hiding;
 use crate::schema::{Condition, Field, FieldKind, Marks, Schema};
 use crate::validate::Validator;
 
@@ -39,7 +39,7 @@ impl Flaw {
     }
 }
 
-fn message_flaw(at: &MessageDescriptor, message: impl Into<String>, mend: impl Into<String>) -> Flaw {
+pub(crate) fn message_flaw(at: &MessageDescriptor, message: impl Into<String>, mend: impl Into<String>) -> Flaw {
     Flaw {
         file: at.parent_file().name().to_owned(),
         path: at.path().to_vec(),
@@ -58,7 +58,7 @@ fn field_flaw(at: &FieldDescriptor, message: impl Into<String>, mend: impl Into<
 }
 
 /// `StolenEntryStatus` → `stolen_entry_status`.
-fn snake_case(name: &str) -> String {
+pub(crate) fn snake_case(name: &str) -> String {
     let mut out = String::with_capacity(name.len() + 4);
     for (i, c) in name.chars().enumerate() {
         if c.is_ascii_uppercase() && i > 0 {
@@ -73,10 +73,10 @@ fn snake_case(name: &str) -> String {
 pub(crate) struct Build<'a> {
     pool: &'a DescriptorPool,
     files: &'a [FileDescriptor],
-    extensions: Extensions,
+    pub(crate) extensions: Extensions,
     code_lists: HashMap<String, Arc<CodeList>>,
-    record_types: Vec<RecordType>,
-    query_kinds: Vec<QueryKindSpec>,
+    pub(crate) record_types: Vec<RecordType>,
+    pub(crate) query_kinds: Vec<QueryKindSpec>,
 }
 
 impl<'a> Build<'a> {
@@ -128,6 +128,9 @@ impl<'a> Build<'a> {
         let mask =
             |list: &str| names_to_mask(&schema, &mark.texts(list)).map_err(|name| no_field(message, &name, &schema));
         let step_masks = [mask("step1_fields")?, mask("step2_fields")?];
+        let hiding = self.hiding(message, mark, &schema)?;
+        let ends = [Validator::Date, Validator::DateTime];
+        let expires = self.dated(message, &schema, mark.some_text("expires_field"), &ends)?;
         Ok(RecordType {
             name: name.into(),
             labels,
@@ -136,7 +139,41 @@ impl<'a> Build<'a> {
             schema,
             keys,
             step_masks,
+            hiding,
+            expires,
         })
+    }
+
+    fn hiding(&self, message: &MessageDescriptor, mark: &Mark, schema: &Schema) -> Result<Hiding, Flaw> {
+        let when = conditions(schema, &mark.texts("hidden_when")).map_err(|text| no_condition(message, &text))?;
+        let birth = self.dated(message, schema, mark.some_text("birth_field"), &[Validator::Date])?;
+        let days = [Validator::Date, Validator::DateTime];
+        let event = self.dated(message, schema, mark.some_text("event_field"), &days)?;
+        let minor = match (birth, event) {
+            (None, None) => None,
+            (Some(birth), Some(event)) => Some((birth, event)),
+            _ => return Err(message_flaw(message, "an age needs two dates", "give birth_field and event_field")),
+        };
+        Ok(Hiding { when, minor })
+    }
+
+    /// The index of a field that holds a time.
+    pub(crate) fn dated(
+        &self,
+        message: &MessageDescriptor,
+        schema: &Schema,
+        name: Option<String>,
+        validators: &[Validator],
+    ) -> Result<Option<usize>, Flaw> {
+        let Some(name) = name else { return Ok(None) };
+        let i = schema.index_of_name(&name).ok_or_else(|| no_field(message, &name, schema))?;
+        let fits = schema.fields.get(i).is_some_and(|f| validators.contains(&f.validator) && !f.repeated);
+        if fits {
+            return Ok(Some(i));
+        }
+        let valid: Vec<&str> = validators.iter().map(|v| v.name()).collect();
+        let mend = format!("name a single field with the validator {}", valid.join(" or "));
+        Err(message_flaw(message, format!("'{name}' is no such time"), mend))
     }
 
     fn keys(&self, message: &MessageDescriptor, mark: &Mark, schema: &Schema) -> Result<Vec<KeySpec>, Flaw> {
@@ -153,6 +190,10 @@ impl<'a> Build<'a> {
                 3 => KeyForm::OcrFolded,
                 4 => KeyForm::Gap,
                 5 => KeyForm::Partial,
+                6 => KeyForm::Name,
+                7 => KeyForm::NameFirst,
+                8 => KeyForm::DayMonth,
+                9 => KeyForm::Near,
                 _ => return Err(message_flaw(message, format!("match key '{name}' has no form"), "give a KEY_FORM_…")),
             };
             let field_names = key.texts("fields");
@@ -164,13 +205,19 @@ impl<'a> Build<'a> {
                 .map(|field| schema.index_of_name(field).ok_or_else(|| no_field(message, field, schema)))
                 .collect::<Result<_, _>>()?;
             let only_when = conditions(schema, &key.texts("only_when")).map_err(|text| no_condition(message, &text))?;
-            keys.push(KeySpec { name: name.into(), fields, field_names, form, only_when });
+            let day_of = self.dated(message, schema, key.some_text("day_of"), &[Validator::DateTime])?;
+            keys.push(KeySpec { name: name.into(), fields, field_names, form, only_when, day_of });
         }
         Ok(keys)
     }
 
     /// The fields of a message. Parameters of a query kind take after the fields of `record`.
-    fn schema(&mut self, message: &MessageDescriptor, root: &str, record: Option<&RecordType>) -> Result<Schema, Flaw> {
+    pub(crate) fn schema(
+        &mut self,
+        message: &MessageDescriptor,
+        root: &str,
+        record: Option<&RecordType>,
+    ) -> Result<Schema, Flaw> {
         let mut descriptors: Vec<FieldDescriptor> = message.fields().collect();
         descriptors.sort_by_key(FieldDescriptor::number);
         let mut marks = Vec::with_capacity(descriptors.len());
@@ -193,8 +240,11 @@ impl<'a> Build<'a> {
             };
             let required_with = mark.some_text("required_with").map(find).transpose()?;
             let state_field = mark.some_text("state_field").map(find).transpose()?;
-            let empty_when = conditions(&schema, &mark.texts("empty_when"))
-                .map_err(|text| field_flaw(at, format!("'{text}' is no condition"), CONDITION_MEND))?;
+            let rules = |name: &str| {
+                let flaw = |text: String| field_flaw(at, format!("'{text}' is no condition"), CONDITION_MEND);
+                conditions(&schema, &mark.texts(name)).map_err(flaw)
+            };
+            let (required_when, empty_when) = (rules("required_when")?, rules("empty_when")?);
             let state_default = mark.some_text("state_default");
             let states = state_field.and_then(|i| schema.fields.get(i)).and_then(|f| f.codes.clone());
             let known = |state: &str| states.as_ref().is_some_and(|list| list.by_text(state).is_some());
@@ -205,7 +255,8 @@ impl<'a> Build<'a> {
             }
             if let Some(field) = schema.fields.get_mut(i) {
                 (field.required_with, field.state_field) = (required_with, state_field);
-                (field.empty_when, field.state_default) = (empty_when, state_default);
+                (field.required_when, field.empty_when) = (required_when, empty_when);
+                field.state_default = state_default;
             }
         }
         Ok(schema)
@@ -305,6 +356,7 @@ impl<'a> Build<'a> {
             ncic: text_of("ncic", |f| &f.ncic),
             presence: at.supports_presence(),
             required_with: None,
+            required_when: Vec::new(),
             empty_when: Vec::new(),
             state_field: None,
             state_default: None,
@@ -342,116 +394,48 @@ impl<'a> Build<'a> {
         self.code_lists.insert(list.full_name().to_owned(), built.clone());
         Ok(built)
     }
-
-    fn query_kind(&mut self, message: &MessageDescriptor, mark: &Mark) -> Result<QueryKindSpec, Flaw> {
-        let kind: QueryKind =
-            mark.text("kind").parse().map_err(|e| message_flaw(message, format!("{e}"), "name it"))?;
-        if self.query_kinds.iter().any(|k| k.kind == kind) {
-            return Err(message_flaw(message, format!("two query kinds are called {kind}"), "rename one"));
-        }
-        let labels = labelled(mark.labels("label")).map_err(|what| message_flaw(message, what, LABEL_MEND))?;
-        let name = mark.text("record_type");
-        let Some(record) = self.record_types.iter().find(|t| *t.name == *name).cloned() else {
-            return Err(message_flaw(message, format!("there is no record type '{name}'"), "name one"));
-        };
-        let root = snake_case(message.name());
-        let schema = self.schema(message, &root, Some(&record))?;
-        // Which parameter means which field of the record.
-        let means: HashMap<String, usize> = message
-            .fields()
-            .filter_map(|at| {
-                let of = Mark::of(&at.options(), &self.extensions.field)?.some_text("of")?;
-                Some((of, schema.index_of_name(at.name())?))
-            })
-            .collect();
-        let mut lookups = Vec::new();
-        for lookup in mark.marks("lookups") {
-            let key = lookup.text("key");
-            let Some(key) = record.keys.iter().find(|k| *k.name == *key) else {
-                return Err(message_flaw(message, format!("{name} has no match key '{key}'"), "name one that it has"));
-            };
-            let param = |field: &String| {
-                let mend = format!("add a parameter with of: \"{field}\"");
-                means.get(field).copied().ok_or_else(|| {
-                    message_flaw(
-                        message,
-                        format!("key {} needs field '{field}', which no parameter means", key.name),
-                        mend,
-                    )
-                })
-            };
-            let params = key.field_names.iter().map(param).collect::<Result<_, _>>()?;
-            let unless_given = match lookup.some_text("unless_given") {
-                None => None,
-                Some(name) => Some(schema.index_of_name(&name).ok_or_else(|| no_field(message, &name, &schema))?),
-            };
-            lookups.push(LookupSpec { key: key.clone(), params, unless_given });
-        }
-        if lookups.is_empty() {
-            return Err(message_flaw(message, "the query kind looks nothing up", "add lookups"));
-        }
-        let steps = steps(message, mark, &record)?;
-        let number = mark.text("number");
-        Ok(QueryKindSpec { kind, number, labels, record_type: record.name.clone(), schema, lookups, steps })
-    }
 }
 
-fn steps(message: &MessageDescriptor, mark: &Mark, record: &RecordType) -> Result<Vec<StepSpec>, Flaw> {
-    let mut steps: Vec<StepSpec> = Vec::new();
-    for spec in mark.marks("steps") {
-        let step = u32::try_from(spec.number("step")).ok().and_then(Step::from_code);
-        let step = step.filter(|step| steps.last().is_none_or(|last| last.step < *step));
-        let Some(step) = step else {
-            return Err(message_flaw(message, "the steps are not in order", "number them 1, 2, 3, ascending"));
-        };
-        let names = spec.texts("fields");
-        let default_mask = if names.is_empty() {
-            record.default_mask(step)
-        } else {
-            names_to_mask(&record.schema, &names).map_err(|name| no_field(message, &name, &record.schema))?
-        };
-        steps.push(StepSpec { step, default_mask });
-    }
-    if steps.is_empty() {
-        return Err(message_flaw(message, "the query kind has no steps", "add steps: { step: 1 }"));
-    }
-    Ok(steps)
-}
-
-const LABEL_MEND: &str = "give label_en and label_es";
+pub(crate) const LABEL_MEND: &str = "give label_en and label_es";
 const CONDITION_MEND: &str = "write field=value with a code or value that the field can hold";
 const CODES_MEND: &str = "correct the enum's values";
 
-fn labelled(labels: Labels) -> Result<Labels, &'static str> {
+pub(crate) fn labelled(labels: Labels) -> Result<Labels, &'static str> {
     if labels.en.is_empty() || labels.es.is_empty() { Err("a label is missing") } else { Ok(labels) }
 }
 
-fn no_field(at: &MessageDescriptor, name: &str, schema: &Schema) -> Flaw {
+pub(crate) fn no_field(at: &MessageDescriptor, name: &str, schema: &Schema) -> Flaw {
     message_flaw(at, format!("there is no field '{name}'"), format!("did you mean '{}'?", schema.closest(name)))
 }
 
-fn no_condition(at: &MessageDescriptor, text: &str) -> Flaw {
+pub(crate) fn no_condition(at: &MessageDescriptor, text: &str) -> Flaw {
     message_flaw(at, format!("'{text}' is no condition"), CONDITION_MEND)
 }
 
-fn names_to_mask(schema: &Schema, names: &[String]) -> Result<FieldMask, String> {
+pub(crate) fn names_to_mask(schema: &Schema, names: &[String]) -> Result<FieldMask, String> {
     names.iter().try_fold(FieldMask::EMPTY, |mask, name| {
         let field = schema.index_of_name(name).and_then(|i| schema.fields.get(i)).ok_or_else(|| name.clone())?;
         Ok(mask.with(field.number))
     })
 }
 
-/// `field=value` texts; `Err` is the first that is none.
-fn conditions(schema: &Schema, texts: &[String]) -> Result<Vec<Condition>, String> {
+/// `field=value` and `field<number` texts; `Err` is the first that is none.
+pub(crate) fn conditions(schema: &Schema, texts: &[String]) -> Result<Vec<Condition>, String> {
     let parse = |text: &String| {
-        let (name, value) = text.split_once('=')?;
+        let (name, value, below) = match text.split_once('<') {
+            Some((name, value)) => (name, value, Some(value.trim().parse::<i64>().ok()?)),
+            None => text.split_once('=').map(|(name, value)| (name, value, None))?,
+        };
         let field = schema.index_of_name(name.trim())?;
         let value = value.trim().to_owned();
+        if below.is_some() && !matches!(schema.fields.get(field)?.kind, FieldKind::Unsigned | FieldKind::Signed) {
+            return None;
+        }
         let known = match schema.fields.get(field)?.codes.as_ref() {
             Some(list) => list.by_text(&value).is_some(),
             None => !value.is_empty(),
         };
-        known.then_some(Condition { field, value })
+        known.then_some(Condition { field, value, below })
     };
     texts.iter().map(|text| parse(text).ok_or_else(|| text.clone())).collect()
 }

@@ -5,9 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::codec::DecodeError;
+use crate::names::{first_name_key, name_key};
+use crate::near;
 use crate::record::{Record, RecordType};
 use crate::schema::Condition;
-use crate::validate::fold;
+use crate::validate::{fold, swap_day_and_month};
 
 /// Parts of a key are joined with this (the ASCII unit separator), which no value holds.
 const SEPARATOR: char = '\u{1f}';
@@ -27,6 +29,14 @@ pub enum KeyForm {
     Gap,
     /// A record's value with one unreadable character, for questions that know it.
     Partial,
+    /// Names without accents and particles.
+    Name,
+    /// As `Name`, only the telling first name of the first field.
+    NameFirst,
+    /// As `Name`, with day and month of a record's last field swapped.
+    DayMonth,
+    /// The joined values, at most one edit apart.
+    Near,
 }
 
 /// The definition of a match key.
@@ -37,6 +47,8 @@ pub struct KeySpec {
     pub(crate) field_names: Vec<String>,
     pub(crate) form: KeyForm,
     pub(crate) only_when: Vec<Condition>,
+    /// A date-time field whose day is joined last.
+    pub(crate) day_of: Option<usize>,
 }
 
 impl KeySpec {
@@ -104,11 +116,24 @@ fn fold_keeping_gaps(value: &str) -> String {
 }
 
 impl KeySpec {
-    /// The keys of one combination of values (as many as fields).
-    pub(crate) fn make(&self, side: Side, values: &[&str], out: &mut Vec<MatchKey>) {
-        let Some((first, rest)) = values.split_first() else { return };
+    /// The keys of one combination of values (as many as fields), and of each of these days if the key has a day.
+    pub(crate) fn make(&self, side: Side, values: &[&str], days: &[&str], out: &mut Vec<MatchKey>) {
+        for value in self.texts(side, values) {
+            if self.day_of.is_none() {
+                out.push(MatchKey { name: self.name.clone(), value });
+                continue;
+            }
+            for day in days {
+                let value = format!("{value}{SEPARATOR}{day}");
+                out.push(MatchKey { name: self.name.clone(), value });
+            }
+        }
+    }
+
+    fn texts(&self, side: Side, values: &[&str]) -> Vec<String> {
+        let Some((first, rest)) = values.split_first() else { return Vec::new() };
         if values.iter().any(|v| v.is_empty()) || rest.iter().any(|v| v.contains(UNREADABLE)) {
-            return;
+            return Vec::new();
         }
         let unreadable = first.matches(UNREADABLE).count();
         let firsts = match (self.form, side, unreadable) {
@@ -118,29 +143,53 @@ impl KeySpec {
             // Readable values offer every gap; a value with one gap looks itself up, and the reverse.
             (KeyForm::Gap, Side::Record, 0) | (KeyForm::Partial, Side::Question, 0) => gaps(&fold(first)),
             (KeyForm::Gap, Side::Question, 1) | (KeyForm::Partial, _, 1) => vec![fold_keeping_gaps(first)],
-            _ => return,
-        };
-        for first in firsts {
-            let mut value = first;
-            for part in rest {
-                value.push(SEPARATOR);
-                if self.form == KeyForm::Exact {
-                    value.push_str(part);
-                } else {
-                    value.push_str(&fold(part));
-                }
+            (KeyForm::Name | KeyForm::DayMonth, _, 0) => return self.names(side, name_key(first), rest),
+            (KeyForm::NameFirst, _, 0) => return self.names(side, first_name_key(first), rest),
+            (KeyForm::Near, side, 0) => {
+                let whole = join(fold(first), rest.iter().map(|part| fold(part)));
+                return if side == Side::Record { near::published(&whole) } else { near::sought(&whole) };
             }
-            out.push(MatchKey { name: self.name.clone(), value });
+            _ => return Vec::new(),
+        };
+        let exact = self.form == KeyForm::Exact;
+        let part = |part: &&str| if exact { (*part).to_owned() } else { fold(part) };
+        firsts.into_iter().map(|first| join(first, rest.iter().map(part))).collect()
+    }
+
+    /// A name's key; none where a name has no letter or digit, or its date nothing to swap.
+    fn names(&self, side: Side, first: String, rest: &[&str]) -> Vec<String> {
+        let swapped = self.form == KeyForm::DayMonth && side == Side::Record;
+        let mut parts: Vec<String> = rest.iter().map(|part| name_key(part)).collect();
+        if swapped {
+            let Some(date) = rest.last().and_then(|date| swap_day_and_month(date)) else { return Vec::new() };
+            parts.pop();
+            parts.push(name_key(&date));
         }
+        if first.is_empty() || parts.iter().any(String::is_empty) {
+            return Vec::new();
+        }
+        vec![join(first, parts.into_iter())]
     }
 }
 
+fn join(first: String, rest: impl Iterator<Item = String>) -> String {
+    rest.fold(first, |mut joined, part| {
+        joined.push(SEPARATOR);
+        joined.push_str(&part);
+        joined
+    })
+}
+
 impl RecordType {
-    /// The keys under which a record is found, sorted, each once. A record of
-    /// another type, or bytes that are not one, is an error.
+    /// The keys under which a record is found, sorted, each once; none while a
+    /// rule of its type hides it. A record of another type, or bytes that are
+    /// not one, is an error.
     pub fn match_keys_of(&self, record: &Record) -> Result<Vec<MatchKey>, DecodeError> {
         let values = self.values(record.bytes())?;
         let mut out = Vec::new();
+        if self.hiding.applies(&values).is_some() {
+            return Ok(out);
+        }
         for key in &self.keys {
             if !key.only_when.is_empty() && !key.only_when.iter().any(|c| c.holds(&values)) {
                 continue;
@@ -161,8 +210,10 @@ impl RecordType {
                     .take(KEYS_PER_DEFINITION_MAX)
                     .collect();
             }
+            let of_days = key.day_of.and_then(|i| values.get(i)).map(Vec::as_slice).unwrap_or_default();
+            let days: Vec<&str> = of_days.iter().filter_map(|v| v.as_ref().get(..10)).collect();
             for combination in combinations {
-                key.make(Side::Record, &combination, &mut out);
+                key.make(Side::Record, &combination, &days, &mut out);
             }
         }
         out.sort_unstable();
@@ -192,10 +243,11 @@ mod tests {
             field_names: vec!["serial".into()],
             form,
             only_when: vec![],
+            day_of: None,
         };
         let make = |form, side, value: &str| {
             let mut out = Vec::new();
-            key(form).make(side, &[value], &mut out);
+            key(form).make(side, &[value], &[], &mut out);
             out
         };
         let meet = |form, record: &str, question: &str| {

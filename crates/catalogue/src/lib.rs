@@ -20,6 +20,7 @@
 //! ```
 
 mod build;
+mod build_query;
 mod builtin;
 mod codec;
 mod codes;
@@ -27,11 +28,14 @@ mod compile;
 mod keys;
 mod labels;
 mod mask;
+mod names;
+mod near;
 mod options;
 mod parse;
 mod problem;
 mod query;
 mod record;
+mod rules;
 mod schema;
 mod validate;
 mod value;
@@ -47,6 +51,7 @@ pub use problem::{Finding, Problem};
 pub use puente_model::{Lang, LangError};
 pub use query::{Params, QueryKindSpec, StepSpec};
 pub use record::{DisplayRow, Leaf, ParsedRow, Record, RecordType, UnknownField};
+pub use rules::Match;
 pub use schema::{Field, FieldKind, Marks};
 pub use validate::{Validator, Verdict};
 

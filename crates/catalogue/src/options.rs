@@ -81,6 +81,12 @@ impl Mark {
         list.iter().filter_map(|v| v.as_message().cloned().map(Self)).collect()
     }
 
+    /// A message, if set.
+    pub(crate) fn mark(&self, name: &str) -> Option<Self> {
+        let set = self.0.has_field_by_name(name);
+        self.value(name).filter(|_| set).and_then(|v| v.as_message().cloned().map(Self))
+    }
+
     /// `<name>_en` and `<name>_es`.
     pub(crate) fn labels(&self, name: &str) -> Labels {
         Labels { en: self.text(&format!("{name}_en")), es: self.text(&format!("{name}_es")) }

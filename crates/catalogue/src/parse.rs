@@ -237,6 +237,9 @@ impl Schema {
             if absent && !errors.iter().any(|e| e.column == column) {
                 if field.required {
                     errors.push(Finding::new(column, Problem::Missing, ""));
+                } else if let Some(rule) = field.required_when.iter().find(|c| c.holds(&parsed.values)) {
+                    let detail = format!("while {} is {}", self.fields[rule.field].name, rule.value);
+                    errors.push(Finding::new(column, Problem::Missing, detail));
                 } else if let Some(other) = field.required_with
                     && !parsed.values[other].is_empty()
                 {
@@ -285,6 +288,10 @@ fn wire_number(field: &Field, value: &str) -> Option<u64> {
 
 impl Condition {
     pub(crate) fn holds<S: AsRef<str>>(&self, values: &[Vec<S>]) -> bool {
-        values.get(self.field).is_some_and(|v| v.iter().any(|v| v.as_ref() == self.value))
+        let holds = |value: &str| match self.below {
+            None => value == self.value,
+            Some(bound) => value.parse::<i64>().is_ok_and(|n| n < bound),
+        };
+        values.get(self.field).is_some_and(|v| v.iter().any(|v| holds(v.as_ref())))
     }
 }

@@ -151,6 +151,26 @@ problems! {
         en: "contradicts another field", "correct one of the two",
         es: "contradice a otro campo", "corrija uno de los dos",
     }
+    /// Part of a number is not known.
+    PartialNumber = "partial-number" {
+        en: "part of the number is not known", "add the rest when it is",
+        es: "falta parte del número", "añada el resto cuando se conozca",
+    }
+    /// A record that no question will find.
+    NeverFound = "never-found" {
+        en: "kept, and never found by a question: a juvenile, victim or protected person", "nothing to do; check that it is right",
+        es: "se conserva y ninguna consulta lo encontrará: persona menor, víctima o protegida", "nada que hacer; verifique que sea correcto",
+    }
+    /// A span of time that is turned round or too long.
+    BadWindow = "bad-window" {
+        en: "the span of time is too long or turned round", "ask for a shorter one, from before until",
+        es: "el intervalo es demasiado largo o está invertido", "pida uno más corto, con el inicio antes del fin",
+    }
+    /// A place more exact than is kept: coarsened.
+    Coarsened = "coarsened" {
+        en: "more exact than is kept; made coarser", "nothing to do",
+        es: "más exacto de lo que se conserva; se redondeó", "nada que hacer",
+    }
     /// A question without anything to look up.
     NothingToMatch = "nothing-to-match" {
         en: "there is nothing to look up", "give at least one complete key",

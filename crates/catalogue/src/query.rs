@@ -9,6 +9,7 @@ use crate::labels::Labels;
 use crate::mask::FieldMask;
 use crate::parse::{OVERRIDE_SUFFIX, Override};
 use crate::problem::{Finding, Problem};
+use crate::rules::QueryRules;
 use crate::schema::{Field, Schema};
 
 /// One step of a query kind.
@@ -39,6 +40,7 @@ pub struct QueryKindSpec {
     pub(crate) schema: Schema,
     pub(crate) lookups: Vec<LookupSpec>,
     pub(crate) steps: Vec<StepSpec>,
+    pub(crate) rules: QueryRules,
 }
 
 /// The parameters of one question, in their only form: pairs of name and normal
@@ -132,6 +134,10 @@ impl QueryKindSpec {
             let name = self.schema.fields.get(*i).map_or("", |f| f.name.as_str());
             return Err(vec![Finding::new(name, Problem::NothingToMatch, *state)]);
         }
+        if let Some((i, problem, detail)) = self.rules.window.as_ref().and_then(|w| w.check(&parsed.values)) {
+            let name = self.schema.fields.get(i).map_or("", |f| f.name.as_str());
+            return Err(vec![Finding::new(name, problem, detail)]);
+        }
         let mut pairs = Vec::new();
         for (field, values) in self.schema.fields.iter().zip(&parsed.values) {
             if !values.is_empty() {
@@ -143,7 +149,7 @@ impl QueryKindSpec {
         }
         pairs.sort_unstable();
         let params = Params { pairs, warnings: parsed.warnings, overrides: parsed.overrides };
-        if self.lookup_keys(&params).is_empty() {
+        if !self.rules.directed && self.lookup_keys(&params).is_empty() {
             let key = self.lookups.first().map(|l| l.key.fields().join(" + ")).unwrap_or_default();
             let column = self.schema.fields.first().map_or("", |f| f.name.as_str());
             return Err(vec![Finding::new(column, Problem::NothingToMatch, key)]);
@@ -173,13 +179,15 @@ impl QueryKindSpec {
     /// The keys to look up, in order of the definition, each once.
     pub fn lookup_keys(&self, params: &Params) -> Vec<MatchKey> {
         let value = |i: usize| self.schema.fields.get(i).and_then(|f| params.get(&f.name)).unwrap_or_default();
+        let days = self.rules.window.as_ref().map(|w| w.days(|i| Some(value(i).to_owned()))).unwrap_or_default();
+        let days: Vec<&str> = days.iter().map(String::as_str).collect();
         let mut out = Vec::new();
         for lookup in &self.lookups {
             if lookup.unless_given.is_some_and(|i| !value(i).is_empty()) {
                 continue;
             }
             let values: Vec<&str> = lookup.params.iter().map(|i| value(*i)).collect();
-            lookup.key.make(Side::Question, &values, &mut out);
+            lookup.key.make(Side::Question, &values, &days, &mut out);
         }
         let mut seen = std::collections::BTreeSet::new();
         out.retain(|key| seen.insert(key.clone()));

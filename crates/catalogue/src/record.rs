@@ -10,6 +10,7 @@ use crate::labels::Labels;
 use crate::mask::FieldMask;
 use crate::parse::Override;
 use crate::problem::Finding;
+use crate::rules::Hiding;
 use crate::schema::{Field, Schema};
 use crate::value::Text;
 
@@ -119,6 +120,9 @@ pub struct RecordType {
     pub(crate) schema: Schema,
     pub(crate) keys: Vec<KeySpec>,
     pub(crate) step_masks: [FieldMask; 2],
+    pub(crate) hiding: Hiding,
+    /// A field after whose time the record is not found any more.
+    pub(crate) expires: Option<usize>,
 }
 
 impl RecordType {
@@ -209,7 +213,8 @@ impl RecordType {
     /// which a failing check digit is accepted. Repeated fields separate their
     /// values with `|`.
     pub fn parse_row(&self, cells: &BTreeMap<String, String>) -> Result<ParsedRow, Vec<Finding>> {
-        let parsed = self.schema.parse(cells)?;
+        let mut parsed = self.schema.parse(cells)?;
+        parsed.warnings.extend(self.hiding.warn(&self.schema, &parsed.values));
         let bytes = self.schema.encode(&parsed.values);
         let record = Record { type_name: self.name.clone(), bytes };
         Ok(ParsedRow { record, warnings: parsed.warnings, overrides: parsed.overrides })

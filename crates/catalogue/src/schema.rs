@@ -49,11 +49,14 @@ pub enum FieldKind {
     Code,
 }
 
-/// "This field holds one of these": index of the field, and the value.
+/// "This field holds this value", or a number below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Condition {
+    /// Index of the field.
     pub(crate) field: usize,
     pub(crate) value: String,
+    /// The value is a bound: numbers below it hold.
+    pub(crate) below: Option<i64>,
 }
 
 /// One field of a record type, or one parameter of a query kind.
@@ -93,6 +96,7 @@ pub struct Field {
     pub ncic: String,
     pub(crate) presence: bool,
     pub(crate) required_with: Option<usize>,
+    pub(crate) required_when: Vec<Condition>,
     pub(crate) empty_when: Vec<Condition>,
     pub(crate) state_field: Option<usize>,
     pub(crate) state_default: Option<String>,

@@ -196,6 +196,11 @@ pub enum Effect {
         /// Why.
         reason: FaultCode,
     },
+    /// A question found records under this key: for status. The name of a key holds no identifier.
+    Matched {
+        /// Name of the match key, for example `vehicle.plate_ocr`.
+        key: String,
+    },
     /// An operator must know.
     Alarm(Alarm),
 }

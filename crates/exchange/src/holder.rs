@@ -9,6 +9,7 @@ use puente_wire::{Explanation, Pair, PairBody, PairKind, QueryPayload, fault::Fa
 use crate::api::{ConnectionId, Effect, StreamId};
 use crate::control::Problem;
 use crate::engine::{Engine, Route, unwrap};
+use crate::finding::Asked;
 use crate::judging::Say;
 use crate::persist::{self, StoredHold};
 
@@ -49,6 +50,8 @@ pub(crate) struct Holding {
     pub(crate) due_at: Millis,
     pub(crate) query_receipt: Vec<u8>,
     pub(crate) grant: Option<Grant>,
+    /// What is being looked up.
+    pub(crate) asked: Option<Asked>,
     pub(crate) cancelled: bool,
 }
 
@@ -102,6 +105,7 @@ impl Engine {
             route: None,
             query_receipt: Vec::new(),
             grant: None,
+            asked: None,
             cancelled: false,
         }))
     }
@@ -201,6 +205,7 @@ impl Engine {
             due_at,
             query_receipt,
             grant: None,
+            asked: None,
             cancelled: false,
         };
         self.holds.insert(exchange, hold);

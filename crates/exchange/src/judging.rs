@@ -1,12 +1,12 @@
 //! The holder judges a question: may it be answered, and with what.
 
-use puente_catalogue::FieldMask;
-use puente_model::{ExchangeId, Handling, Millis, NodeUri, Outcome, RefusalReason, Step, limits};
+use puente_model::{ExchangeId, Handling, Millis, NodeUri, Outcome, QueryKind, RefusalReason, Step, limits};
 use puente_policy::{Direction, Grant, Request, Verdict};
-use puente_wire::{Explanation, PairBody, QueryPayload, Terms, fault::FaultCode};
+use puente_wire::{Explanation, PairBody, QueryPayload, Terms};
 
 use crate::api::Effect;
 use crate::engine::Engine;
+use crate::finding::Asked;
 use crate::persist;
 use crate::question::explain;
 
@@ -48,6 +48,7 @@ impl Engine {
             facts_stated: !payload.facts_statement.trim().is_empty(),
             suspicion_stated: !payload.facts_statement.trim().is_empty(),
             case_stated: !payload.case_ref.trim().is_empty(),
+            order_stated: self.states_order(&terms.kind, &payload.params),
         };
         let basis = self.charter.legal_basis_for(&terms.basis, terms.purpose, &peer.jurisdiction(), now);
         if let Err(error) = basis {
@@ -82,11 +83,12 @@ impl Engine {
             self.answer(now, exchange, Say::Refuse(RefusalReason::Quality, explanation));
             return;
         }
-        let looked_up = self.catalogue.query_kind(terms.kind.as_str()).and_then(|kind| {
+        let asked = self.catalogue.query_kind(terms.kind.as_str()).and_then(|kind| {
             let params = kind.params_from_pairs(&payload.params).ok()?;
-            Some((kind.record_type().to_owned(), kind.lookup_keys(&params)))
+            let keys = kind.lookup_keys(&params);
+            Some((kind.record_type().to_owned(), Asked { params, keys, role: payload.officer.role }))
         });
-        let Some((record_type, keys)) = looked_up else {
+        let Some((record_type, asked)) = asked else {
             let explanation = words(
                 now,
                 "the parameters are not in the catalogue's normal form",
@@ -95,8 +97,9 @@ impl Engine {
             self.answer(now, exchange, Say::Refuse(RefusalReason::Quality, explanation));
             return;
         };
+        let keys = asked.keys.iter().map(|key| (key.name.to_string(), key.value.clone())).collect();
         if let Some(hold) = self.holds.get_mut(&exchange) {
-            hold.grant = Some(grant);
+            (hold.grant, hold.asked) = (Some(grant), Some(asked));
         }
         if let Some(known) = self.peers.get_mut(&peer) {
             known.lookups += 1;
@@ -104,8 +107,13 @@ impl Engine {
         let lookup = self.next_lookup;
         self.next_lookup += 1;
         self.lookups.insert(lookup, exchange);
-        let keys = keys.into_iter().map(|key| (key.name.to_string(), key.value)).collect();
         self.emit(Effect::Lookup { lookup, record_type, keys, limit: limits::RECORDS_PER_ANSWER_MAX });
+    }
+
+    /// Whether a parameter names a court order.
+    pub(crate) fn states_order(&self, kind: &QueryKind, params: &[(String, String)]) -> bool {
+        let kind = self.catalogue.query_kind(kind.as_str());
+        kind.is_some_and(|kind| kind.states_order(params.iter().map(|(name, _)| name.as_str())))
     }
 
     /// Step 2 quotes a step-1 hit that this node gave to the same asker on the same parameters.
@@ -128,95 +136,8 @@ impl Engine {
         });
         same && hit
     }
-
-    pub(crate) fn found(&mut self, now: Millis, lookup: u64, records: Result<Vec<Vec<u8>>, String>) {
-        let Some(exchange) = self.lookups.remove(&lookup) else { return };
-        let Some(hold) = self.holds.get_mut(&exchange) else { return };
-        if let Some(known) = self.peers.get_mut(&hold.peer) {
-            known.lookups = known.lookups.saturating_sub(1);
-        }
-        let (peer, seq, route) = (hold.peer.clone(), hold.query.seq.0, hold.route);
-        if self.is_closed(&peer, seq) {
-            // A VOID overtook the records: this number will never be recorded here.
-            self.holds.remove(&exchange);
-            if let Some(route) = route {
-                self.fault(now, &peer, route, FaultCode::NumberClosed, Some(exchange));
-            }
-            return;
-        }
-        let Some(hold) = self.holds.get_mut(&exchange) else { return };
-        let (Some(grant), Some(terms)) = (hold.grant.take(), hold.query.terms().cloned()) else { return };
-        let say = if hold.cancelled {
-            let text = words(now, "the asker cancelled", "quien preguntó canceló");
-            Say::Refuse(RefusalReason::Cancelled, text)
-        } else {
-            match records {
-                Ok(records) => self.say(now, &terms, grant, &records),
-                Err(_) => {
-                    let text = words(
-                        now,
-                        "the holder's records cannot be read now; ask again later",
-                        "los registros de la institución no pueden leerse ahora; pregunte después",
-                    );
-                    Say::Refuse(RefusalReason::Failed, text)
-                }
-            }
-        };
-        self.answer(now, exchange, say);
-    }
-
-    /// What the grant lets the records say.
-    pub(crate) fn say(&self, now: Millis, terms: &Terms, grant: Grant, records: &[Vec<u8>]) -> Say {
-        if records.is_empty() {
-            return Say::Nothing(Outcome::NoHit, Explanation { at: now, ..Explanation::default() }, 0, grant.handling);
-        }
-        let failed = || {
-            let text = words(
-                now,
-                "the holder's record cannot be read; its operator has been told",
-                "el registro de la institución no puede leerse; se ha avisado a su operación",
-            );
-            Say::Refuse(RefusalReason::Failed, text)
-        };
-        if terms.step == Step::HitNoHit || grant.field_numbers.is_empty() {
-            let explanation = Explanation {
-                at: now,
-                text_en: join(&grant, "a hit is not a match: have a person confirm it before asking for core data"),
-                text_es: join(
-                    &grant,
-                    "un acierto no es una coincidencia: que una persona lo confirme antes de pedir datos",
-                ),
-                ..Explanation::default()
-            };
-            return Say::Nothing(Outcome::HitUnconfirmed, explanation, records.len(), grant.handling);
-        }
-        if self.charter.is_sensitive(&terms.kind) {
-            // Such kinds wait for cosignatures before Release; without witnesses none can come.
-            let text = words(
-                now,
-                "the charter marks this kind sensitive: it is disclosed only under cosigned heads, and there are no witnesses",
-                "la carta marca este tipo como sensible: sólo se revela bajo cabezas cofirmadas, y no hay testigos",
-            );
-            return Say::Refuse(RefusalReason::Scope, text);
-        }
-        let Some(kind) = self.catalogue.query_kind(terms.kind.as_str()) else { return failed() };
-        let Some(record_type) = self.catalogue.record_type(kind.record_type()) else { return failed() };
-        let Some(mask) = FieldMask::from_numbers(grant.field_numbers.iter().copied()) else { return failed() };
-        let mut fields = Vec::new();
-        for (i, record) in records.iter().enumerate() {
-            let Ok(masked) = record_type.mask(record, mask) else { return failed() };
-            let Ok(leaves) = record_type.leaves(&masked) else { return failed() };
-            fields.extend(leaves.into_iter().map(|leaf| (format!("{i:03}/{}", leaf.path), leaf.value)));
-        }
-        Say::Disclose { fields, count: records.len(), grant }
-    }
 }
 
-fn words(now: Millis, en: &str, es: &str) -> Explanation {
+pub(crate) fn words(now: Millis, en: &str, es: &str) -> Explanation {
     Explanation { at: now, text_en: en.to_owned(), text_es: es.to_owned(), ..Explanation::default() }
-}
-
-fn join(grant: &Grant, text: &str) -> String {
-    let obligations: Vec<_> = grant.obligations.iter().map(String::as_str).collect();
-    if obligations.is_empty() { text.to_owned() } else { format!("{text} [{}]", obligations.join(", ")) }
 }

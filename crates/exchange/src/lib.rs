@@ -16,6 +16,7 @@ mod asker;
 mod collect;
 mod control;
 mod engine;
+mod finding;
 mod heads;
 mod holder;
 mod judging;

@@ -43,6 +43,7 @@ impl Engine {
             facts_stated: !draft.facts_statement.is_empty(),
             suspicion_stated: !draft.facts_statement.is_empty(),
             case_stated: !draft.case_ref.is_empty(),
+            order_stated: self.states_order(&draft.kind, params.pairs()),
         };
         if let Verdict::Refuse(refusal) = &*self.judge.judge(&request, now) {
             let conclusion =

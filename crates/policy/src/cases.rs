@@ -89,6 +89,8 @@ struct RawCase {
     suspicion: bool,
     #[serde(default)]
     case: bool,
+    #[serde(default)]
+    order: bool,
     at: Option<Spanned<String>>,
     expect: Spanned<String>,
     fields: Option<BTreeSet<String>>,
@@ -225,6 +227,7 @@ impl RawCase {
             facts_stated: self.facts,
             suspicion_stated: self.suspicion,
             case_stated: self.case,
+            order_stated: self.order,
         };
         let expect = Expect {
             permit,

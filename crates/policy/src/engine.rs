@@ -188,6 +188,7 @@ impl Engine {
             ("facts_stated".to_owned(), RestrictedExpression::new_bool(request.facts_stated)),
             ("suspicion_stated".to_owned(), RestrictedExpression::new_bool(request.suspicion_stated)),
             ("case_stated".to_owned(), RestrictedExpression::new_bool(request.case_stated)),
+            ("order_stated".to_owned(), RestrictedExpression::new_bool(request.order_stated)),
         ];
         if let Some(offence) = &request.offence {
             pairs.push(("offence".to_owned(), RestrictedExpression::new_string(offence.clone())));

@@ -33,6 +33,8 @@ pub enum Attribute {
     SuspicionStated,
     /// Whether a case is named.
     CaseStated,
+    /// Whether a court order is named.
+    OrderStated,
     /// A role of the asking agency, added.
     AgencyRole,
 }
@@ -48,6 +50,7 @@ impl Attribute {
         Self::FactsStated,
         Self::SuspicionStated,
         Self::CaseStated,
+        Self::OrderStated,
         Self::AgencyRole,
     ];
 
@@ -62,6 +65,7 @@ impl Attribute {
             Self::FactsStated => "facts_stated",
             Self::SuspicionStated => "suspicion_stated",
             Self::CaseStated => "case_stated",
+            Self::OrderStated => "order_stated",
             Self::AgencyRole => "agency_role",
         }
     }
@@ -84,6 +88,8 @@ impl Attribute {
             (Self::SuspicionStated, Lang::Es) => "motivo de sospecha expuesto",
             (Self::CaseStated, Lang::En) => "case named",
             (Self::CaseStated, Lang::Es) => "caso indicado",
+            (Self::OrderStated, Lang::En) => "court order named",
+            (Self::OrderStated, Lang::Es) => "orden judicial indicada",
             (Self::AgencyRole, Lang::En) => "agency's role",
             (Self::AgencyRole, Lang::Es) => "rol de la institución",
         }
@@ -219,6 +225,8 @@ fn variants(set: &PolicySet, request: &Request, attributes: &[Attribute]) -> Vec
     add(Attribute::SuspicionStated, from, to, &|r| r.suspicion_stated = !r.suspicion_stated);
     let (from, to) = flag(request.case_stated);
     add(Attribute::CaseStated, from, to, &|r| r.case_stated = !r.case_stated);
+    let (from, to) = flag(request.order_stated);
+    add(Attribute::OrderStated, from, to, &|r| r.order_stated = !r.order_stated);
     for role in set.vocabulary().agency_roles.iter().filter(|r| !request.agency_roles.contains(*r)) {
         add(Attribute::AgencyRole, "", role, &|r| {
             r.agency_roles.insert(role.clone());

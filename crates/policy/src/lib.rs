@@ -29,7 +29,7 @@
 //! ```
 //!
 //! A permit that names a sensitive or source-revealing field also says `@reveals("sensitive")` or
-//! `@reveals("source-revealing")`. At step 1 no field is revealed, whatever a rule says. Where several permits match,
+//! `@reveals("source-revealing")`; with `@reveals("match-key")` the asker learns under which keys records were found. At step 1 no field is revealed, whatever a rule says. Where several permits match,
 //! the answer gets the fields and the obligations of all of them, under the strictest handling code.
 //!
 //! Cedar stays behind this crate: none of its types is public. The crate performs no IO and reads no clock.

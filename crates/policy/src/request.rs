@@ -73,6 +73,8 @@ pub struct Request {
     pub suspicion_stated: bool,
     /// The question names a case.
     pub case_stated: bool,
+    /// The question names a court order.
+    pub order_stated: bool,
 }
 
 impl Request {

@@ -12,6 +12,9 @@ use crate::vocabulary::{Vocabulary, slug};
 /// The longest explanation of a forbid, in characters.
 const EXPLAIN_CHARS_MAX: usize = 500;
 
+/// In `@reveals`: the names of the keys under which records were found.
+const MATCH_KEY: &str = "match-key";
+
 /// One rule of a policy file.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
@@ -30,6 +33,8 @@ pub(crate) enum Effect {
         fields: BTreeSet<String>,
         handling: Option<Handling>,
         obligations: BTreeSet<String>,
+        /// The asker may learn under which keys records were found.
+        match_key: bool,
     },
     Forbid {
         reason: RefusalReason,
@@ -175,9 +180,7 @@ impl Reader<'_> {
         } else {
             Some(BTreeSet::new())
         };
-        if let Some(fields) = &fields {
-            self.reveals(fields, vocabulary);
-        }
+        let match_key = fields.as_ref().is_some_and(|fields| self.reveals(fields, vocabulary));
         let handling = match self.source.annotations.get("handling").map(|t| t.parse::<Handling>()) {
             None => None,
             Some(Ok(handling)) => Some(handling),
@@ -193,7 +196,7 @@ impl Reader<'_> {
                 self.words("obligation", &text, "hyphenated words, for example confirm-before-seizure", slug)?
             }
         };
-        Some(Effect::Permit { expires: expires?, fields: fields?, handling, obligations })
+        Some(Effect::Permit { expires: expires?, fields: fields?, handling, obligations, match_key })
     }
 
     fn expires(&mut self) -> Option<Millis> {
@@ -285,15 +288,17 @@ impl Reader<'_> {
         sound.then_some(fields)
     }
 
-    /// Sensitive and source-revealing fields are granted only by a rule that says so.
-    fn reveals(&mut self, fields: &BTreeSet<String>, vocabulary: &Vocabulary) {
+    /// Sensitive and source-revealing fields are granted only by a rule that says so. Whether it also shows the keys
+    /// that matched.
+    fn reveals(&mut self, fields: &BTreeSet<String>, vocabulary: &Vocabulary) -> bool {
         let classes = [FieldClass::Sensitive, FieldClass::SourceRevealing];
         let text = self.source.annotations.get("reveals").cloned().unwrap_or_default();
-        let check = |w: &str| w == FieldClass::Sensitive.as_str() || w == FieldClass::SourceRevealing.as_str();
-        let Some(named) = self.words("reveals", &text, "use sensitive, source-revealing or both", check) else {
-            return;
-        };
-        let Some(kind) = self.source.kind.as_ref().and_then(|k| vocabulary.kind(k)) else { return };
+        let check: fn(&str) -> bool =
+            |w| [FieldClass::Sensitive.as_str(), FieldClass::SourceRevealing.as_str(), MATCH_KEY].contains(&w);
+        let mend = "use any of sensitive, source-revealing, match-key";
+        let Some(named) = self.words("reveals", &text, mend, check) else { return false };
+        let match_key = named.contains(MATCH_KEY);
+        let Some(kind) = self.source.kind.as_ref().and_then(|k| vocabulary.kind(k)) else { return match_key };
         for class in classes {
             let marked = |f: &&crate::FieldInfo| match class {
                 FieldClass::Sensitive => f.sensitive,
@@ -306,5 +311,6 @@ impl Reader<'_> {
                 self.add("fields", message, mend);
             }
         }
+        match_key
     }
 }

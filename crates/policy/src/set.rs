@@ -225,12 +225,14 @@ impl PolicySet {
             field_class: FieldClass::None,
             handling: request.handling,
             obligations: BTreeSet::new(),
+            match_key: false,
             rules: Vec::with_capacity(permits.len()),
             policy_hash: self.hash,
         };
         for index in permits {
             let rule = &self.rules[*index];
-            if let Effect::Permit { fields, handling, obligations, .. } = &rule.effect {
+            if let Effect::Permit { fields, handling, obligations, match_key, .. } = &rule.effect {
+                grant.match_key |= *match_key;
                 grant.fields.extend(fields.iter().cloned());
                 grant.handling = handling.map_or(grant.handling, |h| grant.handling.combine(h));
                 grant.obligations.extend(obligations.iter().cloned());

@@ -25,6 +25,8 @@ pub struct Grant {
     pub handling: Handling,
     /// Obligations of every rule that granted it, for example `confirm-before-seizure`.
     pub obligations: BTreeSet<String>,
+    /// The asker may learn the names of the keys under which records were found, for example `vehicle.plate_ocr`.
+    pub match_key: bool,
     /// Ids of the rules that granted it, at least one, sorted.
     pub rules: Vec<String>,
     /// Hash of the policy set that decided.
@@ -74,6 +76,7 @@ impl Verdict {
                 "field_class": g.field_class.as_str(),
                 "handling": g.handling.as_str(),
                 "obligations": g.obligations,
+                "match_key": g.match_key,
                 "policy_hash": g.policy_hash.to_string(),
             }),
             Self::Refuse(r) => json!({

@@ -184,6 +184,7 @@ type Question = {
   facts_stated: Bool,
   suspicion_stated: Bool,
   case_stated: Bool,
+  order_stated: Bool,      // the question names a court order
   offence?: String,
 };
 action ask, answer appliesTo { principal: Agency, resource: Kind, context: Question };

@@ -360,6 +360,7 @@ impl<C: Core> Turn<C> {
                         handed_over = true;
                     }
                 }
+                Effect::Matched { key } => self.shown.matched(key),
                 Effect::Alarm(alarm) => {
                     if let Some(hook) = &self.options.on_alarm {
                         hook(&alarm);

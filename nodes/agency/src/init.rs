@@ -34,7 +34,10 @@ const POLICIES: [[&str; 4]; 4] =
     [example!("mx-fge-bc"), example!("mx-fgr"), example!("us-tx-dps"), example!("us-ca-doj")];
 
 /// Rules that every example shares, one file a topic, and the questions that they must judge right.
-const COMMON: &[(&str, &str)] = &[("seizures.cedar", include_str!("../policies/common/seizures.cedar"))];
+const COMMON: &[(&str, &str)] = &[
+    ("persons.cedar", include_str!("../policies/common/persons.cedar")),
+    ("seizures.cedar", include_str!("../policies/common/seizures.cedar")),
+];
 const COMMON_CASES: &str = include_str!("../policies/common/cases.toml");
 /// The agency that the shared cases are written for.
 const COMMON_AGENCY: &str = "agency = \"us/tx-dps\"";

@@ -58,8 +58,18 @@ enum Event {
 /// How a question ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    Answered { outcome: Outcome, fields: Vec<(String, Vec<u8>)>, answer_leaf: Digest, query_leaf: Digest },
-    Refused { recorded: bool, reason: RefusalReason },
+    Answered {
+        outcome: Outcome,
+        fields: Vec<(String, Vec<u8>)>,
+        /// What an explanation names: the keys that matched, or what is missing.
+        named: Vec<String>,
+        answer_leaf: Digest,
+        query_leaf: Digest,
+    },
+    Refused {
+        recorded: bool,
+        reason: RefusalReason,
+    },
     Invalid,
     TimedOut,
     Unreleased,
@@ -70,7 +80,10 @@ pub enum Ending {
     Ended,
     Unknown,
     Recorded,
-    PeriodsClosed { closed: usize, unreachable: usize },
+    PeriodsClosed {
+        closed: usize,
+        unreachable: usize,
+    },
     LogUnavailable,
 }
 
@@ -86,6 +99,8 @@ pub struct Node {
     pub disk_broken: bool,
     /// The record store cannot be read.
     pub records_broken: bool,
+    /// Answers that found records, by the name of the match key.
+    pub matched: BTreeMap<String, u64>,
     in_flight: Option<Batch>,
     conns: BTreeMap<ConnectionId, (usize, usize)>,
     next_conn: u64,
@@ -169,6 +184,7 @@ impl Sim {
                 paused_until: 0,
                 disk_broken: false,
                 records_broken: false,
+                matched: BTreeMap::new(),
                 in_flight: None,
                 conns: BTreeMap::new(),
                 next_conn: 1,
@@ -326,6 +342,7 @@ impl Sim {
                     self.reset_half(conn, side, key);
                 }
             }
+            Effect::Matched { key } => *self.nodes[node].matched.entry(key).or_default() += 1,
             Effect::Write(batch) => {
                 assert!(self.nodes[node].in_flight.is_none(), "one batch at a time");
                 self.nodes[node].in_flight = Some(batch);
@@ -740,6 +757,7 @@ impl Drop for Sim {
 fn ending(conclusion: Conclusion) -> Ending {
     match conclusion {
         Conclusion::Answered(a) => Ending::Answered {
+            named: a.explanation.as_ref().map(|e| e.fields.clone()).unwrap_or_default(),
             outcome: a.outcome,
             fields: a.fields.clone(),
             answer_leaf: a.answer_leaf,

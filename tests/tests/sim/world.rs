@@ -217,6 +217,12 @@ macro_rules! policy_texts {
     };
 }
 
+/// Rules that all agencies share.
+const COMMON: [(&str, &str); 2] = [
+    ("persons.cedar", include_str!("../../../nodes/agency/policies/common/persons.cedar")),
+    ("seizures.cedar", include_str!("../../../nodes/agency/policies/common/seizures.cedar")),
+];
+
 /// What all nodes of a federation have in common, and each one's policies.
 #[derive(Debug)]
 pub struct World {
@@ -225,7 +231,7 @@ pub struct World {
 }
 
 impl World {
-    fn new(charter: Charter) -> Self {
+    fn new(charter: Charter, edit: fn(&str) -> String) -> Self {
         let words = vocabulary(&charter);
         let texts = [
             policy_texts!("mx-fge-bc"),
@@ -236,8 +242,8 @@ impl World {
         let policies = texts
             .iter()
             .map(|[inbound, outbound]| {
-                let files = [("inbound.cedar", *inbound), ("outbound.cedar", *outbound)];
-                let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+                let files = [("inbound.cedar", *inbound), ("outbound.cedar", *outbound)].into_iter().chain(COMMON);
+                let files: Vec<_> = files.map(|(name, text)| (name.to_owned(), edit(text))).collect();
                 Arc::new(PolicySet::load(&files, &words).unwrap())
             })
             .collect();
@@ -247,12 +253,17 @@ impl World {
     /// The ordinary federation.
     pub fn ordinary() -> Arc<Self> {
         static MADE: OnceLock<Arc<World>> = OnceLock::new();
-        Arc::clone(MADE.get_or_init(|| Arc::new(Self::new(charter(None)))))
+        Arc::clone(MADE.get_or_init(|| Arc::new(Self::new(charter(None), str::to_owned))))
+    }
+
+    /// The federation whose policies do not tell under which keys records were found.
+    pub fn silent() -> Arc<Self> {
+        Arc::new(Self::new(charter(None), |text| text.replace("@reveals(\"match-key\")", "")))
     }
 
     /// The federation with one member suspended.
     pub fn suspending(node: usize) -> Arc<Self> {
-        Arc::new(Self::new(charter(Some(node))))
+        Arc::new(Self::new(charter(Some(node)), str::to_owned))
     }
 }
 
@@ -271,11 +282,16 @@ pub fn vehicle(vin: &str, more: &[(&str, &str)]) -> Stored {
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .into();
     row.extend(more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())));
-    let kind = catalogue().record_type("Vehicle").unwrap();
-    let parsed = kind.parse_row(&row).unwrap_or_else(|e| panic!("{e:?}"));
+    stored("Vehicle", &row)
+}
+
+/// A record of any type from its cells.
+pub fn stored(record_type: &str, row: &BTreeMap<String, String>) -> Stored {
+    let kind = catalogue().record_type(record_type).unwrap();
+    let parsed = kind.parse_row(row).unwrap_or_else(|e| panic!("{e:?}"));
     let keys = kind.match_keys_of(&parsed.record).unwrap();
     Stored {
-        record_type: "Vehicle".to_owned(),
+        record_type: record_type.to_owned(),
         keys: keys.into_iter().map(|k| (k.name.to_string(), k.value)).collect(),
         bytes: parsed.record.into_bytes(),
     }

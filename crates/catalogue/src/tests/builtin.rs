@@ -6,10 +6,14 @@ use crate::{Catalogue, Lang};
 #[test]
 fn the_catalogue_has_what_it_promises() {
     let names: Vec<&str> = catalogue().record_types().iter().map(crate::RecordType::name).collect();
-    assert_eq!(names, ["Firearm", "Seizure", "Vehicle"]);
+    assert_eq!(names, ["Detention", "Firearm", "MissingPerson", "Person", "Seizure", "Vehicle", "WantedPerson"]);
     let kinds: Vec<(&str, &str)> = catalogue().query_kinds().iter().map(|k| (k.kind().as_str(), k.number())).collect();
     let expected = [
         ("firearm.status", "Q1"),
+        ("person.detained", "Q9"),
+        ("person.index", "Q8"),
+        ("person.missing", "Q9"),
+        ("person.wanted", "Q9"),
         ("plate.status", "Q6"),
         ("seizure.link", "Q12"),
         ("seizure.search", "Q12"),

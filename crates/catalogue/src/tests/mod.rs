@@ -1,5 +1,6 @@
 mod builtin;
 mod extra;
+mod persons;
 mod properties;
 mod queries;
 mod rows;

@@ -42,6 +42,29 @@ pub(super) fn datetime(text: &str) -> Verdict {
     }
 }
 
+/// The instant of a normal date-time.
+pub(crate) fn instant_of(text: &str) -> Option<Millis> {
+    instant(text.as_bytes())
+}
+
+/// Days from 1970-01-01 to a normal date, or to the day of a normal date-time.
+pub(crate) fn day_number(text: &str) -> Option<i64> {
+    full_date(text.get(..10)?.as_bytes()).map(|(y, m, d)| days_since_1970(y, m, d))
+}
+
+/// A normal date with day and month swapped, where that is another day.
+pub(crate) fn swap_day_and_month(date: &str) -> Option<String> {
+    let (y, m, d) = full_date(date.as_bytes())?;
+    (m != d && d <= 12).then(|| format!("{y:04}-{d:02}-{m:02}"))
+}
+
+/// Whether somebody born on `birth` was younger than `years` on the day of `event`.
+pub(crate) fn younger_than(years: u32, birth: &str, event: &str) -> Option<bool> {
+    let (y, m, d) = full_date(birth.get(..10)?.as_bytes())?;
+    let event = full_date(event.get(..10)?.as_bytes())?;
+    Some((y + years, m, d) > event)
+}
+
 fn instant(text: &[u8]) -> Option<Millis> {
     let (day, rest) = text.split_at_checked(10)?;
     let (y, m, d) = full_date(day)?;

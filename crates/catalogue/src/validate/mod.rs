@@ -6,6 +6,8 @@
 
 mod date;
 mod decimal;
+mod identity;
+mod licence;
 mod mexico;
 mod place;
 mod plate;
@@ -15,6 +17,7 @@ mod vin;
 
 use crate::problem::Problem;
 
+pub(crate) use date::{day_number, instant_of, swap_day_and_month, younger_than};
 pub(crate) use text::{fold, has_forbidden_character};
 
 /// What a check found.
@@ -98,6 +101,10 @@ validators! {
     Reference = "reference" => text::reference,
     /// An agency: `jurisdiction/agency`, or a nine-character ORI.
     Agency = "agency" => text::agency,
+    /// A nine-character originating agency identifier.
+    Ori = "ori" => text::ori,
+    /// Number of a Mexican criminal case file.
+    Nuc = "nuc" => identity::nuc,
     /// SHA-256 in hexadecimal.
     Sha256 = "sha256" => text::sha256,
     /// Vehicle identification number (NIV).
@@ -108,18 +115,28 @@ validators! {
     PlateJurisdiction = "plate_jurisdiction" => plate::jurisdiction,
     /// Serial number of a firearm.
     FirearmSerial = "firearm_serial" => serial::firearm_serial,
+    /// United States federal firearms licence.
+    Ffl = "ffl" => licence::ffl,
     /// Mexican population registry key.
     Curp = "curp" => mexico::curp,
     /// Mexican taxpayer key.
     Rfc = "rfc" => mexico::rfc,
     /// Mexican bank account key.
     Clabe = "clabe" => mexico::clabe,
+    /// Key of a Mexican voter's card: its form only.
+    ClaveElector = "clave_elector" => identity::clave_elector,
+    /// Number of a passport, of any country.
+    Passport = "passport" => identity::passport,
+    /// Alien registration number of the United States.
+    ANumber = "a_number" => identity::a_number,
     /// Mexican municipality: INEGI state (2) and municipality (3).
     Cvegeo = "cvegeo" => place::cvegeo,
     /// US county: FIPS state (2) and county (3).
     Fips = "fips" => place::fips,
     /// `MX-` and a CVEGEO, or `US-` and a FIPS county.
     Place = "place" => place::place,
+    /// A square of one kilometre (MGRS), never finer.
+    Cell1Km = "cell_1km" => place::cell_1km,
     /// A country, or a country and its state, for example `MX-SIN`.
     Territory = "territory" => plate::jurisdiction,
     /// ISO 3166-1 alpha-2.

@@ -88,3 +88,42 @@ pub(super) fn place(text: &str) -> Verdict {
         other => other,
     }
 }
+
+/// Latitude bands and columns of the military grid leave out I and O.
+const fn is_grid_letter(b: u8) -> bool {
+    b.is_ascii_uppercase() && b != b'I' && b != b'O'
+}
+
+/// A square of one kilometre of the Military Grid Reference System (the United States National Grid is the same):
+/// zone, band, hundred-kilometre square, two digits each way. Finer references are made coarser: an exact point is
+/// never kept.
+pub(super) fn cell_1km(text: &str) -> Verdict {
+    let cell = squeeze(text, &['-', '.', ',']);
+    if cell.bytes().any(|b| !b.is_ascii_uppercase() && !b.is_ascii_digit()) {
+        return Verdict::reject(Problem::BadCharacter);
+    }
+    let zone_digits = cell.bytes().take_while(u8::is_ascii_digit).count();
+    let (zone, rest) = cell.split_at(zone_digits.min(2));
+    let (letters, point) = rest.split_at(rest.bytes().take_while(u8::is_ascii_uppercase).count());
+    let zone_known = digits(zone.as_bytes()).is_some_and(|zone| (1..=60).contains(&zone));
+    let letters_known = match *letters.as_bytes() {
+        [band, column, row] => {
+            (b'C'..=b'X').contains(&band)
+                && (b'A'..=b'V').contains(&row)
+                && [band, column, row].into_iter().all(is_grid_letter)
+        }
+        _ => false,
+    };
+    let precise = point.bytes().all(|b| b.is_ascii_digit()) && matches!(point.len(), 4 | 6 | 8 | 10);
+    if !zone_known || !letters_known || !precise {
+        return Verdict::reject(Problem::BadPlace);
+    }
+    let (east, north) = point.split_at(point.len() / 2);
+    let zone = zone.trim_start_matches('0');
+    let normalised = format!("{zone}{letters}{}{}", &east[..2], &north[..2]);
+    if point.len() == 4 {
+        Verdict::valid(normalised)
+    } else {
+        Verdict::Warn { normalised, problem: Problem::Coarsened }
+    }
+}

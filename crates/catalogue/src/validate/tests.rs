@@ -130,6 +130,58 @@ fn places() {
 }
 
 #[test]
+fn documents_of_people() {
+    valid(Validator::ClaveElector, "grmrjn 85031202 h400", "GRMRJN85031202H400");
+    warns(Validator::ClaveElector, "GRMRJN85133202H400", Problem::BadDate);
+    rejects(Validator::ClaveElector, "GRMRJN85031202X400", Problem::BadForm);
+    rejects(Validator::ClaveElector, "GRMRJ185031202H400", Problem::BadForm);
+    rejects(Validator::ClaveElector, "GRMRJN85031202H40", Problem::BadLength);
+    rejects(Validator::ClaveElector, "GRMRJN85031202H40?", Problem::BadCharacter);
+    valid(Validator::ClaveElector, "ÑRMRJN85031202H400", "ÑRMRJN85031202H400");
+    rejects(Validator::ClaveElector, "GRMRJN8503120ÑH400", Problem::BadForm);
+    valid(Validator::Passport, "g-12345678", "G12345678");
+    rejects(Validator::Passport, "ABCDEFG", Problem::BadForm);
+    rejects(Validator::Passport, "1234", Problem::BadLength);
+    rejects(Validator::Passport, "12345*", Problem::BadCharacter);
+    valid(Validator::ANumber, "A 12-345-678", "A012345678");
+    valid(Validator::ANumber, "a123456789", "A123456789");
+    valid(Validator::ANumber, "1234567", "A001234567");
+    rejects(Validator::ANumber, "A123456", Problem::BadLength);
+    rejects(Validator::ANumber, "B1234567", Problem::BadCharacter);
+    valid(Validator::Nuc, "bc/tij/2026/000123", "BC/TIJ/2026/000123");
+    rejects(Validator::Nuc, "CARPETA", Problem::BadForm);
+    rejects(Validator::Nuc, "1/26", Problem::BadLength);
+    rejects(Validator::Nuc, "12345;", Problem::BadCharacter);
+    valid(Validator::Ori, "tx2270100", "TX2270100");
+    rejects(Validator::Ori, "mx/fge-bc", Problem::BadForm);
+}
+
+#[test]
+fn licences() {
+    valid(Validator::Ffl, "9-86-013-07-4F-12345", "9-86-013-07-4F-12345");
+    valid(Validator::Ffl, "9 86 013 07 4f 12345", "9-86-013-07-4F-12345");
+    warns(Validator::Ffl, "9-XX-XXX-XX-XX-12345", Problem::PartialNumber);
+    warns(Validator::Ffl, "986-12345", Problem::PartialNumber);
+    warns(Validator::Ffl, "9-86-013-55-4F-12345", Problem::Unlisted);
+    rejects(Validator::Ffl, "9-86-013-07-4I-12345", Problem::BadForm);
+    rejects(Validator::Ffl, "9-86-013-07-4N-12345", Problem::BadForm);
+    rejects(Validator::Ffl, "X-86-013-07-4F-12345", Problem::BadForm);
+    rejects(Validator::Ffl, "9-86-013-07-4F-1234", Problem::BadLength);
+    rejects(Validator::Ffl, "9-86-013-07-4F-1234é", Problem::BadCharacter);
+}
+
+#[test]
+fn cells_are_never_finer_than_a_kilometre() {
+    valid(Validator::Cell1Km, "11s ms 88 32", "11SMS8832");
+    valid(Validator::Cell1Km, "04QFJ1267", "4QFJ1267");
+    warns(Validator::Cell1Km, "11SMS8812332456", Problem::Coarsened);
+    for bad in ["", "11SMS", "11SMS883", "61SMS8832", "0SMS8832", "11IMS8832", "11SMW8832", "11SMSS8832", "32.5,-117.0"]
+    {
+        assert!(accepted(Validator::Cell1Km.check(bad)).is_none(), "{bad}");
+    }
+}
+
+#[test]
 fn decimals() {
     valid(Validator::Decimal, "8.3799469484296", "8.3799469484296");
     valid(Validator::Decimal, "007.50", "7.5");
@@ -224,6 +276,22 @@ proptest! {
         {
             prop_assert_eq!(accepted(validator.check(&normal)), Some(normal), "{}", validator.name());
         }
+    }
+
+    #[test]
+    fn a_finer_reference_is_in_its_cell(east in 0_u32..100_000, north in 0_u32..100_000, keep in 2_usize..6) {
+        let (east, north) = (format!("{east:05}"), format!("{north:05}"));
+        let text = format!("14RPU{}{}", &east[..keep], &north[..keep]);
+        let cell = format!("14RPU{}{}", &east[..2], &north[..2]);
+        prop_assert_eq!(accepted(Validator::Cell1Km.check(&text)), Some(cell));
+    }
+
+    #[test]
+    fn an_a_number_is_one_however_it_is_written(number in 1_000_000_u32..999_999_999) {
+        let plain = format!("{number}");
+        let normal = accepted(Validator::ANumber.check(&format!("A-{plain}")));
+        prop_assert_eq!(&normal, &accepted(Validator::ANumber.check(&plain)));
+        prop_assert_eq!(normal, Some(format!("A{number:09}")));
     }
 
     #[test]

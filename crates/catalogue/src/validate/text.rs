@@ -80,6 +80,11 @@ pub(super) fn agency(value: &str) -> Verdict {
             Err(_) => Verdict::reject(Problem::BadForm),
         };
     }
+    ori(value)
+}
+
+/// Two letters and seven letters or digits, one digit at least.
+pub(super) fn ori(value: &str) -> Verdict {
     let ori = squeeze(value, &['-']);
     let form = ori.len() == 9
         && ori.bytes().take(2).all(|b| b.is_ascii_uppercase())

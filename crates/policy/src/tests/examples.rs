@@ -16,12 +16,14 @@ macro_rules! example {
 const EXAMPLES: [(&str, &str, &str, &str); 4] =
     [example!("mx-fge-bc"), example!("mx-fgr"), example!("us-tx-dps"), example!("us-ca-doj")];
 
+const PERSONS: &str = include_str!("../../../../nodes/agency/policies/common/persons.cedar");
 const SEIZURES: &str = include_str!("../../../../nodes/agency/policies/common/seizures.cedar");
 const COMMON_CASES: &str = include_str!("../../../../nodes/agency/policies/common/cases.toml");
 
 fn files(inbound: &str, outbound: &str) -> Vec<(String, String)> {
-    let all = [("inbound.cedar", inbound), ("outbound.cedar", outbound), ("seizures.cedar", SEIZURES)];
-    all.map(|(name, text)| (name.to_owned(), text.to_owned())).into()
+    let common = [("persons.cedar", PERSONS), ("seizures.cedar", SEIZURES)];
+    let all = [("inbound.cedar", inbound), ("outbound.cedar", outbound)].into_iter().chain(common);
+    all.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
 }
 
 /// The agency of an example's folder.

@@ -16,6 +16,10 @@ use crate::{BasisInfo, Direction, FieldInfo, KindInfo, PolicyError, PolicySet, R
 
 const VEHICLE: &str = include_str!("../../../../proto/puente/v1/vehicle.proto");
 const FIREARM: &str = include_str!("../../../../proto/puente/v1/firearm.proto");
+const DETENTION: &str = include_str!("../../../../proto/puente/v1/detention.proto");
+const MISSING: &str = include_str!("../../../../proto/puente/v1/missing.proto");
+const PERSON: &str = include_str!("../../../../proto/puente/v1/person.proto");
+const WANTED: &str = include_str!("../../../../proto/puente/v1/wanted.proto");
 const SEIZURE: &str = include_str!("../../../../proto/puente/v1/seizure.proto");
 
 /// The day at which tests judge.
@@ -63,6 +67,10 @@ pub(crate) fn vocabulary() -> Vocabulary {
             kind("firearm.status", "Firearm", FIREARM),
             kind("vehicle.status", "Vehicle", VEHICLE),
             kind("plate.status", "Vehicle", VEHICLE),
+            kind("person.index", "Person", PERSON),
+            kind("person.wanted", "WantedPerson", WANTED),
+            kind("person.missing", "MissingPerson", MISSING),
+            kind("person.detained", "Detention", DETENTION),
             kind("seizure.search", "Seizure", SEIZURE),
             kind("seizure.link", "Seizure", SEIZURE),
         ],
@@ -98,6 +106,7 @@ pub(crate) fn question() -> Request {
         facts_stated: false,
         suspicion_stated: false,
         case_stated: false,
+        order_stated: false,
     }
 }
 

@@ -44,7 +44,7 @@ prop_compose! {
         agency in prop::sample::select(vec!["mx/fge-bc", "mx/fgr", "us/tx-dps", "us/ca-doj"]),
         holder in prop::sample::select(vec!["mx/fgr", "us/tx-dps"]),
         roles in prop::collection::btree_set(prop::sample::select(vec!["state-police", "unknown", "federal-prosecutor"]), 0..3),
-        kind in prop::sample::select(vec!["vehicle.status", "plate.status", "firearm.status", "person.index"]),
+        kind in prop::sample::select(vec!["vehicle.status", "plate.status", "firearm.status", "not.known"]),
         step in prop::sample::select(Step::ALL),
         purpose in prop::sample::select(Purpose::ALL),
         basis in prop::sample::select(vec!["mx-us-mlat-1987", "mx-us-stolen-vehicles-1981", "us-28cfr20", "unknown"]),
@@ -52,7 +52,7 @@ prop_compose! {
         urgency in prop::sample::select(Urgency::ALL),
         handling in prop::sample::select(Handling::ALL),
         offence in prop::option::of("[a-z\"\\\\]{0,70}"),
-        (facts_stated, suspicion_stated, case_stated) in any::<(bool, bool, bool)>(),
+        (facts_stated, suspicion_stated, case_stated, order_stated) in any::<(bool, bool, bool, bool)>(),
     ) -> Request {
         Request {
             direction,
@@ -72,6 +72,7 @@ prop_compose! {
             facts_stated,
             suspicion_stated,
             case_stated,
+            order_stated,
         }
     }
 }

@@ -16,6 +16,9 @@ pub(super) struct About<'a> {
     pub(super) to: &'a NodeUri,
 }
 
+/// The leaf that names the key under which a record was found.
+const MATCH_KEY: &str = "match_key";
+
 type Rows = Vec<(String, String)>;
 
 /// The report of a conclusion.
@@ -42,7 +45,9 @@ pub(super) fn report(
                 rows.push(row(Text::Obligations, &obligations.join(", ")));
             }
             if let Some(explained) = explanation {
-                explain(&mut rows, explained, lang);
+                // Of a hit the fields are the keys that found it.
+                let owed = matches!(meaning, Some(Outcome::NeedsData));
+                explain(&mut rows, explained, if owed { Text::Fields } else { Text::FoundBy }, lang);
             }
             rows.push(row(Text::Exchange, exchange));
             rows.push(row(Text::AnswerLeaf, answer_leaf));
@@ -58,7 +63,7 @@ pub(super) fn report(
             let words = reason.parse::<RefusalReason>().ok();
             let words = words.map_or(reason.clone(), |r| format!("{} ({r})", words::reason(r, lang)));
             rows.push(row(Text::Reason, &words));
-            explain(&mut rows, explanation, lang);
+            explain(&mut rows, explanation, Text::Fields, lang);
             if let Some(exchange) = exchange {
                 rows.push(row(Text::Exchange, exchange));
             }
@@ -116,7 +121,7 @@ pub(super) fn name_of(bearings: &Bearings, to: &NodeUri, lang: Lang) -> String {
     name.map_or_else(|| to.to_string(), |name| format!("{name} ({to})"))
 }
 
-fn explain(rows: &mut Rows, explained: &Explained, lang: Lang) {
+fn explain(rows: &mut Rows, explained: &Explained, fields: Text, lang: Lang) {
     let mut push = |text: Text, value: &str| {
         if !value.is_empty() {
             rows.push((text.get(lang).to_owned(), value.to_owned()));
@@ -124,7 +129,7 @@ fn explain(rows: &mut Rows, explained: &Explained, lang: Lang) {
     };
     push(Text::Rule, &explained.rule);
     push(Text::Explanation, if lang == Lang::Es { &explained.text_es } else { &explained.text_en });
-    push(Text::Fields, &explained.fields.join(", "));
+    push(fields, &explained.fields.join(", "));
 }
 
 /// `000/Vehicle/vin` → record number and field name.
@@ -151,7 +156,8 @@ fn disclosed(fields: &[DisclosedField], record_type: Option<&RecordType>, lang: 
             current = Some(record);
         }
         let known = record_type.and_then(|t| t.field(name));
-        let label = known.map_or(name, |f| f.labels.get(lang)).to_owned();
+        let other = if name == MATCH_KEY { Text::FoundBy.get(lang) } else { name };
+        let label = known.map_or(other, |f| f.labels.get(lang)).to_owned();
         let value = known.map_or_else(|| field.value.clone(), |f| f.display(&field.value, lang));
         rows.push((format!("  {label}"), printable(&value)));
     }

@@ -109,6 +109,7 @@ fn explain(context: &Context, bearings: &Bearings, args: &ExplainArgs) -> Result
         facts_stated: !args.query.facts.is_empty(),
         suspicion_stated: !args.query.facts.is_empty(),
         case_stated: !args.query.case_ref.is_empty(),
+        order_stated: query::order_stated(&bearings.catalogue, &args.query),
     };
     let explanation = set.explain(&request, context.now);
     let text: String = explanation

@@ -121,6 +121,12 @@ pub(super) fn urgency(args: &QueryArgs) -> Urgency {
     if args.urgent.is_some() { Urgency::Urgent } else { Urgency::Routine }
 }
 
+/// Whether a parameter that names a court order was given.
+pub(super) fn order_stated(catalogue: &puente_catalogue::Catalogue, args: &QueryArgs) -> bool {
+    let given = args.params.iter().filter_map(|p| p.split_once('=')).map(|(name, _)| name.trim());
+    catalogue.query_kind(args.kind.as_str()).is_some_and(|kind| kind.states_order(given))
+}
+
 /// Every parameter that was given, by its name in the catalogue.
 pub(super) fn params(args: &QueryArgs) -> Result<BTreeMap<String, String>, Failure> {
     let mut out = BTreeMap::new();

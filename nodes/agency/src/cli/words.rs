@@ -59,6 +59,7 @@ texts! {
     AnswerLeaf: "leaf (ANSWER)", "hoja (ANSWER)";
     Record: "record", "registro";
     Fields: "fields", "campos";
+    FoundBy: "found by", "hallado por";
     NoFields: "nothing was disclosed", "no se reveló nada";
     RefusedByHolder: "refused by the holder", "rechazada por la institución consultada";
     RefusedHere: "refused by this node's own rules; nothing was sent",

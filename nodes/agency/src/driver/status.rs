@@ -31,6 +31,8 @@ pub struct DriverStatus {
     pub peers: Vec<PeerStatus>,
     /// The newest alarms, oldest first: when, and what, in words for an operator.
     pub alarms: Vec<(Millis, String)>,
+    /// Answers of this run that found records, by the name of the match key.
+    pub matched: BTreeMap<String, u64>,
 }
 
 /// A peer, as its connections show it.
@@ -72,6 +74,7 @@ struct Detail {
     peers: BTreeMap<NodeUri, PeerStatus>,
     connections: HashMap<ConnectionId, NodeUri>,
     alarms: VecDeque<(Millis, String)>,
+    matched: BTreeMap<String, u64>,
 }
 
 impl Detail {
@@ -116,6 +119,11 @@ impl Shown {
         self.detail().failed.get_or_insert(reason);
     }
 
+    /// Counts an answer under the key that found records; there are as many names as the catalogue has keys.
+    pub(super) fn matched(&self, key: String) {
+        *self.detail().matched.entry(key).or_default() += 1;
+    }
+
     pub(super) fn alarm(&self, now: Millis, alarm: &Alarm) {
         let text = describe(alarm);
         tracing::error!(alarm = %text, "alarm");
@@ -142,6 +150,7 @@ impl Shown {
             disk,
             peers: detail.peers.values().cloned().collect(),
             alarms: detail.alarms.iter().cloned().collect(),
+            matched: detail.matched.clone(),
         }
     }
 }

@@ -107,6 +107,7 @@ impl Node {
                 "failed": records.failed,
             },
             "pending": driver.pending,
+            "matched": driver.matched,
             "peers": peers,
             "faults": faults,
         })

@@ -17,5 +17,6 @@ pub mod net;
 pub mod node;
 pub mod officers;
 pub mod outbox;
+pub mod parts;
 pub mod records;
 pub mod signer;

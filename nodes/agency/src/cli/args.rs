@@ -56,6 +56,9 @@ pub enum Command {
     /// This node's audit log.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Peers: whom this node exchanges nothing with.
+    #[command(subcommand)]
+    Peer(super::peer::PeerCommand),
     /// The rules of what may be asked and answered.
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -151,19 +154,24 @@ pub enum CharterCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Make charter parts from a description, with every hash filled in.
+    /// Make a federation's first parts from a description, with every hash filled in.
     Create {
-        /// The description (TOML): a federation, or with --next a part to change.
+        /// The description (TOML).
         description: PathBuf,
         /// Folder for the parts.
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
-        /// Make the next version of this part: its number and 'previous' are filled in.
-        #[arg(long)]
-        next: bool,
         /// Folder with more record types that the federation's catalogue holds.
         #[arg(long, value_name = "FOLDER")]
         catalogue_extra: Option<PathBuf>,
+    },
+    /// Draft the version after a part: its number and 'previous' are filled in; edit it, then sign it.
+    Propose {
+        /// The part in force (TOML).
+        part: PathBuf,
+        /// Folder for the draft.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
     },
     /// Sign a part: appends a line to FILE.sig.
     Sign {
@@ -175,6 +183,11 @@ pub enum CharterCommand {
         /// Name of the key in the charter; the key file's name without its ending, unless given.
         #[arg(long)]
         name: Option<String>,
+    },
+    /// Adopt the newer parts of a folder: verified, kept, recorded, and in force at once where the node runs.
+    Adopt {
+        /// Folder with the parts and their signatures; parts that are in force already may stand in it too.
+        folder: PathBuf,
     },
     /// Verify every part, signature and version against the pinned hash.
     Verify {
@@ -278,6 +291,8 @@ pub enum NodeCommand {
     },
     /// One screen: peers, log, charter, days to expiry; the root cause first.
     Status,
+    /// Read certificate, charter folder and policies again, as SIGHUP does; what does not hold changes nothing.
+    Reload,
     /// Stop the running node, with its periods closed and its log published.
     Stop,
 }

@@ -15,6 +15,7 @@ mod node;
 mod officer;
 mod outbox;
 mod output;
+mod peer;
 mod policy;
 mod query;
 mod spoken;
@@ -116,6 +117,7 @@ where
         Command::Import(args) => import::run(&context, &args),
         Command::Query(command) => outbox::run(&context, &command),
         Command::Log(command) => log::run(&context, command),
+        Command::Peer(command) => peer::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
         Command::Demo(args) => demo(&context, &args),
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use puente_exchange::api::{Conclusion, Draft, Input, LocalEvent, Ticket};
-use puente_model::ExchangeId;
+use puente_charter::ClaimedPart;
+use puente_exchange::api::{Conclusion, Draft, Input, LocalEvent, Rules, Ticket};
+use puente_model::{ExchangeId, NodeUri};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -149,6 +150,37 @@ impl DriverHandle {
     pub async fn close_periods(&self) -> Result<Conclusion, Gone> {
         let (reply, conclusion) = oneshot::channel();
         self.link.send(Message::ClosePeriods(self.ticket(), reply))?;
+        conclusion.await.map_err(|_| Gone)
+    }
+
+    /// Has newer charter parts adopted, and waits until they are in force or refused.
+    ///
+    /// # Errors
+    /// The engine's task has ended.
+    pub async fn offer(&self, parts: Vec<ClaimedPart>) -> Result<Conclusion, Gone> {
+        self.wish(|ticket| Input::Offer { ticket, parts }).await
+    }
+
+    /// Takes other rules of the node's own up, and waits until they are in force.
+    ///
+    /// # Errors
+    /// The engine's task has ended.
+    pub async fn rules(&self, rules: Rules) -> Result<Conclusion, Gone> {
+        self.wish(|ticket| Input::Rules { ticket, rules }).await
+    }
+
+    /// Blocks a peer with a reason, or takes the block away, and waits until that is in the log.
+    ///
+    /// # Errors
+    /// The engine's task has ended.
+    pub async fn bar(&self, peer: NodeUri, reason: Option<String>) -> Result<Conclusion, Gone> {
+        self.wish(|ticket| Input::Bar { ticket, peer, reason }).await
+    }
+
+    async fn wish(&self, input: impl FnOnce(Ticket) -> Input) -> Result<Conclusion, Gone> {
+        let (reply, conclusion) = oneshot::channel();
+        let ticket = self.ticket();
+        self.link.send(Message::Wish(ticket, Box::new(input(ticket)), reply))?;
         conclusion.await.map_err(|_| Gone)
     }
 

@@ -15,7 +15,8 @@ impl Node {
     pub fn status(&self) -> Value {
         let now = now();
         let driver = self.driver.status();
-        let charter = &self.bearings.charter;
+        let charter = self.now.charter.load_full();
+        let barred = self.now.barred.load_full();
         let faults = self.net.faults();
         let mut problems: Vec<Value> = Vec::new();
         let mut problem = |code: &str, message: String| problems.push(json!({"code": code, "message": message}));
@@ -54,6 +55,15 @@ impl Node {
         {
             problem("certificate-ends", format!("this node's certificate ends at {end}"));
         }
+        if let Some(why) = self.now.problem() {
+            problem(
+                "policies",
+                format!("the policies do not hold under the charter in force; the ones before rule: {why}"),
+            );
+        }
+        for (peer, why) in barred.iter() {
+            problem("blocked", format!("{peer}: {why}"));
+        }
         if driver.pending > PENDING_WARN {
             problem("behind", format!("{} inputs wait for the engine", driver.pending));
         }
@@ -70,6 +80,7 @@ impl Node {
                 json!({
                     "peer": member.uri.as_str(),
                     "suspended": member.suspended,
+                    "blocked": barred.get(&member.uri),
                     "connections": own.count(),
                     "rtt_millis": rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
                     "unreachable": unreachable.iter().find(|(peer, _)| *peer == member.uri).map(|(_, class)| class),
@@ -89,7 +100,7 @@ impl Node {
                 "days_left": days_left,
             },
             "catalogue": charter.catalogue().to_string(),
-            "policy": self.policy_hash.to_string(),
+            "policy": self.now.policy.load().to_string(),
             "certificate_ends": certificate_end.map(|end| end.to_string()),
             "log": {
                 "size": driver.disk.size,

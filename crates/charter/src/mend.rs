@@ -72,7 +72,7 @@ impl CharterError {
             Self::SharedKey { .. } | Self::SharedOrigin { .. } => "give each its own, then have the part signed again",
             Self::ConvenerNotMember { .. } => "name a member, or take the corridor out",
             Self::Convicted(_) => {
-                "the two parts are kept in the node's evidence folder: tell every governance office and the auditors"
+                "the two parts are kept in the node's folder 'findings': tell every governance office and the auditors"
             }
             Self::WouldGoBack { .. } => {
                 "nothing to do: the node keeps the newer charter; mend the folder that is behind"

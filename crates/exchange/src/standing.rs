@@ -14,7 +14,7 @@ use crate::asker::AskStage;
 use crate::control::plain_event;
 use crate::engine::{Engine, Then};
 use crate::holder::HoldStage;
-use crate::persist;
+use crate::persist::{self, Why};
 
 /// Why a peer is kept out, apart from the charter.
 #[derive(Debug, Default)]
@@ -130,7 +130,7 @@ impl Engine {
         match ask.stage {
             AskStage::AwaitingReply => {
                 let ticket = ask.ticket.take();
-                self.void(now, exchange);
+                self.give_up(now, exchange, Why::Faulted, FaultCode::NotAMember.code());
                 if let Some(ticket) = ticket {
                     self.tell(ticket, Conclusion::Faulted { exchange: Some(exchange), code: FaultCode::NotAMember });
                 }

@@ -125,8 +125,6 @@ enum Message {
     /// Any other input that is concluded under this ticket.
     Wish(Ticket, Input, oneshot::Sender<Conclusion>),
     ClosePeriods(Ticket, oneshot::Sender<Conclusion>),
-    /// An input with a ticket that somebody waits for.
-    Wish(Ticket, Box<Input>, oneshot::Sender<Conclusion>),
     Written(u64, Result<(), DiskError>),
     Found(u64, Found),
     Shutdown(Option<oneshot::Sender<Result<(), DiskError>>>),
@@ -342,10 +340,6 @@ impl<C: Core> Turn<C> {
             Message::ClosePeriods(ticket, reply) => {
                 self.replies.insert(ticket, reply);
                 self.core.handle(now, Input::ClosePeriods { ticket });
-            }
-            Message::Wish(ticket, input, reply) => {
-                self.replies.insert(ticket, reply);
-                self.core.handle(now, *input);
             }
         }
     }

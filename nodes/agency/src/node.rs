@@ -41,6 +41,8 @@ use rules::{InForceNow, Keeper};
 
 /// How long closing the periods may take when the node stops.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How often the node says what ends soon.
+const DAY: Duration = Duration::from_secs(86_400);
 /// How long clients have to read their last answers.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -450,12 +452,15 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         let serving = tokio::spawn(control::serve(listener, node.clone()));
         say_ready(&node);
         let mut stop = node.stop.subscribe();
+        // The first tick is now.
+        let mut daily = tokio::time::interval(DAY);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = stop.wait_for(|stop| *stop) => break,
                 _ = hangup.recv() => drop(node.reload().await),
+                _ = daily.tick() => node.count_down(),
             }
         }
         tracing::info!("stopping");

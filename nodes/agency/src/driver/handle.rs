@@ -177,13 +177,6 @@ impl DriverHandle {
         self.wish(|ticket| Input::Bar { ticket, peer, reason }).await
     }
 
-    async fn wish(&self, input: impl FnOnce(Ticket) -> Input) -> Result<Conclusion, Gone> {
-        let (reply, conclusion) = oneshot::channel();
-        let ticket = self.ticket();
-        self.link.send(Message::Wish(ticket, Box::new(input(ticket)), reply))?;
-        conclusion.await.map_err(|_| Gone)
-    }
-
     /// How the engine's task and the disk are doing.
     pub fn status(&self) -> DriverStatus {
         self.link.shown.status()

@@ -1,6 +1,7 @@
 //! How a node is doing, the root cause first. Names nodes and numbers, nobody else.
 
-use puente_charter::CharterStatus;
+use puente_charter::{Charter, CharterStatus, WARN_DAYS};
+use puente_model::Millis;
 use serde_json::{Value, json};
 
 use super::{Node, now};
@@ -8,9 +9,54 @@ use super::{Node, now};
 /// Entries that may wait for the engine before it counts as behind.
 const PENDING_WARN: u64 = 10_000;
 /// Days before the end of the node's certificate from which every status says so.
-const CERTIFICATE_WARN_MILLIS: u64 = 3 * 86_400_000;
+const CERTIFICATE_WARN_MILLIS: u64 = 3 * DAY;
+const DAY: u64 = 86_400_000;
+
+/// What ends soon, or has ended: charter, legal bases, the node's certificate. Code and words, the gravest first.
+pub(super) fn countdown(
+    charter: &Charter,
+    certificate_end: Option<Millis>,
+    now: Millis,
+) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    match charter.status(now) {
+        CharterStatus::InForce { warn: false, .. } => {}
+        CharterStatus::NotYet => out.push(("charter-begins", "the charter is not in force yet".to_owned())),
+        CharterStatus::InForce { days_left, .. } => {
+            out.push(("charter-ends", format!("the charter ends in {days_left} days")));
+        }
+        CharterStatus::Grace { days_left } => out.push((
+            "charter-grace",
+            format!("the charter has ended: nothing new is admitted, and exchange stops in {days_left} days"),
+        )),
+        CharterStatus::Expired => {
+            out.push(("charter-expired", "the charter and its grace have ended: nothing is exchanged".to_owned()))
+        }
+    }
+    if let Some(end) = certificate_end
+        && end.since(now) < CERTIFICATE_WARN_MILLIS
+    {
+        out.push(("certificate-ends", format!("this node's certificate ends at {end}")));
+    }
+    for basis in charter.legal_bases() {
+        let days = basis.expires.since(now).div_ceil(DAY);
+        if basis.expires <= now {
+            out.push(("legal-basis-lapsed", format!("the legal basis '{}' has lapsed", basis.id)));
+        } else if days <= u64::from(WARN_DAYS) {
+            out.push(("legal-basis-ends", format!("the legal basis '{}' lapses in {days} days", basis.id)));
+        }
+    }
+    out
+}
 
 impl Node {
+    /// Says in the node's own log what ends soon: at its start, and once a day.
+    pub(super) fn count_down(&self) {
+        for (code, words) in countdown(&self.now.charter.load(), self.net.certificate_end(), now()) {
+            tracing::warn!(code, "{words}");
+        }
+    }
+
     /// How the node is doing: `problems` in the order in which to mend them, then every number.
     pub fn status(&self) -> Value {
         let now = now();
@@ -34,26 +80,13 @@ impl Node {
         }
         let (word, days_left) = match charter.status(now) {
             CharterStatus::NotYet => ("not-yet", None),
-            CharterStatus::InForce { days_left, warn } => {
-                if warn {
-                    problem("charter-ends", format!("the charter ends in {days_left} days"));
-                }
-                ("in-force", Some(days_left))
-            }
-            CharterStatus::Grace { days_left } => {
-                problem("charter-grace", format!("the charter has ended; exchange stops in {days_left} days"));
-                ("grace", Some(days_left))
-            }
-            CharterStatus::Expired => {
-                problem("charter-expired", "the charter and its grace have ended: nothing is exchanged".to_owned());
-                ("expired", None)
-            }
+            CharterStatus::InForce { days_left, .. } => ("in-force", Some(days_left)),
+            CharterStatus::Grace { days_left } => ("grace", Some(days_left)),
+            CharterStatus::Expired => ("expired", None),
         };
         let certificate_end = self.net.certificate_end();
-        if let Some(end) = certificate_end
-            && end.since(now) < CERTIFICATE_WARN_MILLIS
-        {
-            problem("certificate-ends", format!("this node's certificate ends at {end}"));
+        for (code, words) in countdown(&charter, certificate_end, now) {
+            problem(code, words);
         }
         if let Some(why) = self.now.problem() {
             problem(

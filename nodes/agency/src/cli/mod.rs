@@ -17,6 +17,7 @@ mod outbox;
 mod output;
 mod policy;
 mod query;
+mod records;
 mod spoken;
 mod words;
 
@@ -117,6 +118,7 @@ where
         Command::Query(command) => outbox::run(&context, &command),
         Command::Log(command) => log::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
+        Command::Records(command) => records::run(&context, &command),
         Command::Demo(args) => demo(&context, &args),
     }
 }

@@ -31,6 +31,9 @@ impl Node {
         if let Some((why, since)) = &records.down {
             problem("records-down", format!("since {since} no record can be looked up: {why}"));
         }
+        if let Some(what) = &records.last_invalid {
+            problem("records-invalid", format!("{} rows are no records, last of {what}", records.rows_invalid));
+        }
         let (word, days_left) = match charter.status(now) {
             CharterStatus::NotYet => ("not-yet", None),
             CharterStatus::InForce { days_left, warn } => {
@@ -105,6 +108,8 @@ impl Node {
                 "down": records.down.map(|(why, _)| why),
                 "lookups": records.answered,
                 "failed": records.failed,
+                "rows_invalid": records.rows_invalid,
+                "rows_strayed": records.rows_strayed,
             },
             "pending": driver.pending,
             "matched": driver.matched,

@@ -128,6 +128,8 @@ fn sqlite(plan: &Plan) -> Result<Vec<(Value, Value)>, Failure> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let alone = Connection::open_with_flags(dir.records(), flags)?;
         alone.pragma_update(None, "mmap_size", 2_i64 << 30)?;
+        // As the node does: a statement is not planned anew for each value.
+        alone.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let id =
             |text: &str| alone.query_row("SELECT id FROM name WHERE text = ?1", [text], |row| row.get::<_, i64>(0));
         let (type_id, name_id) = (id(TYPE)?, id(KEY)?);

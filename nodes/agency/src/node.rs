@@ -226,7 +226,7 @@ impl Node {
             torn_bytes = recovered.torn_bytes,
             "log opened"
         );
-        let records = RecordReader::open(&dir, &config.records).await?;
+        let records = RecordReader::open(&dir, &config.records, &bearings.catalogue).await?;
         let records_health = records.health();
         let seed = files::fresh_secret().map_err(|error| RunError::System { what: "randomness", error })?;
         let setup = Setup {

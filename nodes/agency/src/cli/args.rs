@@ -62,6 +62,9 @@ pub enum Command {
     /// The rules of what may be asked and answered.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// The record store.
+    #[command(subcommand)]
+    Records(super::records::RecordsCommand),
     /// Two nations and four agencies on this machine: real processes, sockets, questions and audits. --dir names a
     /// new or empty folder for everything; one for temporary files unless given.
     Demo(DemoArgs),

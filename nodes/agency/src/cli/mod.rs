@@ -18,6 +18,7 @@ mod output;
 mod peer;
 mod policy;
 mod query;
+mod records;
 mod spoken;
 mod words;
 
@@ -119,6 +120,7 @@ where
         Command::Log(command) => log::run(&context, command),
         Command::Peer(command) => peer::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
+        Command::Records(command) => records::run(&context, &command),
         Command::Demo(args) => demo(&context, &args),
     }
 }

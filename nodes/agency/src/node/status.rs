@@ -78,6 +78,9 @@ impl Node {
         if let Some((why, since)) = &records.down {
             problem("records-down", format!("since {since} no record can be looked up: {why}"));
         }
+        if let Some(what) = &records.last_invalid {
+            problem("records-invalid", format!("{} rows are no records, last of {what}", records.rows_invalid));
+        }
         let (word, days_left) = match charter.status(now) {
             CharterStatus::NotYet => ("not-yet", None),
             CharterStatus::InForce { days_left, .. } => ("in-force", Some(days_left)),
@@ -149,6 +152,8 @@ impl Node {
                 "down": records.down.map(|(why, _)| why),
                 "lookups": records.answered,
                 "failed": records.failed,
+                "rows_invalid": records.rows_invalid,
+                "rows_strayed": records.rows_strayed,
             },
             "pending": driver.pending,
             "matched": driver.matched,

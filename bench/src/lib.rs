@@ -10,6 +10,7 @@
 //! | `log` | durable appends, hash replay, verification, memory |
 //! | `exchange` | audited questions beside a bare echo and a unary call without any log |
 //! | `engine` | the same exchanges between two engines alone: no disk, no sockets |
+//! | `import` | records from a file into SQLite |
 //! | `attack` | what hostile peers cost a node |
 
 pub mod attack;
@@ -17,6 +18,7 @@ pub mod echo;
 pub mod engine;
 pub mod exchange;
 pub mod goal;
+pub mod import;
 pub mod load;
 pub mod log;
 pub mod machine;

@@ -5,7 +5,6 @@ mod properties;
 mod queries;
 mod rows;
 mod shared_data;
-mod traces;
 
 use std::collections::BTreeMap;
 

@@ -11,6 +11,8 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     ("puente/v1/person.proto", include_str!("../../../proto/puente/v1/person.proto")),
     ("puente/v1/person_queries.proto", include_str!("../../../proto/puente/v1/person_queries.proto")),
     ("puente/v1/wanted.proto", include_str!("../../../proto/puente/v1/wanted.proto")),
+    ("puente/v1/plate_read.proto", include_str!("../../../proto/puente/v1/plate_read.proto")),
+    ("puente/v1/trace.proto", include_str!("../../../proto/puente/v1/trace.proto")),
     ("puente/v1/seizure.proto", include_str!("../../../proto/puente/v1/seizure.proto")),
     ("puente/v1/series.proto", include_str!("../../../proto/puente/v1/series.proto")),
     ("puente/v1/vehicle.proto", include_str!("../../../proto/puente/v1/vehicle.proto")),

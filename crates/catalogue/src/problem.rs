@@ -258,7 +258,7 @@ mod tests {
             assert_ne!(problem.message(Lang::En), problem.message(Lang::Es));
             assert_ne!(problem.mend(Lang::En), problem.mend(Lang::Es));
         }
-        assert_eq!(("es".parse(), "fr".parse::<Lang>()), (Ok(Lang::Es), Err(LangError)));
+        assert_eq!(("es".parse(), "fr".parse::<Lang>()), (Ok(Lang::Es), Err(puente_model::LangError)));
     }
 
     #[test]

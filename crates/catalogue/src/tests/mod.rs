@@ -5,6 +5,7 @@ mod properties;
 mod queries;
 mod rows;
 mod shared_data;
+mod traces;
 
 use std::collections::BTreeMap;
 

@@ -11,6 +11,7 @@
 //! | `exchange` | audited questions beside a bare echo and a unary call without any log |
 //! | `engine` | the same exchanges between two engines alone: no disk, no sockets |
 //! | `lookup` | key lookups beside the same prepared statement without Puente |
+//! | `import` | records from a file into SQLite |
 //! | `attack` | what hostile peers cost a node |
 
 pub mod attack;
@@ -18,6 +19,7 @@ pub mod echo;
 pub mod engine;
 pub mod exchange;
 pub mod goal;
+pub mod import;
 pub mod load;
 pub mod log;
 pub mod lookup;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use puente_bench::{Failure, attack, echo, exchange, load, log, lookup, process, unary};
+use puente_bench::{Failure, attack, echo, exchange, import, load, log, lookup, process, unary};
 
 /// Measures Puente beside its peers; prints one JSON object.
 #[derive(Debug, Parser)]
@@ -113,6 +113,17 @@ enum What {
         #[arg(long, default_value = "target/bench")]
         folder: PathBuf,
     },
+    /// Records from a file into SQLite, with validation, keys and commitments.
+    Import {
+        /// Rows of the larger file; the smaller has a tenth.
+        #[arg(long, default_value_t = 1_000_000)]
+        rows: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// One import (a part of `import`).
+    #[command(hide = true)]
+    ImportOnce { file: PathBuf, folder: PathBuf },
     /// Appends (a part of `log`).
     #[command(hide = true)]
     LogAppend {
@@ -229,6 +240,14 @@ fn run(what: What) -> Result<serde_json::Value, Failure> {
             }
             return measured;
         }
+        What::Import { rows, common } => {
+            let folder = fresh(&common.folder)?;
+            let own = std::env::current_exe()?;
+            let measured = import::measure(&import::Plan { own, rows, passes: common.passes, folder: folder.clone() });
+            std::fs::remove_dir_all(&folder)?;
+            return measured;
+        }
+        What::ImportOnce { file, folder } => return import::once(&file, &folder),
         What::LogAppend { entries, batch, folder } => return log::append(&folder, entries, batch),
         What::LogMemory { entries, folder: _ } => return log::memory(entries),
         What::LogRestart { folder } => return log::restart(&folder),

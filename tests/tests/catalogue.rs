@@ -153,6 +153,35 @@ fn missing_persons_are_answered_to_find_them_and_for_nothing_else() {
 }
 
 #[test]
+fn plate_reads_are_answered_for_a_serious_offence_and_never_from_california_abroad() {
+    let mut sim = Sim::new(12, 4);
+    let row = [
+        ("read_id", "L-1"),
+        ("plate", "XYZ1230"),
+        ("plate_jurisdiction", "US-TX"),
+        ("read_at", "2026-03-02T23:30:00Z"),
+        ("cell", "13RCR5812"),
+        ("camera", "SECRET"),
+        ("verification", "unverified"),
+        ("expires_at", "2099-01-01T00:00:00Z"),
+        ("holder_agency", "us/tx-dps"),
+    ];
+    for node in [DPS, world::DOJ] {
+        sim.nodes[node].records.push(world::stored("PlateRead", &cells(&row)));
+    }
+    let params = [("plate", "XYZ1230"), ("from", "2026-03-02T00:00:00Z"), ("until", "2026-03-03T00:00:00Z")];
+    let barred = Ending::Refused { recorded: true, reason: RefusalReason::StatutoryBar };
+    let draft = ask(&sim, "plate.reads", &params);
+    assert_eq!(sim.ask_and_wait(FGE, draft), barred, "neither an order nor a serious offence");
+    let serious = |sim: &Sim| Draft { offence: "100".to_owned(), ..ask(sim, "plate.reads", &params) };
+    let draft = serious(&sim);
+    let Ending::Answered { outcome, named, .. } = sim.ask_and_wait(FGE, draft) else { panic!() };
+    assert_eq!((outcome, named.as_slice()), (Outcome::HitUnconfirmed, ["plate_read.plate_only".to_owned()].as_slice()));
+    let draft = Draft { to: world::uri(world::DOJ), ..serious(&sim) };
+    assert_eq!(sim.ask_and_wait(FGE, draft), barred);
+}
+
+#[test]
 fn the_key_that_matched_is_in_the_holders_log_even_where_the_asker_may_not_know_it() {
     let mut sim = Sim::new(10, 2);
     let plates = [("plate", "A8C0OO1"), ("plate_jurisdiction", "US-TX")];

@@ -206,7 +206,8 @@ impl<'a> Build<'a> {
                 .collect::<Result<_, _>>()?;
             let only_when = conditions(schema, &key.texts("only_when")).map_err(|text| no_condition(message, &text))?;
             let day_of = self.dated(message, schema, key.some_text("day_of"), &[Validator::DateTime])?;
-            keys.push(KeySpec { name: name.into(), fields, field_names, form, only_when, day_of });
+            let decisive = key.flag("decisive");
+            keys.push(KeySpec { name: name.into(), fields, field_names, form, only_when, day_of, decisive });
         }
         Ok(keys)
     }

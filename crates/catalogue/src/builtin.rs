@@ -14,6 +14,7 @@ pub(crate) const FILES: &[(&str, &str)] = &[
     ("puente/v1/plate_read.proto", include_str!("../../../proto/puente/v1/plate_read.proto")),
     ("puente/v1/trace.proto", include_str!("../../../proto/puente/v1/trace.proto")),
     ("puente/v1/seizure.proto", include_str!("../../../proto/puente/v1/seizure.proto")),
+    ("puente/v1/series.proto", include_str!("../../../proto/puente/v1/series.proto")),
     ("puente/v1/vehicle.proto", include_str!("../../../proto/puente/v1/vehicle.proto")),
     ("puente/v1/queries.proto", include_str!("../../../proto/puente/v1/queries.proto")),
 ];

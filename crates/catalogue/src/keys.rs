@@ -49,6 +49,7 @@ pub struct KeySpec {
     pub(crate) only_when: Vec<Condition>,
     /// A date-time field whose day is joined last.
     pub(crate) day_of: Option<usize>,
+    pub(crate) decisive: bool,
 }
 
 impl KeySpec {
@@ -60,6 +61,11 @@ impl KeySpec {
     /// The fields that are joined.
     pub fn fields(&self) -> &[String] {
         &self.field_names
+    }
+
+    /// Whether two records that share it are two statements about one thing.
+    pub const fn decisive(&self) -> bool {
+        self.decisive
     }
 
     /// How values become text.
@@ -244,6 +250,7 @@ mod tests {
             form,
             only_when: vec![],
             day_of: None,
+            decisive: false,
         };
         let make = |form, side, value: &str| {
             let mut out = Vec::new();

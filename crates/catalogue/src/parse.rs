@@ -1,7 +1,5 @@
 //! From a row of text to values: normalised, checked against each other.
 
-use std::collections::BTreeMap;
-
 use crate::codec::{REPEATED_VALUES_MAX, put_number, put_text};
 use crate::problem::{Finding, Problem};
 use crate::schema::{Condition, Field, FieldKind, Schema};
@@ -118,7 +116,10 @@ struct Cells<'a> {
 
 impl Schema {
     /// Reads a row: column → text. Empty cells are absent; `<column>.override` holds the reason of an override.
-    pub(crate) fn parse(&self, cells: &BTreeMap<String, String>) -> Result<Parsed, Vec<Finding>> {
+    pub(crate) fn parse<'a>(
+        &self,
+        cells: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Parsed, Vec<Finding>> {
         let mut errors = Vec::new();
         let row = self.sort_cells(cells, &mut errors);
         let mut parsed = Parsed { values: vec![Vec::new(); self.fields.len()], ..Parsed::default() };
@@ -150,7 +151,11 @@ impl Schema {
         if errors.is_empty() { Ok(parsed) } else { Err(errors) }
     }
 
-    fn sort_cells<'a>(&self, cells: &'a BTreeMap<String, String>, errors: &mut Vec<Finding>) -> Cells<'a> {
+    fn sort_cells<'a>(
+        &self,
+        cells: impl IntoIterator<Item = (&'a str, &'a str)>,
+        errors: &mut Vec<Finding>,
+    ) -> Cells<'a> {
         let n = self.fields.len();
         let mut row = Cells { columns: vec![None; n], texts: vec![""; n], reasons: vec![None; n] };
         for (column, text) in cells {
@@ -159,7 +164,7 @@ impl Schema {
             }
             let (name, is_reason) = match column.strip_suffix(OVERRIDE_SUFFIX) {
                 Some(name) => (name, true),
-                None => (column.as_str(), false),
+                None => (column, false),
             };
             let Some(i) = self.index_of_column(name) else {
                 let hint = format!("did you mean '{}'?", self.closest(name));

@@ -246,6 +246,8 @@ impl std::error::Error for Finding {}
 
 #[cfg(test)]
 mod tests {
+    use puente_model::LangError;
+
     use super::*;
 
     #[test]

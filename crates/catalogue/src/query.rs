@@ -128,7 +128,7 @@ impl QueryKindSpec {
     /// field names, NCIC codes or labels; `<name>.override` accepts a failing
     /// check digit with a reason.
     pub fn parse_params(&self, given: &BTreeMap<String, String>) -> Result<Params, Vec<Finding>> {
-        let parsed = self.schema.parse(given)?;
+        let parsed = self.schema.parse(given.iter().map(|(name, text)| (name.as_str(), text.as_str())))?;
         // A state instead of a value ("obliterated") is nothing that could be matched.
         if let Some((i, state)) = parsed.loose_states.iter().find(|(i, _)| parsed.values[*i].is_empty()) {
             let name = self.schema.fields.get(*i).map_or("", |f| f.name.as_str());

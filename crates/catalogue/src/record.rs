@@ -213,6 +213,14 @@ impl RecordType {
     /// which a failing check digit is accepted. Repeated fields separate their
     /// values with `|`.
     pub fn parse_row(&self, cells: &BTreeMap<String, String>) -> Result<ParsedRow, Vec<Finding>> {
+        self.parse_cells(cells.iter().map(|(column, text)| (column.as_str(), text.as_str())))
+    }
+
+    /// The same for cells that stand elsewhere: nothing is copied but what goes into the record.
+    pub fn parse_cells<'a>(
+        &self,
+        cells: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<ParsedRow, Vec<Finding>> {
         let mut parsed = self.schema.parse(cells)?;
         parsed.warnings.extend(self.hiding.warn(&self.schema, &parsed.values));
         let bytes = self.schema.encode(&parsed.values);

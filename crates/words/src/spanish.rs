@@ -35,7 +35,7 @@ pub fn entries() -> Result<Vec<Entry>, String> {
         id: message.msgid().to_owned(),
         text: message.msgstr().unwrap_or_default().to_owned(),
     };
-    Ok(catalog.messages().map(|message| entry(message)).collect())
+    Ok(catalog.messages().map(entry).collect())
 }
 
 /// The Spanish words.

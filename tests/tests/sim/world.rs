@@ -257,8 +257,9 @@ macro_rules! policy_texts {
 }
 
 /// Rules that all agencies share.
-const COMMON: [(&str, &str); 2] = [
+const COMMON: [(&str, &str); 3] = [
     ("persons.cedar", include_str!("../../../nodes/agency/policies/common/persons.cedar")),
+    ("plates.cedar", include_str!("../../../nodes/agency/policies/common/plates.cedar")),
     ("seizures.cedar", include_str!("../../../nodes/agency/policies/common/seizures.cedar")),
 ];
 

@@ -9,6 +9,7 @@ fn the_catalogue_has_what_it_promises() {
     assert_eq!(
         names,
         [
+            "CrimeSeries",
             "Detention",
             "Firearm",
             "MissingPerson",

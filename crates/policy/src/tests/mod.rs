@@ -20,6 +20,7 @@ const DETENTION: &str = include_str!("../../../../proto/puente/v1/detention.prot
 const MISSING: &str = include_str!("../../../../proto/puente/v1/missing.proto");
 const PERSON: &str = include_str!("../../../../proto/puente/v1/person.proto");
 const WANTED: &str = include_str!("../../../../proto/puente/v1/wanted.proto");
+const PLATE_READ: &str = include_str!("../../../../proto/puente/v1/plate_read.proto");
 const SEIZURE: &str = include_str!("../../../../proto/puente/v1/seizure.proto");
 
 /// The day at which tests judge.
@@ -71,6 +72,7 @@ pub(crate) fn vocabulary() -> Vocabulary {
             kind("person.wanted", "WantedPerson", WANTED),
             kind("person.missing", "MissingPerson", MISSING),
             kind("person.detained", "Detention", DETENTION),
+            kind("plate.reads", "PlateRead", PLATE_READ),
             kind("seizure.search", "Seizure", SEIZURE),
             kind("seizure.link", "Seizure", SEIZURE),
         ],

@@ -320,8 +320,17 @@ pub struct ImportArgs {
     /// The file; '-' is standard input.
     pub file: PathBuf,
     /// Record type of the catalogue, for example Vehicle.
-    #[arg(long = "type", value_name = "TYPE")]
-    pub record_type: String,
+    #[arg(long = "type", value_name = "TYPE", required_unless_present_any = ["profile", "profile_file"])]
+    pub record_type: Option<String>,
+    /// A published table that this program knows: cbp-seizures, sesnsp.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["record_type", "profile_file"])]
+    pub profile: Option<String>,
+    /// A profile of your own (TOML): how the columns of a table become fields.
+    #[arg(long, value_name = "FILE", conflicts_with = "record_type")]
+    pub profile_file: Option<PathBuf>,
+    /// How the file's characters are written; found out unless given.
+    #[arg(long, value_enum)]
+    pub encoding: Option<Encoding>,
     /// How the file is written; by its name unless given.
     #[arg(long, value_enum)]
     pub format: Option<Format>,
@@ -331,12 +340,32 @@ pub struct ImportArgs {
     /// Accept values of this column whose check digit does not hold, with the reason.
     #[arg(long = "override", value_name = "COLUMN=REASON")]
     pub overrides: Vec<String>,
-    /// Write rejected rows' errors to this file (CSV).
+    /// Write what there is to say about rows to this file (CSV).
     #[arg(long, value_name = "FILE")]
     pub errors: Option<PathBuf>,
     /// Check everything, bring nothing in.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Encodings of imported files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Encoding {
+    /// UTF-8.
+    #[value(name = "utf-8", alias = "utf8")]
+    Utf8,
+    /// ISO 8859-1.
+    #[value(name = "latin-1", aliases = ["latin1", "iso-8859-1"])]
+    Latin1,
+    /// Windows-1252, as spreadsheets write it.
+    #[value(name = "windows-1252", aliases = ["cp1252", "ansi"])]
+    Windows1252,
+    /// UTF-16, little end first.
+    #[value(name = "utf-16le")]
+    Utf16Le,
+    /// UTF-16, big end first.
+    #[value(name = "utf-16be")]
+    Utf16Be,
 }
 
 /// Formats of imported files.

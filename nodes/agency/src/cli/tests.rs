@@ -220,14 +220,16 @@ fn an_import_names_bad_rows_and_stages_good_ones() {
     assert_eq!(report.json["collect"]["state"], "staged");
     assert_eq!((&report.json["errors"][0]["line"], &report.json["errors"][0]["column"]), (&3.into(), &"vin".into()));
     let errors = std::fs::read_to_string(world.file("e.csv")).unwrap();
-    assert!(errors.lines().nth(1).unwrap().starts_with("3,vin,check-digit,yes,"), "{errors}");
+    assert!(errors.lines().nth(1).unwrap().starts_with("3,vin,check-digit,rejected,"), "{errors}");
     // Record before reveal: staged records are in no store.
-    assert_eq!(crate::import::stage::pending(&world.file("n1/imports")).unwrap().len(), 1);
-    assert!(!world.file("n1/records.db").exists());
+    assert_eq!(crate::import::stage::Folder::new(&world.file("n1/imports")).pending().unwrap().len(), 1);
+    let dir = NodeDir::new(world.file("n1"));
+    let stored = crate::records::RecordStore::open(&dir).unwrap().counts().unwrap();
+    assert!(stored.is_empty(), "{stored:?}");
 
     let report = ok(at, "--dir @/n1 import @/v.csv --type Vehicle --override vin=read_twice --dry-run");
     assert_eq!((report.exit, &report.json["overridden"]), (Exit::Ok, &Value::from(1)));
-    assert_eq!(crate::import::stage::pending(&world.file("n1/imports")).unwrap().len(), 1);
+    assert_eq!(crate::import::stage::Folder::new(&world.file("n1/imports")).pending().unwrap().len(), 1);
 
     let f = fails(at, "--dir @/n1 import @/v.csv --type Vehicel");
     assert!(f.code == "unknown-type" && f.hint.unwrap().contains("did you mean Vehicle?"));
@@ -237,8 +239,15 @@ fn an_import_names_bad_rows_and_stages_good_ones() {
     assert_eq!(fails(at, "--dir @/n1 import @/none.csv --type Vehicle").code, "not-found");
     assert_eq!(fails(at, "--dir @/n1 import @/v --type Vehicle").code, "format");
     assert_eq!(fails(at, "--dir @/n1 import @/v.csv --type Vehicle --override mood=red").code, "override");
-    let left = std::fs::read_dir(world.file("n1/imports")).unwrap().count();
-    assert_eq!(left, 1, "what failed leaves nothing behind");
+    let mut left: Vec<_> = std::fs::read_dir(world.file("n1/imports")).unwrap().map(|e| e.unwrap().path()).collect();
+    left.sort();
+    let endings: Vec<_> = left.iter().map(|p| p.extension().unwrap_or_default().to_string_lossy()).collect();
+    assert_eq!(endings, ["problems", "staged", ""], "what failed leaves nothing behind: {left:?}");
+    // The same file again: it is known, and what there is to say about it is said again.
+    let report = ok(at, "--dir @/n1 import @/v.csv --type Vehicle --errors @/e2.csv --lang es");
+    assert_eq!((&report.json["before"]["accepted"], &report.json["batches_in_already"]), (&1.into(), &1.into()));
+    assert_eq!(std::fs::read_to_string(world.file("e2.csv")).unwrap(), errors);
+    assert!(report.text.contains("2 filas: 1 aceptadas, 1 rechazadas") && report.text.contains("no entró nada nuevo"));
 }
 
 #[test]

@@ -3,18 +3,54 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use puente_catalogue::Lang;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Keys that one object may have.
 const KEYS_MAX: usize = 1_000;
 
+/// What is wrong with a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Defect {
+    Duplicate,
+    Nested,
+    TooMany,
+    NoObject,
+    NoEnd,
+    NoJson,
+}
+
+impl Defect {
+    /// In words.
+    pub(crate) const fn get(self, lang: Lang) -> &'static str {
+        match (self, lang) {
+            (Self::Duplicate, Lang::En) => "a key stands twice",
+            (Self::Duplicate, Lang::Es) => "una clave aparece dos veces",
+            (Self::Nested, Lang::En) => "a value is a text, a number, true or false, null, or a list of these",
+            (Self::Nested, Lang::Es) => "un valor es un texto, un número, true o false, null, o una lista de ellos",
+            (Self::TooMany, Lang::En) => "the object has too many keys",
+            (Self::TooMany, Lang::Es) => "el objeto tiene demasiadas claves",
+            (Self::NoObject, Lang::En) => {
+                "a row is one JSON object, for example {\"vin\":\"...\",\"status\":\"stolen\"}"
+            }
+            (Self::NoObject, Lang::Es) => {
+                "una fila es un objeto JSON, por ejemplo {\"vin\":\"...\",\"status\":\"robado\"}"
+            }
+            (Self::NoEnd, Lang::En) => "the object does not end",
+            (Self::NoEnd, Lang::Es) => "el objeto no termina",
+            (Self::NoJson, Lang::En) => "this is not JSON",
+            (Self::NoJson, Lang::Es) => "esto no es JSON",
+        }
+    }
+}
+
 /// A line that is no row; holds no value of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadLine {
     /// Byte of the line at which reading stopped, from 1.
     pub(crate) column: usize,
-    pub(crate) what: String,
+    pub(crate) what: Defect,
 }
 
 /// Column → text, as a CSV row would give it.
@@ -23,26 +59,23 @@ pub(crate) fn cells(line: &str) -> Result<BTreeMap<String, String>, BadLine> {
         // serde_json quotes offending values in the errors of `invalid_type`: keep the kind only.
         let what = match error.classify() {
             serde_json::error::Category::Data => data_error(&error.to_string()),
-            serde_json::error::Category::Eof => "the object does not end".to_owned(),
-            _ => "this is not JSON".to_owned(),
+            serde_json::error::Category::Eof => Defect::NoEnd,
+            _ => Defect::NoJson,
         };
         BadLine { column: error.column(), what }
     })?;
     Ok(cells)
 }
 
-fn data_error(text: &str) -> String {
-    for known in [DUPLICATE, NESTED, TOO_MANY] {
-        if text.starts_with(known) {
-            return known.to_owned();
-        }
-    }
-    "a row is one JSON object, for example {\"vin\":\"...\",\"status\":\"stolen\"}".to_owned()
+fn data_error(text: &str) -> Defect {
+    let known = [(DUPLICATE, Defect::Duplicate), (NESTED, Defect::Nested), (TOO_MANY, Defect::TooMany)];
+    known.into_iter().find(|(words, _)| text.starts_with(words)).map_or(Defect::NoObject, |(_, defect)| defect)
 }
 
-const DUPLICATE: &str = "a key stands twice";
-const NESTED: &str = "a value is a text, a number, true or false, null, or a list of these";
-const TOO_MANY: &str = "the object has too many keys";
+// What the visitors below say to serde, which hands out no other kind of error.
+const DUPLICATE: &str = "duplicate";
+const NESTED: &str = "nested";
+const TOO_MANY: &str = "too many";
 
 struct Cells(BTreeMap<String, String>);
 
@@ -165,18 +198,20 @@ mod tests {
     #[test]
     fn each_defect_has_its_words_and_no_value() {
         let table = [
-            (r#"{"a":1,"a":2}"#, DUPLICATE),
-            (r#"{"a":{"b":"canary"}}"#, NESTED),
-            (r#"{"a":[["canary"]]}"#, NESTED),
-            (r#"["canary"]"#, "a row is one JSON object"),
-            (r#""canary""#, "a row is one JSON object"),
-            (r#"{"a":"canary""#, "the object does not end"),
-            ("canary", "this is not JSON"),
+            (r#"{"a":1,"a":2}"#, Defect::Duplicate),
+            (r#"{"a":{"b":"canary"}}"#, Defect::Nested),
+            (r#"{"a":[["canary"]]}"#, Defect::Nested),
+            (r#"["canary"]"#, Defect::NoObject),
+            (r#""canary""#, Defect::NoObject),
+            (r#"{"a":"canary""#, Defect::NoEnd),
+            ("canary", Defect::NoJson),
         ];
-        for (line, words) in table {
-            let error = cells(line).unwrap_err();
-            assert!(error.what.starts_with(words) && !error.what.contains("canary"), "{line}: {error:?}");
+        for (line, defect) in table {
+            assert_eq!(cells(line).unwrap_err().what, defect, "{line}");
+            assert_ne!(defect.get(Lang::En), defect.get(Lang::Es));
         }
+        let many = (0..=KEYS_MAX).map(|i| format!("\"k{i}\":1")).collect::<Vec<_>>().join(",");
+        assert_eq!(cells(&format!("{{{many}}}")).unwrap_err().what, Defect::TooMany);
         // Depth costs no stack.
         assert!(cells(&"[".repeat(100_000)).is_err());
         assert!(cells(&format!("{{\"a\":{}", "[".repeat(100_000))).is_err());

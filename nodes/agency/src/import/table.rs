@@ -73,8 +73,18 @@ impl<R: BufRead> Rows<R> {
         self.first_line
     }
 
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.lines.bytes()
+    pub(crate) const fn lines(&self) -> &Lines<R> {
+        &self.lines
+    }
+
+    /// Passes over everything before byte `to`; false if the source ends before.
+    pub(crate) fn skip_to(&mut self, to: u64) -> io::Result<bool> {
+        self.lines.skip_to(to)
+    }
+
+    /// Whether everything that was read belongs to rows that were given out.
+    pub(crate) fn at_boundary(&self) -> bool {
+        self.ahead.is_empty()
     }
 
     fn next_line(&mut self) -> io::Result<Option<(u64, Option<Vec<u8>>)>> {

@@ -21,6 +21,7 @@ use puente_model::{Digest, Label, digest};
 
 use crate::config::{ConfigError, NodeConfig, NodeDir};
 use crate::disk::DiskError;
+use crate::import::batch::{Probe, Seen};
 use links::Links;
 use mapping::{MappedFile, MappedTables};
 use postgres::Tables;
@@ -145,6 +146,17 @@ impl RecordStore {
         match self {
             Self::Sqlite(store) => Ok(store.insert(records)?),
             Self::Postgres(store) => store.insert(records),
+        }
+    }
+
+    /// What of these records of one type is stored already, one answer each.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn seen(&mut self, record_type: &str, probes: &[Probe<'_>]) -> Result<Vec<Seen>, RecordsError> {
+        match self {
+            Self::Sqlite(store) => Ok(store.seen(record_type, probes)?),
+            Self::Postgres(store) => store.seen(record_type, probes),
         }
     }
 

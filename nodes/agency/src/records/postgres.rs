@@ -21,6 +21,7 @@ use super::links::{Ask, Failed};
 use super::server::{Server, describe};
 use super::settings::quoted;
 use super::{Inserted, Lookup, NewRecord, RecordsError, identity};
+use crate::import::batch::{Probe, Seen};
 
 const VERSION: i32 = 1;
 /// A longer value of a key stands in the index as its digest, in bytes.
@@ -41,6 +42,12 @@ fn probe(value: &str) -> Vec<u8> {
     let mut out = vec![0xff];
     out.extend_from_slice(digest(LONG_KEY, &[value.as_bytes()]).as_bytes());
     out
+}
+
+/// A place among what was asked for, from 0.
+fn at(row: &tokio_postgres::Row) -> Result<Option<usize>, tokio_postgres::Error> {
+    let at: i64 = row.try_get(0)?;
+    Ok(usize::try_from(at).ok().and_then(|at| at.checked_sub(1)))
 }
 
 /// The tables, made if there are none.
@@ -277,6 +284,14 @@ impl PostgresStore {
         self.run(|client, tables| tables.insert(client, records))
     }
 
+    /// As [`super::RecordStore::seen`].
+    ///
+    /// # Errors
+    /// The server refuses or cannot be reached.
+    pub fn seen(&mut self, record_type: &str, probes: &[Probe<'_>]) -> Result<Vec<Seen>, RecordsError> {
+        self.run(|client, tables| tables.seen(client, record_type, probes))
+    }
+
     /// As [`super::RecordStore::counts`].
     ///
     /// # Errors
@@ -287,6 +302,50 @@ impl PostgresStore {
 }
 
 impl Tables {
+    async fn seen(
+        &self,
+        client: &Client,
+        record_type: &str,
+        probes: &[Probe<'_>],
+    ) -> Result<Vec<Seen>, tokio_postgres::Error> {
+        let schema = &self.schema;
+        let mut seen = vec![Seen::New; probes.len()];
+        let known = format!(
+            "SELECT g.at FROM unnest($1::bytea[]) WITH ORDINALITY AS g(identity, at)
+             WHERE EXISTS (SELECT FROM {schema}.record r WHERE r.identity = g.identity)"
+        );
+        let identities: Vec<&[u8]> = probes.iter().map(|p| p.identity.as_bytes().as_slice()).collect();
+        for row in client.query(&known, &[&identities]).await? {
+            if let Some(seen) = at(&row)?.and_then(|at| seen.get_mut(at)) {
+                *seen = Seen::Known;
+            }
+        }
+        let (mut of, mut names, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, probe_of) in probes.iter().enumerate() {
+            for (n, key) in probe_of.decisive.iter().enumerate() {
+                of.push((i, n));
+                names.push(key.name);
+                values.push(probe(key.value));
+            }
+        }
+        let keyed = format!(
+            "SELECT g.at FROM unnest($2::text[], $3::bytea[]) WITH ORDINALITY AS g(name, value, at)
+             JOIN {schema}.name t ON t.text = $1 JOIN {schema}.name n ON n.text = g.name
+             WHERE EXISTS (SELECT FROM {schema}.match_key m WHERE m.type = t.id AND m.name = n.id AND m.value = g.value)
+             ORDER BY g.at"
+        );
+        for row in client.query(&keyed, &[&record_type, &names, &values]).await? {
+            let key = at(&row)?.and_then(|at| of.get(at));
+            if let Some((i, n)) = key
+                && let Some(seen) = seen.get_mut(*i)
+                && *seen == Seen::New
+            {
+                *seen = Seen::SameKey(*n);
+            }
+        }
+        Ok(seen)
+    }
+
     async fn counts(&self, client: &Client) -> Result<Vec<(String, u64)>, tokio_postgres::Error> {
         let schema = &self.schema;
         let sql = format!(

@@ -12,6 +12,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, params
 
 use super::{Inserted, NewRecord, identity};
 use crate::disk::{Disk, DiskError, RealDisk, Site, keep_plans, site, touch};
+use crate::import::batch::{Probe, Seen};
 
 /// Bytes of the database mapped into memory by readers: a warm lookup then copies no page.
 const MMAP_BYTES: i64 = 2 << 30;
@@ -106,6 +107,7 @@ impl SqliteStore {
             .connection
             .prepare_cached("INSERT OR IGNORE INTO key (type, name, value, record) VALUES (?1, ?2, ?3, ?4)")?;
         let mut known = self.connection.prepare_cached("SELECT id FROM record WHERE commitment = ?1")?;
+        let mut keys: Vec<(i64, i64, &[u8], i64)> = Vec::with_capacity(records.len().saturating_mul(5));
         for new in records {
             let identity = identity(&new.record_type, &new.bytes);
             let is_new = record.execute(params![id(&new.record_type), new.bytes, identity.as_bytes()])? > 0;
@@ -117,11 +119,57 @@ impl SqliteStore {
                 done.known += 1;
                 known.query_row([identity.as_bytes()], |row| row.get(0))?
             };
-            for (name, value) in &new.keys {
-                key.execute(params![id(&new.record_type), id(name), value.as_bytes(), row])?;
-            }
+            keys.extend(new.keys.iter().map(|(name, value)| (id(&new.record_type), id(name), value.as_bytes(), row)));
+        }
+        // In the order of the tree: neighbours go into the same page, which is written once.
+        keys.sort_unstable();
+        for (record_type, name, value, row) in keys {
+            key.execute(params![record_type, name, value, row])?;
         }
         Ok(done)
+    }
+
+    /// As [`super::RecordStore::seen`].
+    ///
+    /// # Errors
+    /// SQLite cannot read it.
+    pub fn seen(&self, record_type: &str, probes: &[Probe<'_>]) -> Result<Vec<Seen>, DiskError> {
+        self.try_seen(record_type, probes).map_err(DiskError::db("reading", &self.path))
+    }
+
+    fn try_seen(&self, record_type: &str, probes: &[Probe<'_>]) -> rusqlite::Result<Vec<Seen>> {
+        let mut seen = vec![Seen::New; probes.len()];
+        let mut name = self.connection.prepare_cached("SELECT id FROM name WHERE text = ?1")?;
+        let mut id = |text: &str| name.query_row([text], |row| row.get::<_, i64>(0)).optional();
+        let Some(type_id) = id(record_type)? else { return Ok(seen) };
+        let mut names = HashMap::new();
+        for key in probes.iter().flat_map(|p| &p.decisive) {
+            if !names.contains_key(key.name) {
+                names.insert(key.name, id(key.name)?);
+            }
+        }
+        let mut record = self.connection.prepare_cached("SELECT 1 FROM record WHERE commitment = ?1")?;
+        let mut keyed =
+            self.connection.prepare_cached("SELECT 1 FROM key WHERE type = ?1 AND name = ?2 AND value = ?3 LIMIT 1")?;
+        // In the order of the tree: neighbours share their pages.
+        let mut order: Vec<usize> = (0..probes.len()).collect();
+        order.sort_unstable_by_key(|i| probes.get(*i).map(|p| p.identity));
+        for i in order {
+            let (Some(probe), Some(seen)) = (probes.get(i), seen.get_mut(i)) else { continue };
+            if record.exists([probe.identity.as_bytes()])? {
+                *seen = Seen::Known;
+                continue;
+            }
+            for (n, key) in probe.decisive.iter().enumerate() {
+                if let Some(Some(name)) = names.get(key.name)
+                    && keyed.exists(params![type_id, name, key.value.as_bytes()])?
+                {
+                    *seen = Seen::SameKey(n);
+                    break;
+                }
+            }
+        }
+        Ok(seen)
     }
 
     /// How many records there are of each type.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use puente_model::{NameError, NodeUri, Origin};
 use serde::{Deserialize, Serialize};
 
+use crate::auditors::AuditConfig;
 use crate::records::RecordSettings;
 
 /// The longest `node.toml` that is read, in bytes.
@@ -187,10 +188,13 @@ pub struct NodeConfig {
     /// Where the records are.
     #[serde(default, skip_serializing_if = "RecordSettings::is_default")]
     pub records: RecordSettings,
+    /// The door for auditors, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditConfig>,
 }
 
 /// Keys of `node.toml`, for suggestions.
-const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level", "records"];
+const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level", "records", "audit"];
 
 mod uri {
     use puente_model::NodeUri;
@@ -272,6 +276,9 @@ impl NodeConfig {
             let (message, mend) = (message.to_owned(), mend.to_owned());
             Err(ConfigError { file: file.to_owned(), at, message, mend })
         };
+        if let Some((key, bounds)) = config.audit.as_ref().and_then(AuditConfig::out_of_bounds) {
+            return fail(key, &format!("'{key}' of [audit] is out of bounds"), &format!("write {bounds}"));
+        }
         if config.origin().is_err() {
             return fail("log", "'log' counts the node's logs from 1", "write log = 1");
         }

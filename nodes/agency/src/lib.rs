@@ -1,5 +1,6 @@
 //! The hands: config, driver, QUIC, stores, the `puente` command.
 
+pub mod auditors;
 pub mod ca;
 pub mod cli;
 pub mod config;

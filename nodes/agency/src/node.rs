@@ -19,11 +19,11 @@ use puente_audit_log::{KeyError, Signer as _};
 use puente_exchange::api::{Conclusion, Input};
 use puente_exchange::{Engine, OpenError, Setup, Tuning};
 use puente_model::Millis;
-use puente_wire::proto::{self, Message as _};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::auditors::{Door, DoorError, for_other_nations};
 use crate::config::NodeDir;
 use crate::control::{self, Backend, ServeError, failure};
 use crate::control_api::{Answer, Command, Concluded, Question};
@@ -89,6 +89,9 @@ pub enum RunError {
     /// The network.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// The auditors' door.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServeError),
@@ -115,6 +118,7 @@ impl RunError {
             Self::Engine(_) => "engine",
             Self::GoesBack { .. } => "charter-goes-back",
             Self::Net(_) => "network",
+            Self::Door(_) => "auditors-door",
             Self::Control(ServeError::Running(_)) => "already-running",
             Self::Control(_) => "control-socket",
             Self::System { .. } => "system",
@@ -135,6 +139,7 @@ impl RunError {
                 "put the missing parts back; any member has them: puente charter adopt FOLDER".to_owned()
             }
             Self::Net(_) => "check 'listen' in node.toml and who else uses the port".to_owned(),
+            Self::Door(_) => "check [audit] in node.toml and who else uses the port".to_owned(),
             Self::Control(_) => "one node runs in one folder".to_owned(),
             Self::System { .. } => "check the limits of the user that runs the node".to_owned(),
         }
@@ -168,6 +173,7 @@ pub struct Node {
     net: Net,
     roll: Roll,
     records: Arc<Health>,
+    door: Option<Door>,
     started: Instant,
     /// Somebody wants it to stop.
     stop: watch::Sender<bool>,
@@ -264,7 +270,7 @@ impl Node {
         let roll = Roll::open(&dir)?;
         let (stop, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         let started = Instant::now();
-        let node = Self {
+        let mut node = Self {
             dir,
             bearings,
             now: now_in_force,
@@ -272,6 +278,7 @@ impl Node {
             disk,
             net,
             roll,
+            door: None,
             records: records_health,
             started,
             stop,
@@ -283,6 +290,10 @@ impl Node {
         crate::import::stage::settle(&node.dir, &node.driver).await;
         tokio::spawn(keeper.keep(wished));
         node.net.accept();
+        if let Some(config) = &node.bearings.config.audit {
+            let (disk, driver) = (node.disk.clone(), node.driver.clone());
+            node.door = Some(Door::open(config, &node.net, disk, node.dir.charter(), driver).await?);
+        }
         Ok(node)
     }
 
@@ -293,6 +304,7 @@ impl Node {
             "ready": true,
             "node": self.bearings.config.node.as_str(),
             "listen": listen,
+            "audit": self.door.as_ref().map(|door| door.local_addr().to_string()),
             "control": self.dir.control().display().to_string(),
             "pid": std::process::id(),
         })
@@ -303,6 +315,9 @@ impl Node {
     /// # Errors
     /// What is derived from the journal could not be written; nothing acknowledged is lost.
     pub async fn shut_down(&self, leave_periods_open: bool) -> Result<(), DiskError> {
+        if let Some(door) = &self.door {
+            door.close().await;
+        }
         if !leave_periods_open {
             match tokio::time::timeout(CLOSING, self.driver.close_periods()).await {
                 Ok(Ok(Conclusion::PeriodsClosed { closed, unreachable })) => {
@@ -374,12 +389,6 @@ impl Node {
             Err(answer) => answer,
         }
     }
-}
-
-/// Headers of veiled entries are for the own nation's auditors; everything else is for every auditor.
-fn for_other_nations(aside: &[u8]) -> bool {
-    let decoded = proto::Aside::decode(aside);
-    decoded.is_ok_and(|aside| !matches!(aside.body, None | Some(proto::aside::Body::SealedHeader(_))))
 }
 
 fn concluded(conclusion: Result<Conclusion, Gone>) -> Answer {

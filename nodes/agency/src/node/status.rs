@@ -159,6 +159,7 @@ impl Node {
             "matched": driver.matched,
             "peers": peers,
             "faults": faults,
+            "audit": self.door.as_ref().map(crate::auditors::Door::status),
         })
     }
 }

@@ -187,10 +187,13 @@ pub struct NodeConfig {
     /// Where the records are.
     #[serde(default, skip_serializing_if = "RecordSettings::is_default")]
     pub records: RecordSettings,
+    /// What this agency says to whoever it refuses, and how long its hits may be confirmed.
+    #[serde(default)]
+    pub answering: crate::answering::Answering,
 }
 
 /// Keys of `node.toml`, for suggestions.
-const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level", "records"];
+const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level", "records", "answering"];
 
 mod uri {
     use puente_model::NodeUri;

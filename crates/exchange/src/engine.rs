@@ -50,6 +50,15 @@ pub struct Setup {
     pub tuning: Tuning,
 }
 
+/// How to appeal against a refusal of this agency's, in both languages; empty where nobody says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Appeal {
+    /// English.
+    pub en: String,
+    /// Spanish.
+    pub es: String,
+}
+
 /// Why an engine cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,6 +88,12 @@ pub(crate) enum Then {
     Ask(ExchangeId),
     /// Holder: QUERY and ANSWER stand; reply.
     Reply(ExchangeId),
+    /// Holder: the QUERY stands, and a person decides; say so.
+    Park(ExchangeId),
+    /// Holder: the person's decision stands; carry it out.
+    Decided(ExchangeId),
+    /// Asker: the CONFIRM stands; ask the step-2 question.
+    Confirmed(Ticket, Box<crate::api::Draft>),
     /// Asker: the ANSWER stands; acknowledge.
     Acknowledge(ExchangeId),
     /// Holder: the RELEASE stands; release.
@@ -112,6 +127,8 @@ pub(crate) enum Timer {
     Ask(ExchangeId),
     /// Ask or acknowledge again.
     Again(ExchangeId),
+    /// A parked question's deadline, or a decision on it that is still to be carried out.
+    Parked(ExchangeId),
     /// Close the period with a peer.
     Period(NodeUri),
     /// Ask a peer for a head proof.
@@ -148,6 +165,7 @@ pub struct Engine {
     pub(crate) vector: CharterVector,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) judge: Judge,
+    pub(crate) appeal: Appeal,
     pub(crate) policy_hash: Digest,
     pub(crate) ledger: Ledger<Then>,
     pub(crate) store: Box<dyn Store + Send>,
@@ -230,6 +248,7 @@ impl Engine {
             own_roles,
             vector,
             judge: Judge::new(policy, Judge::CAPACITY),
+            appeal: Appeal::default(),
             policy_hash,
             ledger: Ledger::new(tree, tiles, signer, tuning),
             store,
@@ -259,7 +278,7 @@ impl Engine {
         // Nothing is open yet: nobody is cut off.
         engine.settle_standing(now);
         engine.restore_asks(now).map_err(OpenError::Store)?;
-        engine.restore_holds().map_err(OpenError::Store)?;
+        engine.restore_holds(now).map_err(OpenError::Store)?;
         let period = u64::from(engine.charter.period_minutes()) * 60_000;
         for uri in engine.peers.keys().cloned().collect::<Vec<_>>() {
             engine.at(now.plus(period), Timer::Period(uri));
@@ -275,6 +294,13 @@ impl Engine {
         };
         engine.record_event(now, start, |_| {}, Then::Nothing);
         Ok(engine)
+    }
+
+    /// What this agency says to whoever it refuses, where the deciding rule does not.
+    #[must_use]
+    pub fn with_appeal(mut self, appeal: Appeal) -> Self {
+        self.appeal = appeal;
+        self
     }
 
     /// This node.
@@ -347,6 +373,13 @@ impl Engine {
             Input::Withdraw { ticket, exchange } => self.withdraw(now, ticket, exchange),
             Input::Await { ticket, exchange } => self.await_end(now, ticket, exchange),
             Input::Look { ticket, exchange, officer } => self.look(now, ticket, exchange, &officer),
+            Input::Examine { ticket, exchange, officer, facts, finding } => {
+                self.examine(now, ticket, exchange, officer, facts, finding);
+            }
+            Input::Inspect { ticket, exchange, officer } => self.inspect(now, ticket, exchange, &officer),
+            Input::Decide { ticket, exchange, officer, decision } => {
+                self.decide(now, ticket, exchange, &officer, decision);
+            }
             Input::ClosePeriods { ticket } => self.close_periods(now, ticket),
             Input::Offer { ticket, parts } => self.offer(now, ticket, parts),
             Input::Kept(rules) => self.kept(now, rules),
@@ -438,7 +471,13 @@ impl Engine {
         match then {
             Then::Nothing => {}
             Then::Ask(exchange) => self.query_recorded(now, exchange, recorded),
-            Then::Reply(exchange) => self.answer_recorded(exchange, recorded),
+            Then::Reply(exchange) => self.answer_recorded(now, exchange, recorded),
+            Then::Park(exchange) => self.parked(now, exchange, recorded),
+            Then::Decided(exchange) => self.carry_out(now, exchange),
+            Then::Confirmed(ticket, draft) => {
+                self.tickets.remove(&ticket);
+                self.question(now, ticket, *draft);
+            }
             Then::Acknowledge(exchange) => self.reply_recorded(now, exchange, recorded),
             Then::Release(exchange) => self.release_recorded(exchange, recorded),
             Then::End(exchange, conclusion) => self.end_ask(now, exchange, *conclusion),
@@ -495,6 +534,9 @@ impl Engine {
             | Input::Withdraw { ticket, .. }
             | Input::Await { ticket, .. }
             | Input::Look { ticket, .. }
+            | Input::Examine { ticket, .. }
+            | Input::Inspect { ticket, .. }
+            | Input::Decide { ticket, .. }
             | Input::Event { ticket, .. }
             | Input::ClosePeriods { ticket }
             | Input::Offer { ticket, .. }
@@ -583,6 +625,7 @@ impl Engine {
             match timer {
                 Timer::Ask(exchange) => self.ask_due(now, exchange),
                 Timer::Again(exchange) => self.again(now, exchange),
+                Timer::Parked(exchange) => self.parked_due(now, exchange),
                 Timer::Period(peer) => self.period_due(now, &peer),
                 Timer::Head(peer) => self.ask_for_heads(now, &peer),
                 Timer::Closing(peer) => self.closing_due(now, &peer),

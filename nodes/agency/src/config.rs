@@ -191,10 +191,13 @@ pub struct NodeConfig {
     /// The door for auditors, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditConfig>,
+    /// What this agency says to whoever it refuses, and how long its hits may be confirmed.
+    #[serde(default)]
+    pub answering: crate::answering::Answering,
 }
 
 /// Keys of `node.toml`, for suggestions.
-const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level", "records", "audit"];
+const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level", "records", "audit", "answering"];
 
 mod uri {
     use puente_model::NodeUri;

@@ -246,9 +246,9 @@ impl Node {
             tiles: Box::new(disk.tiles()),
             store: Box::new(disk.store()?),
             seed: *seed.expose(),
-            tuning: Tuning::default(),
+            tuning: Tuning { hit_valid_millis: u64::from(config.answering.hit_days) * 86_400_000, ..Tuning::default() },
         };
-        let engine = Engine::new(setup, now())?;
+        let engine = Engine::new(setup, now())?.with_appeal(config.answering.appeal());
         let (wishes, wished) = tokio::sync::mpsc::unbounded_channel();
         let (on_rules, on_alarm) = rules::hooks(&wishes);
         let options_of_driver =
@@ -406,9 +406,13 @@ impl Backend for Node {
             Command::QuestionStatus { exchange } => self.question_status(exchange).await,
             Command::QuestionAwait { exchange } => concluded(self.driver.await_end(exchange).await),
             Command::QuestionResult { exchange, officer } => self.look(exchange, &officer).await,
+            Command::QuestionExamine(examined) => self.examine(*examined).await,
             Command::QuestionCancel { exchange } => {
                 concluded(self.driver.wish(|ticket| Input::Withdraw { ticket, exchange }).await)
             }
+            Command::Inbox => self.inbox().await,
+            Command::InboxShow { exchange, officer } => self.inspect(exchange, &officer).await,
+            Command::InboxDecide { exchange, officer, decision } => self.decide(exchange, &officer, decision).await,
             Command::Status => Answer::Status { status: self.status() },
             Command::Event(event) => match event.try_into() {
                 Ok(event) => concluded(self.driver.event(event).await),

@@ -106,7 +106,7 @@ fn a_federation_is_made_signed_verified_and_shown() {
     std::fs::write(&annex, text).unwrap();
     assert_eq!(fails(at, "charter verify @/charter").exit, Exit::Findings);
     // The next version of a part follows the one before it.
-    let next = ok(at, "charter create --next @/charter/annex-mx-1.toml --out @/next");
+    let next = ok(at, "charter propose @/charter/annex-mx-1.toml --out @/next");
     let text = std::fs::read_to_string(world.file("next/annex-mx-2.toml")).unwrap();
     assert!(text.contains("number = 2") && text.contains(next.json["previous"].as_str().unwrap()), "{text}");
 }

@@ -329,6 +329,8 @@ fn auditors_of_both_nations_read_at_the_doors_of_running_nodes() {
     assert!(fed.answered_within(Duration::from_secs(20)).is_some());
     for node in [&fed.mx, &fed.us] {
         node.call(Command::ClosePeriods);
+        // Heads are published about once a second: what is read next holds the exchange.
+        node.call(Command::Publish);
     }
     let (mx, us) = (door::url(&fed.mx), door::url(&fed.us));
     for (nation, own) in [("mx", &mx), ("us", &us)] {

@@ -246,7 +246,6 @@ impl std::error::Error for Finding {}
 
 #[cfg(test)]
 mod tests {
-    use puente_model::LangError;
 
     use super::*;
 

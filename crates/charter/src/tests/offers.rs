@@ -65,7 +65,7 @@ fn every_defect_of_an_offer_has_its_name_and_mend() {
             let (first, second) = charter.both(std::slice::from_ref(&part), conviction).unwrap();
             assert_eq!((first.hash(), second.hash()), (mx.hash(), fork.hash()), "the adopted one first");
             assert_eq!(charter.convicts(&first, &second).as_ref(), Some(conviction));
-            assert_eq!(charter.convicts(&second, &first).is_some(), true);
+            assert!(charter.convicts(&second, &first).is_some());
             assert_eq!(charter.convicts(&first, &first), None);
             let unsigned = claim_annex(&fork, &MX[..1]).unwrap();
             assert_eq!(charter.convicts(&first, &unsigned), None, "an unsigned part convicts nobody");

@@ -32,7 +32,7 @@ pub(crate) struct Position {
 }
 
 enum From<S> {
-    Table(Rows<S>),
+    Table(Box<Rows<S>>),
     Objects(Lines<S>, Vec<u8>),
 }
 
@@ -67,7 +67,7 @@ impl<'a, S: BufRead> Reader<'a, S> {
     ) -> Result<Self, ImportError> {
         let lines = Lines::new(source, IMPORT_LINE_BYTES_MAX);
         let from = match options.format {
-            Format::Csv => From::Table(Rows::new(lines, IMPORT_LINE_BYTES_MAX)),
+            Format::Csv => From::Table(Box::new(Rows::new(lines, IMPORT_LINE_BYTES_MAX))),
             Format::JsonLines => From::Objects(lines, Vec::new()),
         };
         let mut reader = Self { record_type, options, encoding, from, names: Vec::new(), columns: Vec::new() };

@@ -365,6 +365,24 @@ fn too_many_questions_at_once_are_told_to_wait_and_not_recorded() {
 }
 
 #[test]
+fn a_node_that_stops_ends_what_it_holds_and_tells_new_questions_to_come_again() {
+    let mut duel = Duel::new();
+    let (held, new) = (duel.question(0, |_, _| ()), duel.question(1, |_, _| ()));
+    let stream = duel.ask(&held);
+    let (_, _, receipt) = duel.reply().unwrap();
+    duel.sim.input(FGE, Input::Drain);
+    duel.heard();
+    duel.ask(&new);
+    assert_eq!(duel.fault(), Some(FaultCode::Overloaded));
+    // What it has answered is released, and what was repeated is answered alike.
+    duel.heard();
+    duel.send(stream, Body::Acknowledge(proto::Acknowledge { exchange_id: held.exchange.0.to_vec(), receipt }));
+    duel.heard();
+    duel.ask(&held);
+    assert!(duel.reply().is_some());
+}
+
+#[test]
 fn whoever_owes_receipts_gets_nothing_new_until_it_has_sent_them() {
     let mut duel = Duel::new();
     let mut owed = Vec::new();

@@ -182,10 +182,13 @@ pub struct NodeConfig {
     /// Where the records are.
     #[serde(default, skip_serializing_if = "RecordSettings::is_default")]
     pub records: RecordSettings,
+    /// `[ops]`: metrics, health, drain.
+    #[serde(default)]
+    pub ops: crate::ops::OpsConfig,
 }
 
 /// Keys of `node.toml`, for suggestions.
-const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level", "records"];
+const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level", "records", "ops"];
 
 mod uri {
     use puente_model::NodeUri;
@@ -273,6 +276,13 @@ impl NodeConfig {
         if let Err((key, message, mend)) = config.records.check() {
             return fail(key, &message, mend);
         }
+        if let Err(error) = config.ops.check() {
+            let from = text.lines().position(|line| line.trim() == "[ops]").unwrap_or(0);
+            let below = text.lines().skip(from).position(|line| line.trim_start().starts_with(error.key()));
+            let at = below.map(|line| (from + line + 1, 1));
+            let (message, mend) = (error.to_string(), error.mend().to_owned());
+            return Err(ConfigError { file: file.to_owned(), at, message, mend });
+        }
         Ok(config)
     }
 
@@ -305,9 +315,12 @@ fn mend(message: &str) -> String {
         if found == "period_minutes" {
             return "remove it: both sides of a pair keep the charter's 'period_minutes'".to_owned();
         }
-        return match closest(found, KEYS) {
+        // A section names its own keys.
+        let expected: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+        let keys = if expected.is_empty() { KEYS } else { &expected };
+        return match closest(found, keys) {
             Some(key) => format!("did you mean '{key}'? Remove the key if not"),
-            None => format!("remove it; the keys are: {}", KEYS.join(", ")),
+            None => format!("remove it; the keys are: {}", keys.join(", ")),
         };
     }
     if message.contains("missing field `listen`") {

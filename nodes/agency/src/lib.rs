@@ -18,4 +18,5 @@ pub mod node;
 pub mod officers;
 pub mod outbox;
 pub mod records;
+pub mod ops;
 pub mod signer;

@@ -1,8 +1,10 @@
 //! A node from start to stop: what it lives by, its parts, and what the control socket asks of it.
 
 mod adopted;
+mod checks;
 mod officers;
 mod questions;
+mod service;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -10,6 +12,7 @@ mod tests;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use puente_audit_log::{KeyError, Signer as _};
@@ -19,7 +22,7 @@ use puente_model::Millis;
 use puente_wire::proto::{self, Message as _};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::config::NodeDir;
 use crate::control::{self, Backend, ServeError, failure};
@@ -31,12 +34,18 @@ use crate::load::{Bearings, LoadError};
 use crate::net::{Identity, IdentityError, Net, NetError, NetOptions};
 use crate::officers::OfficerBookError;
 use crate::records::{Health, RecordReader, RecordsError};
+use crate::ops::check::Check;
+use crate::ops::clock::ClockWatch;
+use crate::ops::meter::Meter;
+use crate::ops::{Door, DoorError, Steps};
 use crate::signer::LogSigner;
 
 use officers::Roll;
 
 /// How long closing the periods may take when the node stops.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How often a draining node looks whether something is still under way.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How long clients have to read their last answers.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -78,6 +87,9 @@ pub enum RunError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServeError),
+    /// The door of metrics and health.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// The operating system gives no threads, signals or randomness.
     #[error("the operating system refuses {what}: {error}")]
     System {
@@ -102,6 +114,7 @@ impl RunError {
             Self::Net(_) => "network",
             Self::Control(ServeError::Running(_)) => "already-running",
             Self::Control(_) => "control-socket",
+            Self::Door(_) => "ops",
             Self::System { .. } => "system",
         }
     }
@@ -118,6 +131,7 @@ impl RunError {
             Self::Engine(_) => "charter, keys and log must belong to this node".to_owned(),
             Self::Net(_) => "check 'listen' in node.toml and who else uses the port".to_owned(),
             Self::Control(_) => "one node runs in one folder".to_owned(),
+            Self::Door(_) => "check 'listen' of [ops] in node.toml and who else uses the port".to_owned(),
             Self::System { .. } => "check the limits of the user that runs the node".to_owned(),
         }
     }
@@ -150,6 +164,14 @@ pub struct Node {
     net: Net,
     roll: Roll,
     records: Arc<Health>,
+    meter: Arc<Meter>,
+    clock: ClockWatch,
+    /// The last checks, and when they were made.
+    checked: Mutex<Option<(Instant, Arc<Vec<Check>>)>>,
+    /// What the policies' folder was found to hold, when its files were like this.
+    policies_seen: Mutex<Option<(Stamps, Result<puente_model::Digest, String>)>>,
+    /// Nothing new is taken on any more.
+    draining: AtomicBool,
     started: Instant,
     /// Somebody wants it to stop.
     stop: watch::Sender<bool>,
@@ -161,6 +183,20 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Node({})", self.bearings.config.node)
     }
+}
+
+/// Name, length and time of every file of a folder.
+type Stamps = Vec<(std::ffi::OsString, u64, Option<SystemTime>)>;
+
+fn stamps(folder: &Path) -> Stamps {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let stamp = |entry: std::fs::DirEntry| {
+        let meta = entry.metadata().ok()?;
+        Some((entry.file_name(), meta.len(), meta.modified().ok()))
+    };
+    let mut stamps: Stamps = entries.filter_map(|entry| stamp(entry.ok()?)).take(4_096).collect();
+    stamps.sort();
+    stamps
 }
 
 fn read_key(path: &Path) -> Result<Vec<u8>, RunError> {
@@ -219,7 +255,12 @@ impl Node {
             tuning: Tuning::default(),
         };
         let engine = Engine::new(setup, now())?;
-        let (parts, driver) = Driver::new(DriverOptions::default());
+        let meter = Arc::new(Meter::new());
+        let mut watched = DriverOptions::default();
+        if config.ops.listen.is_some() {
+            watched.watch = Some(Arc::new(Steps::new(config.node.clone(), meter.clone(), None)));
+        }
+        let (parts, driver) = Driver::new(watched);
         let net = Net::start(config.node.clone(), &bearings.charter, identity, options, driver.clone())?;
         let engine = parts
             .prepare(engine, disk.clone(), records, Box::new(net.clone()))
@@ -228,6 +269,8 @@ impl Node {
         let roll = Roll::open(&dir)?;
         let (stop, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         let started = Instant::now();
+        let clock = ClockWatch::new(SystemTime::now(), started);
+        let (checked, policies_seen, draining) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
         let node = Self {
             dir,
             bearings,
@@ -237,6 +280,11 @@ impl Node {
             net,
             roll,
             records: records_health,
+            meter,
+            clock,
+            checked,
+            policies_seen,
+            draining,
             started,
             stop,
             stopped,
@@ -261,6 +309,36 @@ impl Node {
         })
     }
 
+    /// Takes nothing new on: officers and peers are told to come again. Waits until what is under way with ready peers
+    /// has ended, at most as long as the configuration says; what has not ended then goes on with the next start.
+    pub async fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        *self.checked.lock().await = None;
+        // Fails only if the engine's task has ended: then nothing is under way.
+        let _ = self.driver.input_now(Input::Drain);
+        let until = Instant::now() + Duration::from_secs(self.bearings.config.ops.drain_seconds);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left, self.driver.view()).await {
+                Ok(Ok(view)) if view.asking + view.holding == 0 => {
+                    tracing::info!("drained: nothing is under way");
+                    return;
+                }
+                Ok(Ok(view)) if left.is_zero() => {
+                    let (asked, held) = (view.asking, view.holding);
+                    tracing::warn!(asked, held, "not everything ended in time; the next start goes on with it");
+                    return;
+                }
+                Ok(Ok(_)) => tokio::time::sleep(left.min(DRAIN_LOOK)).await,
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    tracing::warn!("the engine does not turn; not waiting for what is under way");
+                    return;
+                }
+            }
+        }
+    }
+
     /// Makes the node's parts stop: periods closed unless told otherwise, everything sent, everything published.
     ///
     /// # Errors
@@ -280,6 +358,9 @@ impl Node {
     }
 
     async fn query(&self, question: Question) -> Answer {
+        if self.draining.load(Ordering::Relaxed) {
+            return failure("stopping", Gone, "ask again when the node runs");
+        }
         let officer = match self.roll.officer(&question.officer, now()) {
             Ok(officer) => officer,
             Err(error) => {
@@ -363,7 +444,7 @@ impl Backend for Node {
             Command::QuestionCancel { exchange } => {
                 concluded(self.driver.wish(|ticket| Input::Withdraw { ticket, exchange }).await)
             }
-            Command::Status => Answer::Status { status: self.status() },
+            Command::Status => Answer::Status { status: self.status().await },
             Command::Event(event) => match event.try_into() {
                 Ok(event) => concluded(self.driver.event(event).await),
                 Err(_) => failure("malformed", "'detail' is not hexadecimal", "encode the details"),
@@ -405,9 +486,17 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
         let listener = control::bind(&dir.control())?;
+        // Before the node: that it is starting is worth knowing, too.
+        let ops = crate::config::NodeConfig::load(dir).map_err(LoadError::from)?.ops;
+        let door = ops.listen.map(Door::open).transpose()?;
         let offload = !options.no_segmentation_offload;
         let node = Arc::new(Node::start(dir.clone(), |net| net.segmentation_offload = offload).await?);
         let serving = tokio::spawn(control::serve(listener, node.clone()));
+        if let Some(door) = &door {
+            tracing::info!(at = %door.at(), "metrics and health");
+            door.show(node.clone());
+        }
+        let guarding = tokio::spawn(service::guard(node.clone()));
         say_ready(&node);
         let mut stop = node.stop.subscribe();
         tokio::select! {
@@ -416,8 +505,13 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
             _ = stop.wait_for(|stop| *stop) => {}
         }
         tracing::info!("stopping");
+        service::stopping();
+        let end = async {
+            node.drain().await;
+            node.shut_down(options.leave_periods_open).await
+        };
         let result = tokio::select! {
-            result = node.shut_down(options.leave_periods_open) => result,
+            result = end => result,
             // Whoever asks twice does not want to wait: the journal holds everything acknowledged.
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
@@ -425,6 +519,8 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         node.stopped.send_replace(true);
         tokio::time::sleep(FAREWELL).await;
         serving.abort();
+        guarding.abort();
+        drop(door);
         // Another node's socket is never here: it would not have started.
         let _ = std::fs::remove_file(dir.control());
         Ok(result?)
@@ -432,6 +528,7 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
 }
 
 fn say_ready(node: &Node) {
+    service::ready();
     let mut stdout = io::stdout().lock();
     // Nobody may be listening any more.
     let _ = writeln!(stdout, "{}", node.ready()).and_then(|()| stdout.flush());

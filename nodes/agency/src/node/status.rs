@@ -1,66 +1,53 @@
 //! How a node is doing, the root cause first. Names nodes and numbers, nobody else.
 
+use puente_catalogue::Lang;
 use puente_charter::CharterStatus;
 use serde_json::{Value, json};
 
 use super::{Node, now};
+use crate::ops::check::{Check, State, w};
 
-/// Entries that may wait for the engine before it counts as behind.
-const PENDING_WARN: u64 = 10_000;
-/// Days before the end of the node's certificate from which every status says so.
-const CERTIFICATE_WARN_MILLIS: u64 = 3 * 86_400_000;
+/// One problem, in the order in which to mend them.
+fn problem(check: &Check) -> Value {
+    json!({
+        "code": check.code,
+        "check": check.name,
+        "state": check.state.as_str(),
+        "message": check.message(Lang::En),
+        "message_es": check.message(Lang::Es),
+        "fix": check.fix.en,
+        "fix_es": check.fix.es,
+    })
+}
 
 impl Node {
     /// How the node is doing: `problems` in the order in which to mend them, then every number.
-    pub fn status(&self) -> Value {
-        let now = now();
+    pub async fn status(&self) -> Value {
+        let checks = self.checks().await;
         let driver = self.driver.status();
         let charter = &self.bearings.charter;
-        let faults = self.net.faults();
-        let mut problems: Vec<Value> = Vec::new();
-        let mut problem = |code: &str, message: String| problems.push(json!({"code": code, "message": message}));
-        if let Some(why) = &driver.log_unavailable {
-            problem("log-unavailable", why.clone());
-        } else if let Some(why) = &driver.disk.failed {
-            problem("disk", why.clone());
-        }
-        for (at, text) in &driver.alarms {
-            problem("alarm", format!("{at}: {text}"));
-        }
         let records = self.records.status();
-        if let Some((why, since)) = &records.down {
-            problem("records-down", format!("since {since} no record can be looked up: {why}"));
-        }
-        let (word, days_left) = match charter.status(now) {
-            CharterStatus::NotYet => ("not-yet", None),
-            CharterStatus::InForce { days_left, warn } => {
-                if warn {
-                    problem("charter-ends", format!("the charter ends in {days_left} days"));
-                }
-                ("in-force", Some(days_left))
-            }
-            CharterStatus::Grace { days_left } => {
-                problem("charter-grace", format!("the charter has ended; exchange stops in {days_left} days"));
-                ("grace", Some(days_left))
-            }
-            CharterStatus::Expired => {
-                problem("charter-expired", "the charter and its grace have ended: nothing is exchanged".to_owned());
-                ("expired", None)
-            }
-        };
-        let certificate_end = self.net.certificate_end();
-        if let Some(end) = certificate_end
-            && end.since(now) < CERTIFICATE_WARN_MILLIS
-        {
-            problem("certificate-ends", format!("this node's certificate ends at {end}"));
-        }
-        if driver.pending > PENDING_WARN {
-            problem("behind", format!("{} inputs wait for the engine", driver.pending));
-        }
+        // What is broken before what only deserves a look; either in the order in which to mend it.
+        let of = |wanted: State| checks.iter().filter(move |check| check.state == wanted);
+        let mut problems: Vec<Value> =
+            of(State::Fail).chain(of(State::Unknown)).chain(of(State::Warn)).map(problem).collect();
         let unreachable = self.net.unreachable();
         for (peer, class) in &unreachable {
-            problem("unreachable", format!("{peer}: {class}"));
+            problems.push(problem(&Check::not(
+                State::Warn,
+                "peers",
+                "unreachable",
+                w("a peer cannot be reached", "no se alcanza a un nodo"),
+                format!("{peer}: {class}"),
+                w("'puente peer test' says which step fails", "'puente peer test' dice qué paso falla"),
+            )));
         }
+        let (word, days_left) = match charter.status(now()) {
+            CharterStatus::NotYet => ("not-yet", None),
+            CharterStatus::InForce { days_left, .. } => ("in-force", Some(days_left)),
+            CharterStatus::Grace { days_left } => ("grace", Some(days_left)),
+            CharterStatus::Expired => ("expired", None),
+        };
         let links = self.net.links();
         let others = charter.members().iter().filter(|m| m.uri != self.bearings.config.node);
         let peers: Vec<Value> = others
@@ -79,6 +66,7 @@ impl Node {
         json!({
             "node": self.bearings.config.node.as_str(),
             "version": env!("CARGO_PKG_VERSION"),
+            "ready": checks.iter().all(|check| check.state < State::Unknown),
             "problems": problems,
             "uptime_seconds": self.started.elapsed().as_secs(),
             "listen": self.net.local_addr().map(|at| at.to_string()).unwrap_or_default(),
@@ -90,7 +78,7 @@ impl Node {
             },
             "catalogue": charter.catalogue().to_string(),
             "policy": self.policy_hash.to_string(),
-            "certificate_ends": certificate_end.map(|end| end.to_string()),
+            "certificate_ends": self.net.certificate_end().map(|end| end.to_string()),
             "log": {
                 "size": driver.disk.size,
                 "published": driver.disk.published,
@@ -108,8 +96,9 @@ impl Node {
             },
             "pending": driver.pending,
             "matched": driver.matched,
+            "alarms": driver.alarms.iter().map(|(at, text)| format!("{at}: {text}")).collect::<Vec<_>>(),
             "peers": peers,
-            "faults": faults,
+            "faults": self.net.faults(),
         })
     }
 }

@@ -6,7 +6,7 @@ mod heads;
 
 use puente_audit_log::leaf_hash;
 use puente_exchange::Tuning;
-use puente_exchange::api::StreamId;
+use puente_exchange::api::{Input, StreamId};
 use puente_model::{Digest, EventKind, ExchangeId, Minute, NodeUri, RefusalReason, Seq, Step, limits};
 use puente_wire::fault::FaultCode;
 use puente_wire::proto::frame::Body;

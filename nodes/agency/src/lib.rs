@@ -16,7 +16,7 @@ pub mod load;
 pub mod net;
 pub mod node;
 pub mod officers;
+pub mod ops;
 pub mod outbox;
 pub mod records;
-pub mod ops;
 pub mod signer;

@@ -18,6 +18,8 @@ use crate::driver::Watch;
 const FOLLOWED_MAX: usize = 4_096;
 /// How long an exchange is followed.
 const FOLLOWED_FOR: Duration = Duration::from_secs(600);
+/// What is counted of a question that nobody waits for.
+const ASKED: &str = "ASKED";
 /// Questions timed at once.
 const TICKETS_MAX: usize = 65_536;
 
@@ -132,7 +134,13 @@ fn end(conclusion: &Conclusion) -> Option<(String, Option<ExchangeId>)> {
         Conclusion::Disputed { exchange } => ("DISPUTED".to_owned(), Some(*exchange)),
         Conclusion::Faulted { exchange, code } => (format!("FAULTED_{code}"), *exchange),
         Conclusion::LogUnavailable => ("LOG_UNAVAILABLE".to_owned(), None),
-        Conclusion::Recorded { .. } | Conclusion::PeriodsClosed { .. } => return None,
+        // It goes on without anybody who waits.
+        Conclusion::Asked { .. } => (ASKED.to_owned(), None),
+        Conclusion::Withdrawn { exchange } => ("WITHDRAWN".to_owned(), Some(*exchange)),
+        Conclusion::Ended { .. }
+        | Conclusion::Unknown { .. }
+        | Conclusion::Recorded { .. }
+        | Conclusion::PeriodsClosed { .. } => return None,
     })
 }
 
@@ -173,7 +181,9 @@ impl Watch for Steps {
         let track = exchange.and_then(|exchange| inner.tracks.remove(&exchange));
         drop(inner);
         if let Some((began, kind)) = asked {
-            self.meter.took(now.saturating_duration_since(began));
+            if outcome != ASKED {
+                self.meter.took(now.saturating_duration_since(began));
+            }
             self.meter.exchange("asker", kind.as_str(), &outcome);
         }
         if let Some(mut track) = track {

@@ -33,11 +33,11 @@ use crate::files;
 use crate::load::{Bearings, LoadError};
 use crate::net::{Identity, IdentityError, Net, NetError, NetOptions};
 use crate::officers::OfficerBookError;
-use crate::records::{Health, RecordReader, RecordsError};
 use crate::ops::check::Check;
 use crate::ops::clock::ClockWatch;
 use crate::ops::meter::Meter;
 use crate::ops::{Door, DoorError, Steps};
+use crate::records::{Health, RecordReader, RecordsError};
 use crate::signer::LogSigner;
 
 use officers::Roll;

@@ -17,8 +17,8 @@ use super::*;
 use crate::ca::{self, Algorithm};
 use crate::init::{self, Plan};
 use crate::officers::OfficerBook;
-use crate::records::{NewRecord, RecordStore};
 use crate::ops::check::State;
+use crate::records::{NewRecord, RecordStore};
 
 const MX: &str = "puente://mx/fge-bc/n1";
 const US: &str = "puente://us/tx-dps/n1";

@@ -121,6 +121,11 @@ impl NodeDir {
         self.at("log")
     }
 
+    /// How large the folder was, day by day.
+    pub fn growth(&self) -> PathBuf {
+        self.at("growth.recorded")
+    }
+
     /// Socket of the running node, for local commands.
     pub fn control(&self) -> PathBuf {
         self.at("control.sock")

@@ -2,6 +2,7 @@
 
 mod adopted;
 mod checks;
+pub(crate) use checks::{certificate_check, charter_check, room_check};
 mod officers;
 mod questions;
 mod service;

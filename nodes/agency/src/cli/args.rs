@@ -59,6 +59,11 @@ pub enum Command {
     /// The rules of what may be asked and answered.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Look at everything that the node needs, from here to each partner; works whether it runs or not.
+    Doctor,
+    /// The other members of the charter.
+    #[command(subcommand)]
+    Peer(super::peer::PeerCommand),
     /// Two nations and four agencies on this machine: real processes, sockets, questions and audits. --dir names a
     /// new or empty folder for everything; one for temporary files unless given.
     Demo(DemoArgs),

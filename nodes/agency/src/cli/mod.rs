@@ -8,6 +8,7 @@ mod ca;
 mod charter;
 mod client;
 mod conclusion;
+mod doctor;
 mod import;
 mod keys;
 mod log;
@@ -15,6 +16,8 @@ mod node;
 mod officer;
 mod outbox;
 mod output;
+mod peer;
+mod peers;
 mod policy;
 mod query;
 mod spoken;
@@ -117,6 +120,8 @@ where
         Command::Query(command) => outbox::run(&context, &command),
         Command::Log(command) => log::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
+        Command::Doctor => doctor::run(&context),
+        Command::Peer(command) => peer::run(&context, command),
         Command::Demo(args) => demo(&context, &args),
     }
 }

@@ -47,7 +47,7 @@ use crate::driver::{DriverHandle, Network};
 
 pub use dial::DialError;
 pub use options::NetOptions;
-pub use probe::{PeerReady, ProbeError, ProbeStep, Probed, probe};
+pub use probe::{PeerReady, ProbeError, ProbeStep, Probed, certified, probe};
 pub use reason::{EndReason, NetCode};
 pub use refusal::PeerRefusal;
 pub use tls::{ALPN, Identity, IdentityError, TlsError};

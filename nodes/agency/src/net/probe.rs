@@ -13,6 +13,8 @@ use puente_model::{Digest, Millis, NodeUri};
 use puente_wire::proto::{Ready, frame::Body};
 use puente_wire::{FrameBuffer, decode_frame};
 use quinn::{Endpoint, EndpointConfig, TokioRuntime, VarInt};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -20,7 +22,7 @@ use super::options::NetOptions;
 use super::reason::EndReason;
 use super::refusal::{Counters, PeerRefusal};
 use super::tls::{self, Identity, SERVER_NAME, TlsError, Verifier};
-use super::trust::{RootError, Trust};
+use super::trust::{Presenter, RootError, Trust};
 
 /// How long one step may take.
 const STEP: Duration = Duration::from_secs(5);
@@ -295,4 +297,21 @@ fn understood(ready: &Ready, peer: &NodeUri, took: Duration) -> Result<PeerReady
         catalogue: ready.catalogue.clone(),
         skew_millis: there.saturating_sub(here),
     })
+}
+
+/// Whether peers will accept this node's certificate chain (PEM, leaf first): it ends in a root of its own nation in
+/// the charter, and is in its time.
+///
+/// # Errors
+/// Why not, in words.
+pub fn certified(own: &NodeUri, charter: &Charter, chain: &[u8]) -> Result<(), String> {
+    let certificates = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| error.to_string())?;
+    let (leaf, rest) = certificates.split_first().ok_or("the file holds no certificate")?;
+    let trust = Trust::of(charter, own.clone()).map_err(|error| error.to_string())?;
+    match trust.verify(leaf, rest, Presenter::Server, None, UnixTime::now()) {
+        // Everything else was looked at before.
+        Ok(_) | Err(PeerRefusal::OwnName(_)) => Ok(()),
+        Err(refusal) => Err(refusal.to_string()),
+    }
 }

@@ -319,3 +319,77 @@ fn every_metric_that_an_alert_names_exists() {
     // And nothing but what exists is promised: each alert says what to do.
     assert_eq!(alerts.matches("- alert:").count(), alerts.matches("          do: ").count());
 }
+
+fn doctor(node: &Node, lang: &str) -> (Option<i32>, Value) {
+    let ran = node.run(&["doctor", "--json", "--lang", lang]);
+    let value = serde_json::from_slice(&ran.stdout);
+    (ran.status.code(), value.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&ran.stderr))))
+}
+
+fn states<'v>(value: &'v Value, name: &str) -> Vec<&'v str> {
+    let checks = value["checks"].as_array().unwrap().iter();
+    checks.filter(|check| check["name"] == name).map(|check| check["state"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn the_doctor_sees_what_is_broken_whether_the_node_runs_or_not() {
+    let _alone = alone();
+    let mut fed = Federation::found();
+    // Stopped, and the partner too.
+    let (_, value) = doctor(&fed.mx, "en");
+    assert_eq!(value["running"], false, "{value}");
+    assert!(value["checks"].as_array().unwrap().len() >= 30, "{value}");
+    assert_eq!(states(&value, "peer"), ["warn"], "{value}");
+    assert_eq!(states(&value, "clock-peers"), ["unknown"], "{value}");
+    fed.start();
+    assert!(fed.answered_within(Duration::from_secs(20)).is_some());
+    let (code, value) = doctor(&fed.mx, "es");
+    assert_eq!(value["running"], true, "{value}");
+    assert_eq!(value["counts"]["fail"], 0, "{value}");
+    assert!(matches!(code, Some(0 | 1)), "{value}");
+    for name in ["peer", "clock-peers", "log-edge", "records", "evidence", "charter", "certificate-chain", "policies"] {
+        assert!(states(&value, name).iter().all(|state| *state == "ok"), "{name}: {value}");
+    }
+    assert!(value.to_string().contains("un nodo responde"), "{value}");
+    for step in ["member", "dns", "udp", "tls", "certificate", "ready", "charter", "catalogue"] {
+        assert!(value.to_string().contains(&format!("{step} ")), "{step}: {value}");
+    }
+    for canary in ["1042", "Agent"] {
+        assert!(!value.to_string().contains(canary), "{value}");
+    }
+
+    let tested = fed.mx.json(&["peer", "test", &fed.us.uri]);
+    let steps: Vec<&str> = tested["steps"].as_array().unwrap().iter().map(|s| s["step"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["member", "dns", "udp", "tls", "certificate", "ready", "charter", "catalogue", "policy"]);
+    assert!(tested["well"] == true && tested["clock_skew_millis"].as_i64().unwrap().abs() < 2_000, "{tested}");
+    let list = fed.mx.json(&["peer", "list"]);
+    assert_eq!(list["peers"].as_array().unwrap().len(), 2, "{list}");
+    // Trying a peer leaves the exchange as it was.
+    assert!(fed.answered_within(Duration::from_secs(5)).is_some());
+
+    // Broken, each by itself.
+    let key = fed.mx.dir.join("keys/log.key");
+    let rights = |mode| {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    rights(0o644);
+    let (code, value) = doctor(&fed.mx, "en");
+    assert_eq!((code, states(&value, "key-files-rights")), (Some(4), vec!["fail"]), "{value}");
+    rights(0o600);
+    fed.us.kill();
+    let unreachable = fed.mx.run(&["peer", "test", &fed.us.uri, "--json"]);
+    assert_eq!(unreachable.status.code(), Some(3));
+    let value: Value = serde_json::from_slice(&unreachable.stdout).unwrap();
+    let last = value["steps"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["step"], "udp", "{value}");
+    let stranger = fed.mx.run(&["peer", "test", "puente://us/nobody/n1", "--json"]);
+    let value: Value = serde_json::from_slice(&stranger.stdout).unwrap();
+    assert_eq!(value["steps"][0]["code"], "not-in-charter", "{value}");
+    fed.mx.kill();
+    fs::write(fed.mx.dir.join("log/checkpoint"), b"nonsense").unwrap();
+    fs::write(fed.mx.dir.join("policies/broken.cedar"), "permit (principal").unwrap();
+    let (_, value) = doctor(&fed.mx, "en");
+    assert_eq!(states(&value, "log-edge"), ["fail"], "{value}");
+    assert_eq!(states(&value, "policies"), ["fail"], "{value}");
+}

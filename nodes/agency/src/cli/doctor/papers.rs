@@ -16,9 +16,12 @@ const DAY: u64 = 86_400_000;
 /// Days before the end from which grants and bases are told.
 const SOON: u64 = 14 * DAY;
 
+/// Looks at something that needs the charter.
+type Look = fn(&Patient<'_>, &Bearings) -> Check;
+
 pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
     let mut out = vec![certificate(patient), certificate_fits(patient), certificate_chain(patient), verified(patient)];
-    let names: [(&'static str, fn(&Patient<'_>, &Bearings) -> Check); 8] = [
+    let names: [(&'static str, Look); 8] = [
         ("charter", |p, b| charter_check(b.charter.status(p.context.now))),
         ("charter-member", member),
         ("charter-endpoint", endpoint),

@@ -218,6 +218,8 @@ impl Side {
                 | Effect::Connect { .. }
                 | Effect::Close { .. }
                 | Effect::Matched { .. }
+                | Effect::Adopt { .. }
+                | Effect::InForce(_)
                 | Effect::Alarm(_) => {}
             }
         }

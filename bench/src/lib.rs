@@ -10,6 +10,7 @@
 //! | `log` | durable appends, hash replay, verification, memory |
 //! | `exchange` | audited questions beside a bare echo and a unary call without any log |
 //! | `engine` | the same exchanges between two engines alone: no disk, no sockets |
+//! | `lookup` | key lookups beside the same prepared statement without Puente |
 //! | `import` | records from a file into SQLite |
 //! | `attack` | what hostile peers cost a node |
 
@@ -21,6 +22,7 @@ pub mod goal;
 pub mod import;
 pub mod load;
 pub mod log;
+pub mod lookup;
 pub mod machine;
 pub mod peers;
 pub mod pki;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use puente_bench::{Failure, attack, echo, exchange, import, load, log, process, unary};
+use puente_bench::{Failure, attack, echo, exchange, import, load, log, lookup, process, unary};
 
 /// Measures Puente beside its peers; prints one JSON object.
 #[derive(Debug, Parser)]
@@ -72,6 +72,26 @@ enum What {
         /// Exchanges of each kind.
         #[arg(long, default_value_t = 5_000)]
         exchanges: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Key lookups beside the same prepared statement without Puente.
+    Lookup {
+        /// How many records, in ascending order.
+        #[arg(long, value_delimiter = ',', default_value = "1000000,10000000")]
+        records: Vec<u64>,
+        /// How long one cell lasts in one pass, in milliseconds.
+        #[arg(long, default_value_t = 2_000)]
+        cell_ms: u64,
+        /// Lookups under way at a server.
+        #[arg(long, default_value_t = 64)]
+        in_flight: usize,
+        /// A server on this machine (postgres://user@host/database); its schema `puente_bench` is dropped.
+        #[arg(long)]
+        postgres: Option<String>,
+        /// Leave SQLite out.
+        #[arg(long)]
+        no_sqlite: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -200,6 +220,15 @@ fn run(what: What) -> Result<serde_json::Value, Failure> {
             if measured.is_ok() {
                 std::fs::remove_dir_all(&folder)?;
             }
+            return measured;
+        }
+        What::Lookup { records, cell_ms, in_flight, postgres, no_sqlite, common } => {
+            let folder = fresh(&common.folder)?;
+            let cell = std::time::Duration::from_millis(cell_ms);
+            let passes = common.passes;
+            let plan = lookup::Plan { records, passes, cell, in_flight, postgres, no_sqlite, folder: folder.clone() };
+            let measured = lookup::measure(&plan);
+            std::fs::remove_dir_all(&folder)?;
             return measured;
         }
         What::Attack { only, puente, peers, questions, folder } => {

@@ -3,6 +3,7 @@
 mod answers;
 mod ends;
 mod heads;
+mod parts;
 
 use puente_audit_log::leaf_hash;
 use puente_exchange::Tuning;
@@ -62,7 +63,6 @@ fn questions_that_break_the_protocol_are_refused_by_name() {
     faulted("asked in the future", FaultCode::FutureDated, |d| {
         d.question(1, |q, _| q.asked_at = q.asked_at.plus(31_000))
     });
-    faulted("a charter that nobody has", FaultCode::OldCharter, |d| d.question(1, |_, p| p.charter.common = 2));
     faulted("another payload", FaultCode::BadCommitment, |d| {
         let (mut one, two) = (d.question(1, |_, _| ()), d.question(2, |_, _| ()));
         one.ask.payload = two.ask.payload;
@@ -324,7 +324,7 @@ fn ready_comes_first_and_must_fit() {
     let cases: [(FaultCode, Tweak); 6] = [
         (FaultCode::Version, |r| r.version = 2),
         (FaultCode::Misaddressed, |r| r.node = uri(DOJ).to_string()),
-        (FaultCode::OldCharter, |r| r.charter_hash[0] ^= 1),
+        (FaultCode::Malformed, |r| r.charter_hash[0] ^= 1),
         (FaultCode::Catalogue, |r| r.catalogue[0] ^= 1),
         (FaultCode::WrongLog, |r| r.your_head = r.own_head.clone()),
         (FaultCode::Malformed, |r| r.own_head.truncate(20)),

@@ -4,6 +4,7 @@
 mod architecture;
 mod casework;
 mod catalogue;
+mod charter_life;
 mod crashes;
 mod documents;
 mod exchange;

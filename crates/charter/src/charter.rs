@@ -5,7 +5,8 @@ use puente_model::{
 };
 
 use crate::{
-    AnnexPart, Auditor, CharterError, CommonPart, Conviction, Corridor, LegalBasis, LogEntry, Member, WitnessPolicy,
+    AnnexPart, Auditor, CharterError, ClaimedPart, CommonPart, Conviction, Corridor, LegalBasis, LogEntry, Member,
+    WitnessPolicy,
 };
 
 const DAY: u64 = 86_400_000;
@@ -28,6 +29,8 @@ pub struct Charter {
     pub(crate) by_uri: HashMap<NodeUri, usize>,
     pub(crate) by_origin: HashMap<Origin, (usize, usize)>,
     pub(crate) hash: Digest,
+    /// Every part with its signatures, as verified.
+    pub(crate) parts: Vec<ClaimedPart>,
 }
 
 /// Where a charter stands in its life.
@@ -108,6 +111,7 @@ impl Charter {
         commons: Vec<Digest>,
         annexes: BTreeMap<Jurisdiction, Vec<Digest>>,
         in_force: Vec<AnnexPart>,
+        parts: Vec<ClaimedPart>,
     ) -> Self {
         let mut members = Vec::new();
         for annex in in_force {
@@ -140,7 +144,7 @@ impl Charter {
             covered.extend(chain.last().map(|d| d.as_bytes().as_slice()));
         }
         let hash = digest(Label("puente/v1/charter"), &covered);
-        Self { common, commons, annexes, auditors, members, by_uri, by_origin, hash }
+        Self { common, commons, annexes, auditors, members, by_uri, by_origin, hash, parts }
     }
 
     /// Name of the federation.

@@ -228,6 +228,41 @@ pub enum CharterError {
         /// Vector offered.
         offered: String,
     },
+    /// A part's canonical bytes, as they travel between nodes, are not those of a part.
+    #[error("{part}: {why}")]
+    Canonical {
+        /// Which part, in words.
+        part: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The common part begins later.
+    #[error("common part {number} is in force from {from} on, not before")]
+    NotYet {
+        /// Its number.
+        number: u32,
+        /// When it begins.
+        from: puente_model::Millis,
+    },
+    /// The common part names another catalogue than this node's.
+    #[error("the charter names the catalogue {charter}, but this node's is {own}")]
+    OtherCatalogue {
+        /// What the charter says.
+        charter: Digest,
+        /// What this node has.
+        own: Digest,
+    },
+    /// The common part wants heads cosigned, which this version cannot gather.
+    #[error("the charter names a witness quorum, and this version gathers no cosignatures")]
+    Witnesses,
+    /// A nation that signed two annexes with one number changes nothing until all nations agree on one.
+    #[error("{jurisdiction} signed two different annexes {number}: no newer annex of it is adopted")]
+    Stopped {
+        /// The nation.
+        jurisdiction: Jurisdiction,
+        /// The number that two annexes carry.
+        number: u32,
+    },
     /// The charter offered has another pin.
     #[error("the charter offered is pinned by {found}, the one in force by {pinned}")]
     OtherPin {

@@ -5,15 +5,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use puente_model::Digest;
+use puente_model::limits::PART_SIGNATURES_MAX;
 
 use crate::check::slug;
 use crate::{CharterError, GovernanceKey};
 
 /// Begins every message that a governance key signs.
 const LABEL: &[u8] = b"puente/v1/charter-signature";
-
-/// Signature lines in one file.
-const SIGNATURES_MAX: usize = 256;
 
 /// What a governance key signs: the label, a zero byte, and the part's hash.
 pub fn signed_message(part_hash: &Digest) -> Vec<u8> {
@@ -71,7 +69,7 @@ pub fn parse_signatures(file: &str, text: &str) -> Result<Vec<PartSignature>, Ch
             continue;
         }
         let error = |message| CharterError::SignatureLine { part: file.to_owned(), line: index + 1, message };
-        if out.len() == SIGNATURES_MAX {
+        if out.len() == PART_SIGNATURES_MAX {
             return Err(error("more than 256 signatures"));
         }
         out.push(line.parse().map_err(error)?);

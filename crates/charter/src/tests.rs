@@ -2,6 +2,7 @@
 
 mod defects;
 mod history;
+mod offers;
 mod round_trip;
 
 use puente_model::{LegalBasisId, Purpose};

@@ -45,6 +45,7 @@ impl Charter {
                 None => same_number.push(claimed),
             }
         }
+        let given = commons.values().chain(annexes.values()).flatten().cloned().collect();
         let commons = verify_commons(commons, pin)?;
         let chains = verify_annexes(annexes, &commons)?;
         let Some(latest) = commons.last() else { return Err(CharterError::NoCommonPart) };
@@ -57,6 +58,7 @@ impl Charter {
             commons.iter().map(|c| c.hash).collect(),
             chains.iter().map(|(code, chain)| (code.clone(), hashes(chain))).collect(),
             in_force.into_iter().cloned().collect(),
+            given,
         ))
     }
 }

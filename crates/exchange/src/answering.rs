@@ -196,9 +196,8 @@ impl Engine {
         self.accept_receipt(now, peer, exchange, &leaf, &ack.receipt)?;
         let Some(hold) = self.holds.get_mut(&exchange) else { return Ok(()) };
         hold.route = Some(route);
-        let active = self.charter.member(peer).is_some_and(|m| m.is_active());
-        let blocked = self.peers.get(peer).is_none_or(|p| p.forked);
-        if hold.stored.sealed.is_none() || hold.due_at < now || !active || blocked {
+        let ended = hold.stored.sealed.is_none() || hold.due_at < now;
+        if ended || !self.admits(peer) || !self.charter.status(now).may_exchange() {
             self.holds.remove(&exchange);
             return Ok(());
         }

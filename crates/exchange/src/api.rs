@@ -6,12 +6,16 @@
 //! [`crate::Engine::poll_effect`], then waits for bytes or for
 //! [`crate::Engine::poll_deadline`].
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
+use puente_charter::{Charter, CharterError, ClaimedPart, Conviction};
 use puente_model::{
-    Digest, EventKind, ExchangeId, Handling, LeafIndex, LegalBasisId, Millis, NodeUri, Outcome, Purpose, QueryKind,
-    RefusalReason, Role, Step, Urgency,
+    CharterVector, Digest, EventKind, ExchangeId, Handling, LeafIndex, LegalBasisId, Millis, NodeUri, Outcome, Purpose,
+    QueryKind, RefusalReason, Role, Step, Urgency,
 };
+use puente_policy::PolicySet;
 use puente_wire::{Explanation, Officer, fault::FaultCode};
 
 /// A QUIC (or simulated) connection, numbered by the driver; never reused.
@@ -142,8 +146,61 @@ pub enum Input {
     /// The node is about to stop: what is under way goes on; new questions of peers are told to come again
     /// (`overloaded`), unrecorded, and new ones of this node's officers are [`Conclusion::Faulted`] alike. For good.
     Drain,
+    /// Charter parts that an operator wants adopted, for example all of a folder.
+    Offer {
+        /// Comes back with [`Conclusion::InForce`] or [`Conclusion::NotAdopted`].
+        ticket: Ticket,
+        /// The parts, unverified.
+        parts: Vec<ClaimedPart>,
+    },
+    /// What [`Effect::Adopt`] asked for is done: the parts are on the disk.
+    Kept(Rules),
+    /// What [`Effect::Adopt`] asked for cannot be done.
+    NotKept,
+    /// Other rules of this node's own.
+    Rules {
+        /// Comes back with [`Conclusion::InForce`].
+        ticket: Ticket,
+        /// The rules.
+        rules: Rules,
+    },
+    /// The operator blocks a peer, or takes the block away.
+    Bar {
+        /// Comes back with [`Conclusion::Recorded`], or [`Conclusion::Invalid`].
+        ticket: Ticket,
+        /// Whom.
+        peer: NodeUri,
+        /// Why; none takes the block away.
+        reason: Option<String>,
+    },
     /// A deadline of [`crate::Engine::poll_deadline`] has passed.
     Tick,
+}
+
+/// What is to rule from now on, recorded first.
+pub struct Rules {
+    /// The charter that [`Effect::Adopt`] carried.
+    pub charter: Option<Arc<Charter>>,
+    /// The node's policies, if they change.
+    pub policy: Option<Arc<PolicySet>>,
+    /// What stands in the log before anything is judged by it.
+    pub events: Vec<LocalEvent>,
+}
+
+impl fmt::Debug for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let charter = self.charter.as_ref().map(|charter| charter.vector().to_string());
+        write!(f, "Rules({charter:?}, {} events)", self.events.len())
+    }
+}
+
+/// Who is who, and who is kept out here.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    /// The charter.
+    pub charter: Arc<Charter>,
+    /// Members with whom this node does not exchange, whatever the charter says, and why.
+    pub barred: BTreeMap<NodeUri, String>,
 }
 
 /// What the engine wants done, in order.
@@ -204,6 +261,16 @@ pub enum Effect {
         /// Name of the match key, for example `vehicle.plate_ocr`.
         key: String,
     },
+    /// Keep these parts beside those in force, for good, and see which policies hold under the new charter; then say
+    /// [`Input::Kept`] or [`Input::NotKept`]. Nothing is adopted before.
+    Adopt {
+        /// The verified charter.
+        charter: Arc<Charter>,
+        /// The parts that are new in it.
+        parts: Vec<ClaimedPart>,
+    },
+    /// This is in force now: handshakes and everything else judge by it.
+    InForce(InForce),
     /// An operator must know.
     Alarm(Alarm),
 }
@@ -397,6 +464,15 @@ pub enum Conclusion {
         /// Peers that could not be reached.
         unreachable: Vec<NodeUri>,
     },
+    /// The rules are in force and stand in the log.
+    InForce {
+        /// Versions of the charter's parts.
+        vector: CharterVector,
+        /// False if they were in force before.
+        changed: bool,
+    },
+    /// The charter parts were not adopted; nothing changed.
+    NotAdopted(Box<CharterError>),
     /// This node's log cannot be written: nothing is asked or answered until it can.
     LogUnavailable,
 }
@@ -462,6 +538,20 @@ pub enum Alarm {
     PeriodMismatch {
         /// Who.
         peer: NodeUri,
+    },
+    /// Somebody signed two different charter parts with one number.
+    TwoParts {
+        /// Which part, and both hashes.
+        conviction: Conviction,
+        /// Both parts, signed: `puente.v1.TwoParts`, encoded.
+        evidence: Vec<u8>,
+    },
+    /// A peer is ahead, but the charter parts that it shows are not adopted.
+    CharterRefused {
+        /// Who.
+        peer: NodeUri,
+        /// Why, and what to do.
+        why: String,
     },
     /// The log cannot be written.
     LogUnavailable,

@@ -142,10 +142,14 @@ impl Engine {
             return;
         }
         ask.stage = AskStage::AwaitingReply;
+        let peer = ask.peer.clone();
         if ask.stays
             && let Some(ticket) = ask.ticket.take()
         {
             self.tell(ticket, Conclusion::Asked { exchange });
+        }
+        if !self.admits(&peer) {
+            return self.end_cut(now, exchange);
         }
         self.send_ask(now, exchange, recorded.last().cloned());
     }
@@ -244,6 +248,10 @@ impl Engine {
             ) => read_plain(plain, *commitment).is_some(),
             _ => false,
         };
+        if !self.vector.covers(&pair.charter) {
+            // The answer stands whatever this node knows; who is who it learns now.
+            let _ = self.wait_for_charter(now, peer, route, &pair.charter, None);
+        }
         self.record_reply(
             now,
             exchange,
@@ -374,10 +382,14 @@ impl Engine {
             return;
         }
         ask.stage = AskStage::AwaitingRelease;
+        let peer = ask.peer.clone();
         if let Some(conclusion) = plain_conclusion(exchange, ask)
             && let Some(ticket) = ask.ticket.take()
         {
             self.tell(ticket, conclusion);
+        }
+        if !self.admits(&peer) {
+            return self.end_cut(now, exchange);
         }
         self.send_acknowledge(now, exchange, recorded.last().cloned());
     }
@@ -477,8 +489,10 @@ impl Engine {
     pub(crate) fn faulted(&mut self, now: Millis, peer: &NodeUri, route: Route, fault: &proto::Fault) {
         let code = FaultCode::from_code(fault.code);
         let Ok(exchange) = ExchangeId::try_from(fault.exchange_id.as_slice()) else {
-            if code == Some(FaultCode::NotReady) {
-                self.too_early(now, route);
+            match code {
+                Some(FaultCode::NotReady) => self.too_early(now, route),
+                Some(FaultCode::NoSuchPart) => self.no_such_part(now, peer),
+                _ => {}
             }
             return;
         };

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use prost::Message as _;
 use puente_audit_log::{ClaimedCheckpoint, verify_consistency};
-use puente_model::{EventKind, ExchangeId, Millis, NodeUri, TreeSize};
+use puente_model::{CharterVector, EventKind, ExchangeId, Millis, NodeUri, TreeSize};
 use puente_wire::{WireError, decode_frame, encode_frame, fault::FaultCode, join_hashes, proto, split_hashes};
 
+use crate::adoption::{part_names, shown_charter};
 use crate::api::{Alarm, ConnectionId, Effect, LocalEvent, StreamId};
 use crate::engine::{Engine, Route, Then, Timer, aside};
 use crate::heads::HeadProblem;
@@ -20,6 +21,8 @@ pub(crate) enum Problem {
     Fault(FaultCode, Option<ExchangeId>),
     /// Wait for the head of this size, then judge again.
     Park(u64),
+    /// Its charter is newer: wait until its parts are adopted, then judge again.
+    Behind(CharterVector, ExchangeId),
     /// Drop it: it repeats what is under way.
     Ignore,
 }
@@ -35,15 +38,21 @@ const FAULT_EVENT_MILLIS: u64 = 60_000;
 
 impl Engine {
     pub(crate) fn connected(&mut self, now: Millis, connection: ConnectionId, peer: NodeUri, _dialled: bool) {
-        let active = self.charter.member(&peer).is_some_and(puente_charter::Member::is_active);
-        let Some(known) = self.peers.get_mut(&peer).filter(|p| active && !p.forked) else {
+        let Some(known) = self.peers.get_mut(&peer).filter(|p| p.admitted && !p.forked) else {
             self.emit(Effect::Close { connection, reason: FaultCode::NotAMember });
             return;
         };
         known.dialling = false;
-        let your_head = known.log.accepted().map(|h| h.note_bytes().to_vec()).unwrap_or_default();
+        let who = peer.clone();
         let line = Connection { peer, ready: false, sent_head: 0, next_stream: 2, asks: BTreeMap::new() };
         self.connections.insert(connection, line);
+        self.send_ready(now, connection, &who);
+    }
+
+    /// What this node is under now, and which heads it knows: when a connection begins, and when the charter changes.
+    pub(crate) fn send_ready(&mut self, now: Millis, connection: ConnectionId, peer: &NodeUri) {
+        let accepted = self.peers.get(peer).and_then(|known| known.log.accepted());
+        let your_head = accepted.map(|h| h.note_bytes().to_vec()).unwrap_or_default();
         let ready = proto::Ready {
             version: 1,
             node: self.node.to_string(),
@@ -53,6 +62,7 @@ impl Engine {
             own_head: self.head().map(<[u8]>::to_vec).unwrap_or_default(),
             your_head,
             clock_millis: now.0,
+            parts: part_names(&self.charter),
         };
         self.send_control(connection, proto::frame::Body::Ready(ready));
     }
@@ -92,7 +102,7 @@ impl Engine {
 
     /// A ready connection to the peer; asks for one if there is none.
     pub(crate) fn line_to(&mut self, peer: &NodeUri) -> Option<ConnectionId> {
-        let known = self.peers.get_mut(peer)?;
+        let known = self.peers.get_mut(peer).filter(|known| known.admitted)?;
         if known.ready.is_none() && !known.dialling && !known.forked {
             known.dialling = true;
             self.emit(Effect::Connect { peer: peer.clone() });
@@ -224,10 +234,18 @@ impl Engine {
             Body::Delivered(delivered) => self.on_delivered(now, &peer, &delivered),
             Body::Probe(probe) => self.on_probe(&peer, connection, &probe),
             Body::Have(have) => self.on_have(now, &peer, &have),
+            Body::NeedPart(need) => self.on_need_part(connection, &need),
+            Body::CharterPart(part) => self.on_charter_part(now, &peer, connection, &part),
         };
         match result {
             Ok(()) | Err(Problem::Ignore) => {}
             Err(Problem::Fault(code, exchange)) => self.fault(now, &peer, route, code, exchange),
+            Err(Problem::Behind(vector, exchange)) => {
+                if let Err(code) = self.wait_for_charter(now, &peer, route, &vector, Some(bytes)) {
+                    self.fault(now, &peer, route, code, Some(exchange));
+                }
+                return;
+            }
             Err(Problem::Park(size)) => {
                 if let Some(known) = self.peers.get_mut(&peer) {
                     if known.parked_count < PARKED_MAX && known.parked_bytes + bytes.len() <= PARKED_BYTES_MAX {
@@ -375,7 +393,15 @@ impl Engine {
         if claimed.node != peer.as_str() {
             return Err(FaultCode::Misaddressed.into());
         }
-        if claimed.charter_hash != self.charter.hash().0 {
+        let shown = match shown_charter(claimed) {
+            Some(shown) => Some(shown),
+            // A node that does not say which parts it has cannot be given any.
+            None if claimed.parts.is_empty() && claimed.charter_hash == self.charter.hash().0 => None,
+            None if claimed.parts.is_empty() => return Err(FaultCode::OldCharter.into()),
+            None => return Err(FaultCode::Malformed.into()),
+        };
+        let before = self.peers.get(peer).and_then(|known| known.shown.as_ref());
+        if shown.as_ref().is_some_and(|(vector, _)| before.is_some_and(|before| !vector.covers(before))) {
             return Err(FaultCode::OldCharter.into());
         }
         if claimed.catalogue != self.catalogue.digest().0 {
@@ -385,9 +411,19 @@ impl Engine {
         if !claimed.own_head.is_empty() {
             self.compare_peer_head(now, peer, &claimed.own_head)?;
         }
+        let mut again = false;
         if let Some(line) = self.connections.get_mut(&connection) {
-            line.ready = true;
-            line.sent_head = sent_head;
+            again = std::mem::replace(&mut line.ready, true);
+            line.sent_head = if again { line.sent_head.max(sent_head) } else { sent_head };
+        }
+        if let Some((vector, parts)) = shown {
+            if let Some(known) = self.peers.get_mut(peer) {
+                known.shown = Some(vector);
+            }
+            self.compare_charter(now, peer, connection, &parts)?;
+        }
+        if again {
+            return Ok(());
         }
         if let Some(known) = self.peers.get_mut(peer) {
             known.ready = Some(connection);

@@ -12,7 +12,8 @@ use puente_wire::fault::FaultCode;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
-use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Input, LocalEvent, Store, StreamId, Ticket};
+use crate::adoption::Changes;
+use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Input, LocalEvent, Rules, Store, StreamId, Ticket};
 use crate::asker::Asking;
 use crate::holder::Holding;
 use crate::ledger::{Intent, Ledger, Recorded, Tuning};
@@ -21,6 +22,7 @@ use crate::period::STANDS;
 use crate::persist;
 pub(crate) use crate::record::{aside, unwrap};
 use crate::seeds::Seeds;
+use crate::standing::Kept;
 
 /// What an engine is made of.
 pub struct Setup {
@@ -89,6 +91,10 @@ pub(crate) enum Then {
     Event(Ticket),
     /// The COLLECT of a batch stands.
     Collected(Digest),
+    /// The end of a peer's block stands.
+    Unblock(Ticket, NodeUri),
+    /// Other rules stand in the log: they are in force.
+    Rule(Option<Ticket>, Box<Rules>),
     /// An own VOID or PERIOD stands; deliver it.
     Deliver(NodeUri, u64),
     /// A peer's entry stands; say so.
@@ -120,6 +126,8 @@ pub(crate) enum Timer {
     Turn(NodeUri),
     /// See which deliveries to a peer were not answered.
     Deliver(NodeUri),
+    /// Give up waiting for a peer's charter parts.
+    CatchUp(NodeUri),
 }
 
 /// How long to wait for a head that travels beside its frame, before asking for a proof.
@@ -157,6 +165,10 @@ pub struct Engine {
     /// Who waits for the COLLECT of a batch (digest of its details) to stand.
     pub(crate) collecting: HashMap<Digest, Vec<Ticket>>,
     pub(crate) closers: HashMap<Ticket, (BTreeSet<NodeUri>, Vec<NodeUri>, usize)>,
+    pub(crate) kept: Kept,
+    pub(crate) changes: Changes,
+    /// Inputs that wait until a change of the rules is durable.
+    held_back: Option<VecDeque<Input>>,
     timers: BTreeSet<(Millis, Timer)>,
     effects: VecDeque<Effect>,
     last_now: Millis,
@@ -196,7 +208,7 @@ impl Engine {
             if member.uri == node {
                 continue;
             }
-            let Some(log) = member.open_log() else { continue };
+            let Some(log) = member.open_log().or(member.logs.last()) else { continue };
             let key = log
                 .vkey
                 .parse()
@@ -209,6 +221,8 @@ impl Engine {
         }
         let vector = charter.vector();
         let policy_hash = policy.hash();
+        let kept = Kept::restore(&*store).map_err(OpenError::Store)?;
+        let changes = Changes::restore(&*store).map_err(OpenError::Store)?;
         let mut engine = Self {
             node,
             origin,
@@ -233,6 +247,9 @@ impl Engine {
             officers: HashMap::new(),
             collecting: HashMap::new(),
             closers: HashMap::new(),
+            kept,
+            changes,
+            held_back: None,
             timers: BTreeSet::new(),
             effects: VecDeque::new(),
             last_now: now,
@@ -241,6 +258,8 @@ impl Engine {
             charter,
             catalogue,
         };
+        // Nothing is open yet: nobody is cut off.
+        engine.settle_standing(now);
         engine.restore_asks(now).map_err(OpenError::Store)?;
         engine.restore_holds().map_err(OpenError::Store)?;
         let period = u64::from(engine.charter.period_minutes()) * 60_000;
@@ -311,6 +330,24 @@ impl Engine {
             self.turn_away(now, input);
             return;
         }
+        if let Some(held) = &mut self.held_back
+            && !matches!(input, Input::Durable { .. } | Input::WriteFailed { .. })
+        {
+            if !matches!(input, Input::Tick) {
+                held.push_back(input);
+            }
+            return;
+        }
+        self.take_in(now, input);
+        self.fire_timers(now);
+    }
+
+    /// From here on inputs wait, until what is on its way to the disk is there.
+    pub(crate) fn hold_back(&mut self) {
+        self.held_back.get_or_insert_default();
+    }
+
+    fn take_in(&mut self, now: Millis, input: Input) {
         match input {
             Input::Connected { connection, peer, dialled } => self.connected(now, connection, peer, dialled),
             Input::Disconnected { connection } => self.disconnected(now, connection),
@@ -328,9 +365,13 @@ impl Engine {
             Input::Look { ticket, exchange, officer } => self.look(now, ticket, exchange, &officer),
             Input::ClosePeriods { ticket } => self.close_periods(now, ticket),
             Input::Drain => self.draining = true,
+            Input::Offer { ticket, parts } => self.offer(now, ticket, parts),
+            Input::Kept(rules) => self.kept(now, rules),
+            Input::NotKept => self.not_kept(now),
+            Input::Rules { ticket, rules } => self.change(now, Some(ticket), rules),
+            Input::Bar { ticket, peer, reason } => self.bar(now, ticket, peer, reason),
             Input::Tick => {}
         }
-        self.fire_timers(now);
     }
 
     /// A clock that was put back must not hold up what waits: everything waits as long as it would have.
@@ -387,7 +428,8 @@ impl Engine {
         if self.failed {
             return None;
         }
-        let timer = self.timers.first().map(|(due, _)| *due);
+        // While a change of the rules is on its way to the disk, nothing else is due.
+        let timer = self.timers.first().filter(|_| self.held_back.is_none()).map(|(due, _)| *due);
         [timer, self.ledger.deadline()].into_iter().flatten().min()
     }
 
@@ -426,6 +468,18 @@ impl Engine {
                 let index = recorded.last().map_or(LeafIndex(0), Recorded::index);
                 self.collected(&batch, index);
             }
+            Then::Unblock(ticket, peer) => {
+                let index = recorded.last().map_or(LeafIndex(0), Recorded::index);
+                self.unblocked(now, &peer);
+                self.tell(ticket, Conclusion::Recorded { index });
+            }
+            Then::Rule(ticket, rules) => {
+                let held = self.held_back.take().unwrap_or_default();
+                self.in_force(now, ticket, *rules);
+                for input in held {
+                    self.handle(now, input);
+                }
+            }
             Then::Deliver(peer, seq) => self.deliver_new(now, &peer, seq, recorded.last()),
             Then::Delivered { connection, leaf, result, index } => {
                 let proven = self.ledger.recorded(LeafIndex(index)).ok().filter(|r| *r.leaf() == leaf);
@@ -459,9 +513,10 @@ impl Engine {
             | Input::Await { ticket, .. }
             | Input::Look { ticket, .. }
             | Input::Event { ticket, .. }
-            | Input::ClosePeriods { ticket } => {
-                self.tell(ticket, Conclusion::LogUnavailable);
-            }
+            | Input::ClosePeriods { ticket }
+            | Input::Offer { ticket, .. }
+            | Input::Rules { ticket, .. }
+            | Input::Bar { ticket, .. } => self.tell(ticket, Conclusion::LogUnavailable),
             Input::DialFailed { .. }
             | Input::StreamReset { .. }
             | Input::Durable { .. }
@@ -469,6 +524,8 @@ impl Engine {
             | Input::Found { .. }
             | Input::Cancel { .. }
             | Input::Drain
+            | Input::Kept(_)
+            | Input::NotKept
             | Input::Tick => {}
         }
     }
@@ -485,15 +542,21 @@ impl Engine {
         waiting.extend(self.closers.drain().map(|(ticket, _)| ticket));
         waiting.extend(self.collecting.drain().flat_map(|(_, tickets)| tickets));
         waiting.extend(self.ledger.abandon().into_iter().filter_map(|then| match then {
-            Then::Event(ticket) | Then::Tell(ticket, _) => Some(ticket),
+            Then::Event(ticket) | Then::Tell(ticket, _) | Then::Unblock(ticket, _) | Then::Rule(Some(ticket), _) => {
+                Some(ticket)
+            }
             _ => None,
         }));
+        waiting.extend(self.changes.abandon());
         for ticket in waiting {
             self.tell(ticket, Conclusion::LogUnavailable);
         }
         let connections: Vec<_> = self.connections.keys().copied().collect();
         for connection in connections {
             self.effects.push_back(Effect::Close { connection, reason: FaultCode::LogUnavailable });
+        }
+        for input in self.held_back.take().unwrap_or_default() {
+            self.turn_away(self.last_now, input);
         }
     }
 
@@ -526,6 +589,9 @@ impl Engine {
     }
 
     fn fire_timers(&mut self, now: Millis) {
+        if self.held_back.is_some() {
+            return;
+        }
         for _ in 0..TIMERS_PER_TURN {
             let Some((_, timer)) =
                 self.timers.first().is_some_and(|(due, _)| *due <= now).then(|| self.timers.pop_first()).flatten()
@@ -542,6 +608,7 @@ impl Engine {
                 Timer::Dial(peer) => self.dial_due(now, &peer),
                 Timer::Turn(peer) => self.resend(now, &peer),
                 Timer::Deliver(peer) => self.deliveries_due(now, &peer),
+                Timer::CatchUp(peer) => self.catch_up_due(now, &peer),
             }
         }
     }

@@ -65,15 +65,25 @@ impl PeerLog {
         Self { key, closed_at, first, known: BTreeMap::new(), candidates: BTreeMap::new(), doubt: None, dirty: false }
     }
 
+    /// The key that signs it.
+    pub(crate) fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    /// The annex closes the log: heads beyond that do not count from now on. What was accepted before stays evidence.
+    pub(crate) fn close_at(&mut self, closed_at: Option<u64>) {
+        self.closed_at = closed_at;
+    }
+
     /// Begins with the head that the annex pins: no tree that does not extend it is ever accepted.
     pub(crate) fn pinned(mut self, size: u64, root: Digest) -> Self {
         self.first = (size, root);
         self
     }
 
-    /// Takes up the head that a durable batch held.
+    /// Takes up the head that a durable batch held: closing the log voids nothing that was accepted before.
     pub(crate) fn restore(&mut self, note: &[u8]) -> Result<(), HeadProblem> {
-        let head = self.verify(note)?;
+        let head = self.signed(note)?;
         self.known.insert(head.size().0, head);
         Ok(())
     }
@@ -92,9 +102,13 @@ impl PeerLog {
         self.accepted().map_or(self.first, |head| (head.size().0, head.root()))
     }
 
-    fn verify(&self, note: &[u8]) -> Result<SignedCheckpoint, HeadProblem> {
+    fn signed(&self, note: &[u8]) -> Result<SignedCheckpoint, HeadProblem> {
         let claimed = ClaimedCheckpoint::parse(note).map_err(|_| HeadProblem::Fault(FaultCode::Malformed))?;
-        let head = claimed.verify(&self.key).map_err(|_| HeadProblem::Fault(FaultCode::WrongLog))?;
+        claimed.verify(&self.key).map_err(|_| HeadProblem::Fault(FaultCode::WrongLog))
+    }
+
+    fn verify(&self, note: &[u8]) -> Result<SignedCheckpoint, HeadProblem> {
+        let head = self.signed(note)?;
         if self.closed_at.is_some_and(|closed| head.size().0 > closed) {
             return Err(HeadProblem::Fault(FaultCode::WrongLog));
         }

@@ -154,6 +154,9 @@ impl Engine {
         if taken && self.hold_in_memory(peer, exchange)? {
             return self.repeat(exchange, peer, leaf, route);
         }
+        if !self.vector.covers(&pair.charter) {
+            return Err(Problem::Behind(pair.charter, exchange));
+        }
         self.check_number(now, peer, &pair, leaf).map_err(fault)?;
         if !exchange.is_of(pair.log, pair.seq) {
             return Err(fault(FaultCode::Malformed));
@@ -248,11 +251,8 @@ impl Engine {
         if pair.minute.start().0 > now.0 + limits::CLOCK_SKEW_MILLIS_MAX {
             return Err(FaultCode::FutureDated);
         }
-        if !self.vector.covers(&pair.charter) || !pair.charter.covers(&self.vector) {
-            return Err(FaultCode::OldCharter);
-        }
         if !self.charter.status(now).may_exchange() {
-            return Err(FaultCode::OldCharter);
+            return Err(FaultCode::CharterEnded);
         }
         if known.theirs.get(&pair.seq.0).is_some_and(|recorded| recorded.leaf != leaf) {
             return Err(FaultCode::Replayed);

@@ -8,8 +8,10 @@
 //!
 //! `control` judges which heads count; `question`, `asker` and `opening` are the one side of an exchange, `holder`,
 //! `judging` and `answering` the other; `period`
-//! makes both logs hold the same numbers, `resend` sends again what is unanswered, a few at a time.
+//! makes both logs hold the same numbers, `resend` sends again what is unanswered, a few at a time. `standing` says who
+//! may exchange now, `adoption` takes newer charter parts and rules up.
 
+mod adoption;
 mod answering;
 pub mod api;
 mod asker;
@@ -31,6 +33,7 @@ mod question;
 mod record;
 mod resend;
 mod seeds;
+mod standing;
 
 pub use engine::{Engine, OpenError, Setup};
 pub use ledger::Tuning;

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use prost::Message;
 use puente_audit_log::VerifierKey;
 use puente_charter::LogEntry;
-use puente_model::{Digest, ExchangeId, Millis, NodeUri, Seq};
+use puente_model::{CharterVector, Digest, ExchangeId, Millis, NodeUri, Seq};
 use puente_wire::{PairKind, fault::FaultCode, proto};
 
+use crate::adoption::Catching;
 use crate::api::{ConnectionId, Store, StreamId, Ticket};
 use crate::heads::PeerLog;
 use crate::persist::{self, StoredNumbering, StoredOwn, StoredTheirs};
@@ -104,6 +105,14 @@ pub(crate) struct Peer {
     pub(crate) faults: BTreeMap<FaultCode, (u64, Millis)>,
     /// Evidence of a fork stands: nothing more is exchanged.
     pub(crate) forked: bool,
+    /// Charter and operator let this node exchange with it.
+    pub(crate) admitted: bool,
+    /// The charter that its last Ready named.
+    pub(crate) shown: Option<CharterVector>,
+    /// It is ahead: charter parts are being fetched from it.
+    pub(crate) catching: Option<Catching>,
+    /// Parts that it showed were not adopted: not asked for again before this.
+    pub(crate) catch_after: Millis,
 }
 
 /// A standing connection.
@@ -121,12 +130,7 @@ pub(crate) struct Connection {
 
 impl Peer {
     pub(crate) fn new(uri: NodeUri, agency_roles: BTreeSet<String>, entry: &LogEntry, key: VerifierKey) -> Self {
-        let log = PeerLog::new(key, entry.closed_at);
-        let log = match &entry.first_head {
-            Some(first) => log.pinned(first.size, first.root),
-            None => log,
-        };
-        let log_number = entry.origin.as_str().rsplit("/log").next().and_then(|k| k.parse().ok()).unwrap_or(1);
+        let (log, log_number) = log_of(entry, key);
         Self {
             uri,
             agency_roles,
@@ -159,13 +163,40 @@ impl Peer {
             close_tickets: Vec::new(),
             faults: BTreeMap::new(),
             forked: false,
+            admitted: true,
+            shown: None,
+            catching: None,
+            catch_after: Millis(0),
         }
+    }
+
+    /// Takes up what a newer annex says of it: roles, and a log that was closed or has a successor. Numbers count from
+    /// 1 under a successor; receipts under the old log stay where they are.
+    pub(crate) fn follow(&mut self, agency_roles: BTreeSet<String>, entry: &LogEntry, key: VerifierKey) {
+        self.agency_roles = agency_roles;
+        if *self.log.key() == key {
+            self.log.close_at(entry.closed_at);
+            return;
+        }
+        (self.log, self.log_number) = log_of(entry, key);
+        self.theirs_closed = 0;
+        self.theirs.clear();
+        self.closed.clear();
+        self.parked.clear();
+        (self.parked_count, self.parked_bytes) = (0, 0);
+        self.head_asked.clear();
     }
 
     /// Takes up what the store holds.
     pub(crate) fn restore(&mut self, store: &dyn Store) -> Result<(), String> {
+        let mut of_this_log = true;
+        if let Some(bytes) = store.get(&persist::numbering_key(&self.uri))? {
+            let stored = StoredNumbering::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
+            of_this_log = stored.theirs_log == 0 || stored.theirs_log == self.log_number;
+        }
         if let Some(note) = store.get(&persist::head_key(&self.uri))?
             && self.log.restore(&note).is_err()
+            && of_this_log
         {
             return Err(format!("the stored head of {} does not verify under the charter's key", self.uri));
         }
@@ -173,7 +204,7 @@ impl Peer {
             let stored = StoredNumbering::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
             self.next_seq = stored.next.max(1);
             self.own_closed = stored.own_closed;
-            self.theirs_closed = stored.theirs_closed;
+            self.theirs_closed = if of_this_log { stored.theirs_closed } else { 0 };
         }
         let own_prefix = persist::own_key(&self.uri, 0);
         each(store, &own_prefix[..own_prefix.len() - 8], self.own_closed + 1, |seq, bytes| {
@@ -207,8 +238,12 @@ impl Peer {
     }
 
     pub(crate) fn numbering_put(&self) -> (Vec<u8>, Option<Vec<u8>>) {
-        let stored =
-            StoredNumbering { next: self.next_seq, own_closed: self.own_closed, theirs_closed: self.theirs_closed };
+        let stored = StoredNumbering {
+            next: self.next_seq,
+            own_closed: self.own_closed,
+            theirs_closed: self.theirs_closed,
+            theirs_log: self.log_number,
+        };
         (persist::numbering_key(&self.uri), Some(stored.encode_to_vec()))
     }
 
@@ -279,6 +314,16 @@ impl Peer {
         let late = self.unreceipted.first().is_some_and(|(due, _)| *due < now);
         late && self.unreceipted.len() >= max && self.unreceipted.iter().nth(max - 1).is_some_and(|(due, _)| *due < now)
     }
+}
+
+/// A log as the annex names it, and its k.
+fn log_of(entry: &LogEntry, key: VerifierKey) -> (PeerLog, u32) {
+    let log = PeerLog::new(key, entry.closed_at);
+    let log = match &entry.first_head {
+        Some(first) => log.pinned(first.size, first.root),
+        None => log,
+    };
+    (log, entry.origin.as_str().rsplit("/log").next().and_then(|k| k.parse().ok()).unwrap_or(1))
 }
 
 /// Visits the pairs under `prefix` whose last eight bytes are a number from `from` on.

@@ -12,7 +12,7 @@ use crate::control::{Problem, plain_event, receipt_aside};
 use crate::engine::{AGAIN_MILLIS, Engine, Route, Then, Timer, unwrap};
 use crate::ledger::{Intent, Recorded};
 use crate::numbers::Settled;
-use crate::peer::{Closing, Own};
+use crate::peer::{Closing, Own, Peer};
 use puente_model::EventKind;
 
 /// `Delivered.result`: the entry is recorded.
@@ -331,8 +331,8 @@ impl Engine {
     }
 
     pub(crate) fn close_periods(&mut self, now: Millis, ticket: Ticket) {
-        let peers: Vec<_> =
-            self.peers.values().filter(|p| p.next_seq > p.own_closed + 1 && !p.forked).map(|p| p.uri.clone()).collect();
+        let open = |p: &&Peer| p.next_seq > p.own_closed + 1 && !p.forked && p.admitted;
+        let peers: Vec<_> = self.peers.values().filter(open).map(|p| p.uri.clone()).collect();
         if peers.is_empty() {
             self.tell(ticket, Conclusion::PeriodsClosed { closed: 0, unreachable: Vec::new() });
             return;

@@ -185,8 +185,12 @@ pub(crate) struct StoredNumbering {
     pub(crate) next: u64,
     #[prost(uint64, tag = "2")]
     pub(crate) own_closed: u64,
+    /// Of the peer's log `theirs_log`.
     #[prost(uint64, tag = "3")]
     pub(crate) theirs_closed: u64,
+    /// k of the peer's log; 0: the first that was known.
+    #[prost(uint32, tag = "4")]
+    pub(crate) theirs_log: u32,
 }
 
 fn key(table: &str, parts: &[&[u8]]) -> Vec<u8> {
@@ -303,4 +307,51 @@ pub(crate) fn collected_key(batch: &[u8; 32]) -> Vec<u8> {
 /// `s/<leaf>`: the exchange whose step-1 ANSWER with this leaf hash was a hit.
 pub(crate) fn hit_key(leaf: &[u8; 32]) -> Vec<u8> {
     key("s", &[leaf])
+}
+
+/// Table of peers that are blocked here: `x/<peer>`, the reason.
+pub(crate) const BLOCKED: &str = "x";
+/// Table of members that wait for a new common part: `u/<peer>`, the reason.
+pub(crate) const WAITING: &str = "u";
+/// Table of nations that signed two annexes with one number: `j/<nation>`, [`StoredStop`].
+pub(crate) const STOPPED: &str = "j";
+
+/// `<table>/<name>`.
+pub(crate) fn name_key(table: &str, name: &str) -> Vec<u8> {
+    key(table, &[name.as_bytes()])
+}
+
+/// `<table>/<peer>`.
+pub(crate) fn peer_key(table: &str, peer: &NodeUri) -> Vec<u8> {
+    name_key(table, peer.as_str())
+}
+
+/// What a table holds of each name.
+pub(crate) fn each_name(store: &dyn Store, table: &str) -> Result<Vec<(String, Vec<u8>)>, String> {
+    const NAMES_MAX: usize = 100_000;
+    let prefix = name_key(table, "");
+    let name = |key: &[u8]| String::from_utf8(key.strip_prefix(prefix.as_slice())?.to_vec()).ok();
+    let malformed = || format!("a key of table {table} is not well formed");
+    let pairs = store.scan(&prefix, &[], NAMES_MAX)?;
+    pairs.into_iter().map(|(key, value)| Ok((name(&key).ok_or_else(malformed)?, value))).collect()
+}
+
+/// Peer and text of every key of a table.
+pub(crate) fn each_peer(store: &dyn Store, table: &str) -> Result<std::collections::BTreeMap<NodeUri, String>, String> {
+    let read = |(name, value): (String, Vec<u8>)| {
+        let peer: NodeUri = name.parse().map_err(|e: puente_model::NameError| e.to_string())?;
+        Ok((peer, String::from_utf8_lossy(&value).into_owned()))
+    };
+    each_name(store, table)?.into_iter().map(read).collect()
+}
+
+/// A nation whose annexes are not adopted any more.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredStop {
+    /// The number that two annexes carry.
+    #[prost(uint32, tag = "1")]
+    pub(crate) number: u32,
+    /// The common part that was in force: a later one that pins the annex lifts the stop.
+    #[prost(uint32, tag = "2")]
+    pub(crate) common: u32,
 }

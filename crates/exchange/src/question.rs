@@ -97,8 +97,11 @@ impl Engine {
                 None
             }
         };
-        if !self.peers.contains_key(&draft.to) || !self.charter.member(&draft.to).is_some_and(|m| m.is_active()) {
-            let valid: Vec<_> = self.peers.keys().map(ToString::to_string).collect();
+        if let Some(why) = self.kept.blocked.get(&draft.to) {
+            let what = format!("this node blocks it: {why}");
+            errors.push(wrong("to", &what, "ask an operator of this node; 'puente peer unblock' takes the block away"));
+        } else if !self.peers.get(&draft.to).is_some_and(|known| known.admitted) {
+            let valid: Vec<_> = self.peers.values().filter(|p| p.admitted).map(|p| p.uri.to_string()).collect();
             errors.push(wrong(
                 "to",
                 "not an active member of the charter",

@@ -100,6 +100,24 @@ impl Engine {
         complete: impl FnOnce(&mut Event),
         then: Then,
     ) {
+        let detail = local.detail.clone();
+        let mut event = self.event(now, local);
+        complete(&mut event);
+        let collected = match &then {
+            Then::Collected(batch) => Some(persist::collected_key(&batch.0)),
+            _ => None,
+        };
+        let mut intent = self.event_intent(now, event, detail, then);
+        if let Some(key) = collected {
+            // In the same batch as the entry: both stand, or neither.
+            let index = self.next_index() + intent.entries.len().saturating_sub(1) as u64;
+            intent.puts.push((key, Some(index.to_be_bytes().to_vec())));
+        }
+        self.enqueue(now, intent);
+    }
+
+    /// A local event under what is in force now; its detail is given to [`Engine::event_intent`].
+    pub(crate) fn event(&self, now: Millis, local: LocalEvent) -> Event {
         let mut event = Event::new(local.kind, now, self.vector.clone());
         event.record_type = local.record_type;
         event.count = local.count;
@@ -107,18 +125,7 @@ impl Engine {
         event.basis = local.basis;
         event.role = local.role;
         event.policy_hash = Some(self.policy_hash);
-        complete(&mut event);
-        let collected = match &then {
-            Then::Collected(batch) => Some(persist::collected_key(&batch.0)),
-            _ => None,
-        };
-        let mut intent = self.event_intent(now, event, local.detail, then);
-        if let Some(key) = collected {
-            // In the same batch as the entry: both stand, or neither.
-            let index = self.next_index() + intent.entries.len().saturating_sub(1) as u64;
-            intent.puts.push((key, Some(index.to_be_bytes().to_vec())));
-        }
-        self.enqueue(now, intent);
+        event
     }
 
     /// One local event as an intent (the Seeds entry before it, if it needs one).

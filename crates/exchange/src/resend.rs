@@ -238,7 +238,9 @@ impl Engine {
 
     /// Dials after a while, and again, for as long as something waits for the peer.
     pub(crate) fn seek_line(&mut self, now: Millis, peer: &NodeUri, after: u64) {
-        let Some(known) = self.peers.get_mut(peer).filter(|known| known.backlog.is_waiting()) else { return };
+        let Some(known) = self.peers.get_mut(peer).filter(|known| known.backlog.is_waiting() && known.admitted) else {
+            return;
+        };
         let due = now.plus(after);
         if known.redial.is_none_or(|at| at > due) {
             known.redial = Some(due);

@@ -24,4 +24,4 @@ pub use lang::{Lang, LangError};
 pub use name::{AgencyId, AuditorUri, Jurisdiction, NameError, NodeUri, OfficerId, Origin};
 pub use secret::Secret32;
 pub use time::{Millis, Minute};
-pub use vector::CharterVector;
+pub use vector::{CharterVector, VectorError};

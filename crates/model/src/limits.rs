@@ -48,3 +48,7 @@ pub const HOLES_PER_PERIOD_MAX: usize = 1_000;
 pub const PARAMS_PER_QUERY_MAX: usize = 64;
 /// Nations of one federation: as many as there are two-letter codes.
 pub const NATIONS_MAX: usize = 26 * 26;
+/// Signatures on one charter part.
+pub const PART_SIGNATURES_MAX: usize = 256;
+/// Charter parts that a peer's vector may lie ahead of this node's: a node further behind is given them by hand.
+pub const PARTS_AHEAD_MAX: usize = 64;

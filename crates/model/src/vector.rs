@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use crate::Jurisdiction;
 
@@ -31,6 +32,29 @@ impl CharterVector {
     }
 }
 
+impl FromStr for CharterVector {
+    type Err = VectorError;
+
+    /// The text that [`CharterVector`] prints, and no other.
+    fn from_str(text: &str) -> Result<Self, VectorError> {
+        let mut words = text.split('.');
+        let common = words.next().and_then(|word| word.parse().ok()).ok_or(VectorError)?;
+        let mut annexes = BTreeMap::new();
+        for word in words {
+            let (nation, number) = word.split_at_checked(2).ok_or(VectorError)?;
+            let nation = nation.parse().map_err(|_| VectorError)?;
+            annexes.insert(nation, number.parse().map_err(|_| VectorError)?);
+        }
+        let vector = Self { common, annexes };
+        if vector.to_string() == text { Ok(vector) } else { Err(VectorError) }
+    }
+}
+
+/// Not a charter vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a charter vector, for example 1.mx1.us2")]
+pub struct VectorError;
+
 impl fmt::Display for CharterVector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.common)?;
@@ -38,5 +62,20 @@ impl fmt::Display for CharterVector {
             write!(f, ".{j}{n}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_are_read_as_they_are_printed() {
+        for text in ["1", "1.mx1.us2", "12.mx340.us1"] {
+            assert_eq!(text.parse::<CharterVector>().unwrap().to_string(), text);
+        }
+        for bad in ["", "1.us1.mx1", "01.mx1", "1.mx01", "1.mx", "1.", "1.mx1.mx2", "1.mxé"] {
+            assert!(bad.parse::<CharterVector>().is_err(), "{bad}");
+        }
     }
 }

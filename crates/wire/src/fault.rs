@@ -52,7 +52,7 @@ faults! {
     InconsistentHead = 12 => "inconsistent-head", "stop: both heads are kept as evidence and auditors must be told";
     /// What was sent does not match its commitment.
     BadCommitment = 13 => "bad-commitment", "send the opening that the entry commits to";
-    /// A charter part is older than the peer's.
+    /// A charter vector that goes back.
     OldCharter = 14 => "old-charter", "adopt the newer charter part first";
     /// Another catalogue.
     Catalogue = 15 => "catalogue", "use the catalogue that the charter names";
@@ -74,4 +74,10 @@ faults! {
     NoSuchHead = 23 => "no-such-head", "ask for sizes that this log has signed";
     /// A consistency proof that does not connect two signed heads.
     BadProof = 25 => "bad-proof", "send the consistency proof of RFC 9162 between the two heads, from your own log";
+    /// The charter and its grace have ended.
+    CharterEnded = 26 => "charter-ended", "have the governance bodies sign a new common part, then adopt it";
+    /// A charter vector whose parts do not come or do not verify.
+    UnprovenCharter = 27 => "unproven-charter", "show the parts of your charter with their signatures, or adopt the one in force";
+    /// A charter part that this node does not have.
+    NoSuchPart = 28 => "no-such-part", "ask for parts that Ready named";
 }

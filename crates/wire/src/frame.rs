@@ -22,10 +22,13 @@ pub fn encode_frame(frame: &proto::Frame) -> Result<Vec<u8>, WireError> {
     Ok(out)
 }
 
-/// The repeated fields of frames: Ready's charter vector, Have's missing numbers. With these bounded, and all else
+/// The repeated fields of frames: Ready's charter vector and parts, a part's signatures, Have's missing numbers. With these bounded, and all else
 /// byte strings that are copied once, a decoded frame holds at most four times its bytes and 64 KiB.
 pub(crate) const REPEATED: &[Repeated] = &[
     Repeated { path: &[1, 3, 2], packed: false, max: limits::NATIONS_MAX, name: "charter annexes" },
+    // The common part, and one annex of each nation.
+    Repeated { path: &[1, 9], packed: false, max: limits::NATIONS_MAX + 1, name: "charter parts" },
+    Repeated { path: &[15, 3], packed: false, max: limits::PART_SIGNATURES_MAX, name: "signatures" },
     Repeated { path: &[10, 4], packed: true, max: limits::HOLES_PER_PERIOD_MAX, name: "missing numbers" },
 ];
 

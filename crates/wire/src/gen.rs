@@ -288,7 +288,10 @@ impl PairKind {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Frame {
-    #[prost(oneof = "frame::Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(
+        oneof = "frame::Body",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+    )]
     pub body: ::core::option::Option<frame::Body>,
 }
 /// Nested message and enum types in `Frame`.
@@ -321,6 +324,10 @@ pub mod frame {
         HeadProof(super::HeadProof),
         #[prost(message, tag = "13")]
         Fault(super::Fault),
+        #[prost(message, tag = "14")]
+        NeedPart(super::NeedPart),
+        #[prost(message, tag = "15")]
+        CharterPart(super::CharterPart),
     }
 }
 /// First frame of each side on the control stream.
@@ -348,6 +355,20 @@ pub struct Ready {
     /// Milliseconds since the Unix epoch at the sender: shows a skewed clock, decides nothing.
     #[prost(uint64, tag = "8")]
     pub clock_millis: u64,
+    /// The newest part of each kind that is in force at the sender; the common part first, then annexes, ascending.
+    #[prost(message, repeated, tag = "9")]
+    pub parts: ::prost::alloc::vec::Vec<PartName>,
+}
+/// A charter part by its number, and its hash.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartName {
+    /// Whose annex; empty for the common part.
+    #[prost(string, tag = "1")]
+    pub jurisdiction: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub number: u32,
+    #[prost(bytes = "vec", tag = "3")]
+    pub hash: ::prost::alloc::vec::Vec<u8>,
 }
 /// A newer head of the sender's log, proven from the one before it on this stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -632,6 +653,44 @@ pub struct Fault {
     #[prost(bytes = "vec", tag = "4")]
     pub exchange_id: ::prost::alloc::vec::Vec<u8>,
 }
+/// Asks for a charter part that is in force at the receiver, or was.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NeedPart {
+    /// Whose annex; empty for the common part.
+    #[prost(string, tag = "1")]
+    pub jurisdiction: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub number: u32,
+}
+/// A charter part as it was signed. Also stands in evidence.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CharterPart {
+    #[prost(message, repeated, tag = "3")]
+    pub signatures: ::prost::alloc::vec::Vec<PartSignature>,
+    #[prost(oneof = "charter_part::Part", tags = "1, 2")]
+    pub part: ::core::option::Option<charter_part::Part>,
+}
+/// Nested message and enum types in `CharterPart`.
+pub mod charter_part {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Part {
+        /// puente.v1.charter.CommonPart, canonical.
+        #[prost(bytes, tag = "1")]
+        Common(::prost::alloc::vec::Vec<u8>),
+        /// puente.v1.charter.AnnexPart, canonical.
+        #[prost(bytes, tag = "2")]
+        Annex(::prost::alloc::vec::Vec<u8>),
+    }
+}
+/// Ed25519 over "puente/v1/charter-signature" 0x00 hash.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartSignature {
+    #[prost(string, tag = "1")]
+    pub key_name: ::prost::alloc::string::String,
+    /// 64 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub signature: ::prost::alloc::vec::Vec<u8>,
+}
 /// Chosen fields of one answer, proven against the ANSWER entry of a log.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Disclosure {
@@ -700,4 +759,16 @@ pub struct SealedHeader {
     /// AES-256-GCM of salt || Header under HKDF(seed, label || leaf hash).
     #[prost(bytes = "vec", tag = "2")]
     pub ciphertext: ::prost::alloc::vec::Vec<u8>,
+}
+/// Two different charter parts of one kind and number, both properly signed: whoever signed both is convicted.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TwoParts {
+    /// 1
+    #[prost(uint32, tag = "1")]
+    pub v: u32,
+    /// The one that was adopted where the evidence was made, if one was.
+    #[prost(message, optional, tag = "2")]
+    pub first: ::core::option::Option<CharterPart>,
+    #[prost(message, optional, tag = "3")]
+    pub second: ::core::option::Option<CharterPart>,
 }

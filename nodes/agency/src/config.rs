@@ -96,6 +96,11 @@ impl NodeDir {
         self.at("adopted.recorded.toml")
     }
 
+    /// Evidence against others, as files for auditors.
+    pub fn findings(&self) -> PathBuf {
+        self.at("findings")
+    }
+
     /// The agency's records and match keys (SQLite).
     pub fn records(&self) -> PathBuf {
         self.at("records.db")

@@ -112,6 +112,27 @@ pub enum Command {
         /// With everything that own auditors may see.
         own: bool,
     },
+    /// Adopt the charter parts of a folder; answered by [`Answer::Adopted`] or [`Answer::NotAdopted`].
+    Adopt {
+        /// The folder, absolute.
+        from: std::path::PathBuf,
+    },
+    /// Read certificate, charter folder and policies again; answered by [`Answer::Reloaded`].
+    Reload,
+    /// Block a peer at once; answered by [`Answer::Concluded`] once it is in the log.
+    Block {
+        /// Whom.
+        #[serde(with = "text")]
+        peer: NodeUri,
+        /// Why.
+        reason: String,
+    },
+    /// Take a block away; answered by [`Answer::Concluded`] once it is in the log.
+    Unblock {
+        /// Whom.
+        #[serde(with = "text")]
+        peer: NodeUri,
+    },
     /// Stop, with periods closed and the log published; answered by [`Answer::Done`] before the node ends.
     Shutdown,
 }
@@ -248,6 +269,27 @@ pub enum Answer {
         /// Records of the sidecar.
         asides: u64,
     },
+    /// The charter is in force.
+    Adopted {
+        /// Versions of its parts.
+        vector: String,
+        /// False if it was in force before.
+        changed: bool,
+    },
+    /// The charter parts were refused; nothing changed.
+    NotAdopted {
+        /// Stable name of the cause.
+        code: String,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// What was read again.
+    Reloaded {
+        /// Certificate, charter, policies.
+        items: Vec<Reloaded>,
+    },
     /// Done; nothing more to say.
     Done,
     /// Not done.
@@ -259,6 +301,33 @@ pub enum Answer {
         /// What to do.
         hint: String,
     },
+}
+
+/// What came of reading one thing again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// `certificate`, `charter` or `policies`.
+    pub what: String,
+    /// `changed`, `same` or `failed`: then the old one stays in force.
+    pub outcome: String,
+    /// Why it failed; empty otherwise.
+    pub message: String,
+    /// What to do about it; empty otherwise.
+    pub mend: String,
+}
+
+impl Reloaded {
+    /// It holds.
+    pub fn done(what: &str, changed: bool) -> Self {
+        let outcome = if changed { "changed" } else { "same" };
+        Self { what: what.to_owned(), outcome: outcome.to_owned(), message: String::new(), mend: String::new() }
+    }
+
+    /// It does not hold: the old one stays.
+    pub fn failed(what: &str, message: impl std::fmt::Display, mend: &str) -> Self {
+        let (message, mend) = (message.to_string(), mend.to_owned());
+        Self { what: what.to_owned(), outcome: "failed".to_owned(), message, mend }
+    }
 }
 
 /// One disclosed field.
@@ -393,6 +462,22 @@ pub enum Concluded {
         /// Peers that could not be reached.
         unreachable: Vec<String>,
     },
+    /// Other rules are in force.
+    InForce {
+        /// Versions of the charter's parts.
+        vector: String,
+        /// False if they were in force before.
+        changed: bool,
+    },
+    /// Charter parts were refused.
+    NotAdopted {
+        /// Stable name of the cause.
+        code: String,
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// The log cannot be written.
     LogUnavailable,
 }
@@ -437,6 +522,12 @@ impl From<&Conclusion> for Concluded {
             Conclusion::PeriodsClosed { closed, unreachable } => Self::PeriodsClosed {
                 closed: *closed,
                 unreachable: unreachable.iter().map(NodeUri::to_string).collect(),
+            },
+            Conclusion::InForce { vector, changed } => Self::InForce { vector: vector.to_string(), changed: *changed },
+            Conclusion::NotAdopted(error) => Self::NotAdopted {
+                code: error.code().to_owned(),
+                message: error.to_string(),
+                hint: error.mend().to_owned(),
             },
             Conclusion::LogUnavailable => Self::LogUnavailable,
         }

@@ -19,9 +19,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use puente_charter::{Charter, ClaimedPart};
 use puente_exchange::Engine;
 use puente_exchange::api::{
-    Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, StreamId, Ticket,
+    Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, InForce, Input, LocalEvent, StreamId, Ticket,
 };
 use puente_model::{Millis, NodeUri};
 use puente_wire::fault::FaultCode;
@@ -105,6 +106,8 @@ pub trait Network: Send {
     fn connect(&self, peer: NodeUri);
     /// Closes a connection.
     fn close(&self, connection: ConnectionId, reason: FaultCode);
+    /// Judges handshakes, and the connections that stand, by this from now on.
+    fn in_force(&self, _: &InForce) {}
 }
 
 /// Told of every alarm; must not block.
@@ -120,11 +123,25 @@ pub struct DriverOptions {
     pub on_alarm: Option<AlarmHook>,
     /// Sees what is carried.
     pub watch: Option<Arc<dyn Watch>>,
+    /// Told to keep charter parts, and what is in force; must not block. Without it nothing is adopted.
+    pub on_rules: Option<RulesHook>,
+}
+
+/// Called with what a change of the charter asks for.
+pub type RulesHook = Box<dyn Fn(RulesStep) + Send>;
+
+/// A step of a change of the charter.
+#[derive(Debug)]
+pub enum RulesStep {
+    /// Keep these parts, then say [`Input::Kept`] or [`Input::NotKept`].
+    Keep(Arc<Charter>, Vec<ClaimedPart>),
+    /// This is in force now.
+    InForce(InForce),
 }
 
 impl Default for DriverOptions {
     fn default() -> Self {
-        Self { queue_bytes_max: 64 << 20, inline_sync_micros: 300, on_alarm: None, watch: None }
+        Self { queue_bytes_max: 64 << 20, inline_sync_micros: 300, on_alarm: None, on_rules: None, watch: None }
     }
 }
 
@@ -398,6 +415,16 @@ impl<C: Core> Turn<C> {
                     }
                 }
                 Effect::Matched { key } => self.shown.matched(key),
+                Effect::Adopt { charter, parts } => match &self.options.on_rules {
+                    Some(hook) => hook(RulesStep::Keep(charter, parts)),
+                    None => self.core.handle(self.clock.now(), Input::NotKept),
+                },
+                Effect::InForce(rules) => {
+                    self.network.in_force(&rules);
+                    if let Some(hook) = &self.options.on_rules {
+                        hook(RulesStep::InForce(rules));
+                    }
+                }
                 Effect::Alarm(alarm) => {
                     if let Some(hook) = &self.options.on_alarm {
                         hook(&alarm);

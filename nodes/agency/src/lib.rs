@@ -18,5 +18,6 @@ pub mod node;
 pub mod officers;
 pub mod ops;
 pub mod outbox;
+pub mod parts;
 pub mod records;
 pub mod signer;

@@ -73,7 +73,7 @@ impl LoadError {
             Self::TooMany { .. } => "too-many-files",
             Self::Pin { .. } => "pin",
             Self::Config(_) => "config",
-            Self::Charter(_) => "charter",
+            Self::Charter(error) => error.code(),
             Self::Catalogue(_) => "catalogue",
             Self::OtherCatalogue { .. } => "other-catalogue",
             Self::Policy(_) => "policy",
@@ -90,7 +90,7 @@ impl LoadError {
             Self::TooMany { .. } => "is this the right folder?".to_owned(),
             Self::Pin { .. } => "ask the governance office for the hash, out of band".to_owned(),
             Self::Config(error) => error.mend.clone(),
-            Self::Charter(_) => "the charter folder needs every version of every part, with signatures".to_owned(),
+            Self::Charter(error) => error.mend().to_owned(),
             Self::Catalogue(error) => error.mend.clone(),
             Self::OtherCatalogue { .. } => {
                 "run the same version of puente as the federation, with the same extra record types".to_owned()
@@ -130,8 +130,13 @@ fn name(path: &Path) -> String {
 /// # Errors
 /// A file cannot be read or is malformed.
 pub fn charter_parts(folder: &Path) -> Result<Vec<ClaimedPart>, LoadError> {
+    let mut paths = list(folder, ".toml", PARTS_MAX)?;
+    let keeping = crate::parts::keeping(folder);
+    if keeping.is_dir() {
+        paths.extend(list(&keeping, ".toml", PARTS_MAX)?);
+    }
     let mut parts = Vec::new();
-    for path in list(folder, ".toml", PARTS_MAX)? {
+    for path in paths {
         let text = files::read_text(&path).map_err(file(&path))?;
         let signatures = path.with_file_name(format!("{}.sig", name(&path)));
         let lines = match files::read_text(&signatures) {

@@ -5,6 +5,9 @@ mod checks;
 pub(crate) use checks::{certificate_check, charter_check, room_check};
 mod officers;
 mod questions;
+mod rules;
+#[cfg(test)]
+mod rules_test;
 mod service;
 mod status;
 #[cfg(test)]
@@ -29,7 +32,7 @@ use crate::config::NodeDir;
 use crate::control::{self, Backend, ServeError, failure};
 use crate::control_api::{Answer, Command, Concluded, Question};
 use crate::disk::{Disk, DiskError, ExportAsides, NodeDisk, RealDisk, SEGMENT_BYTES};
-use crate::driver::{Driver, DriverHandle, DriverOptions, Gone};
+use crate::driver::{Driver, DriverHandle, DriverOptions, Gone, Watch};
 use crate::files;
 use crate::load::{Bearings, LoadError};
 use crate::net::{Identity, IdentityError, Net, NetError, NetOptions};
@@ -42,11 +45,14 @@ use crate::records::{Health, RecordReader, RecordsError};
 use crate::signer::LogSigner;
 
 use officers::Roll;
+use rules::{InForceNow, Keeper};
 
 /// How long closing the periods may take when the node stops.
 const CLOSING: Duration = Duration::from_secs(5);
 /// How often a draining node looks whether something is still under way.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How often the node says what ends soon.
+const DAY: Duration = Duration::from_secs(86_400);
 /// How long clients have to read their last answers.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -82,6 +88,14 @@ pub enum RunError {
     /// Charter, log and store do not fit together.
     #[error(transparent)]
     Engine(#[from] OpenError),
+    /// The charter folder holds less than the log says was adopted.
+    #[error("the charter folder holds {found}, but this node adopted {known}: a charter never goes back")]
+    GoesBack {
+        /// What the folder holds.
+        found: puente_model::CharterVector,
+        /// What the log says.
+        known: puente_model::CharterVector,
+    },
     /// The network.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -112,6 +126,7 @@ impl RunError {
             Self::Disk(_) | Self::Records(RecordsError::Disk(_)) => "disk",
             Self::Records(_) => "records",
             Self::Engine(_) => "engine",
+            Self::GoesBack { .. } => "charter-goes-back",
             Self::Net(_) => "network",
             Self::Control(ServeError::Running(_)) => "already-running",
             Self::Control(_) => "control-socket",
@@ -130,6 +145,9 @@ impl RunError {
             Self::Disk(_) => "do not delete anything; read the message, then mend or restore the disk".to_owned(),
             Self::Records(error) => error.mend(),
             Self::Engine(_) => "charter, keys and log must belong to this node".to_owned(),
+            Self::GoesBack { .. } => {
+                "put the missing parts back; any member has them: puente charter adopt FOLDER".to_owned()
+            }
             Self::Net(_) => "check 'listen' in node.toml and who else uses the port".to_owned(),
             Self::Control(_) => "one node runs in one folder".to_owned(),
             Self::Door(_) => "check 'listen' of [ops] in node.toml and who else uses the port".to_owned(),
@@ -159,7 +177,7 @@ fn now() -> Millis {
 pub struct Node {
     dir: NodeDir,
     bearings: Bearings,
-    policy_hash: puente_model::Digest,
+    now: Arc<InForceNow>,
     driver: DriverHandle,
     disk: NodeDisk,
     net: Net,
@@ -217,6 +235,12 @@ impl Node {
     async fn start_on(dir: NodeDir, tune: impl FnOnce(&mut NetOptions), real: Arc<dyn Disk>) -> Result<Self, RunError> {
         let bearings = Bearings::load(&dir)?;
         let config = &bearings.config;
+        let recorded = |error| RunError::Key { path: dir.adopted_recorded().display().to_string(), error };
+        if let Some(known) = adopted::behind(&dir, &bearings.charter).map_err(recorded)? {
+            return Err(RunError::GoesBack { found: bearings.charter.vector(), known });
+        }
+        crate::parts::finish(&dir.charter())
+            .map_err(|error| RunError::Key { path: dir.charter().display().to_string(), error })?;
         let policy = bearings.policies(&dir)?;
         let policy_hash = policy.hash();
         let secret = |path: std::path::PathBuf| {
@@ -239,7 +263,7 @@ impl Node {
             torn_bytes = recovered.torn_bytes,
             "log opened"
         );
-        let records = RecordReader::open(&dir, &config.records).await?;
+        let records = RecordReader::open(&dir, &config.records, &bearings.catalogue).await?;
         let records_health = records.health();
         let seed = files::fresh_secret().map_err(|error| RunError::System { what: "randomness", error })?;
         let setup = Setup {
@@ -256,17 +280,30 @@ impl Node {
             tuning: Tuning::default(),
         };
         let engine = Engine::new(setup, now())?;
+        let (wishes, wished) = tokio::sync::mpsc::unbounded_channel();
+        let (on_rules, on_alarm) = rules::hooks(&wishes);
         let meter = Arc::new(Meter::new());
-        let mut watched = DriverOptions::default();
-        if config.ops.listen.is_some() {
-            watched.watch = Some(Arc::new(Steps::new(config.node.clone(), meter.clone(), None)));
-        }
-        let (parts, driver) = Driver::new(watched);
+        let steps = Steps::new(config.node.clone(), meter.clone(), None);
+        let options_of_driver = DriverOptions {
+            on_rules: Some(on_rules),
+            on_alarm: Some(on_alarm),
+            watch: config.ops.listen.map(|_| Arc::new(steps) as Arc<dyn Watch>),
+            ..DriverOptions::default()
+        };
+        let (parts, driver) = Driver::new(options_of_driver);
         let net = Net::start(config.node.clone(), &bearings.charter, identity, options, driver.clone())?;
         let engine = parts
             .prepare(engine, disk.clone(), records, Box::new(net.clone()))
             .map_err(|error| RunError::System { what: "a thread", error })?;
         tokio::spawn(engine);
+        let now_in_force = Arc::new(InForceNow::new(bearings.charter.clone(), policy_hash));
+        let keeper = Keeper {
+            dir: dir.clone(),
+            bearings: bearings.clone(),
+            net: net.clone(),
+            driver: driver.clone(),
+            now: Arc::clone(&now_in_force),
+        };
         let roll = Roll::open(&dir)?;
         let (stop, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         let started = Instant::now();
@@ -275,7 +312,7 @@ impl Node {
         let node = Self {
             dir,
             bearings,
-            policy_hash,
+            now: now_in_force,
             driver,
             disk,
             net,
@@ -291,9 +328,10 @@ impl Node {
             stopped,
         };
         // Before anybody is served: what rules now, who may ask, and what was brought in while the node was down.
-        adopted::record(&node.dir, &node.bearings.charter, node.policy_hash, &node.driver).await?;
+        adopted::record(&node.dir, &node.bearings.charter, policy_hash, &node.driver).await?;
         node.roll.record(&node.driver).await?;
         crate::import::stage::settle(&node.dir, &node.driver).await;
+        tokio::spawn(keeper.keep(wished));
         node.net.accept();
         Ok(node)
     }
@@ -456,6 +494,10 @@ impl Backend for Node {
                 Err(answer) => answer,
             },
             Command::Export { to, own } => self.export(to, own).await,
+            Command::Adopt { from } => self.adopt(from).await,
+            Command::Reload => Answer::Reloaded { items: self.reload().await },
+            Command::Block { peer, reason } => self.bar(peer, Some(reason)).await,
+            Command::Unblock { peer } => self.bar(peer, None).await,
             Command::Shutdown => {
                 let mut stopped = self.stopped.subscribe();
                 self.stop.send_replace(true);
@@ -486,6 +528,7 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(system("signals"))?;
         let listener = control::bind(&dir.control())?;
         // Before the node: that it is starting is worth knowing, too.
         let ops = crate::config::NodeConfig::load(dir).map_err(LoadError::from)?.ops;
@@ -500,10 +543,16 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         let guarding = tokio::spawn(service::guard(node.clone()));
         say_ready(&node);
         let mut stop = node.stop.subscribe();
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = stop.wait_for(|stop| *stop) => {}
+        // The first tick is now.
+        let mut daily = tokio::time::interval(DAY);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = stop.wait_for(|stop| *stop) => break,
+                _ = hangup.recv() => drop(node.reload().await),
+                _ = daily.tick() => node.count_down(),
+            }
         }
         tracing::info!("stopping");
         service::stopping();

@@ -8,6 +8,8 @@ use super::check;
 pub fn describe(body: &proto::frame::Body) -> String {
     use proto::frame::Body;
     match body {
+        Body::NeedPart(need) => format!("NeedPart {} {}", need.jurisdiction, need.number),
+        Body::CharterPart(_) => "CharterPart".to_owned(),
         Body::Fault(f) => format!("Fault({})", FaultCode::from_code(f.code).map_or("?", FaultCode::as_str)),
         Body::Head(h) => format!("Head(base {})", h.base),
         Body::Deliver(d) => {

@@ -1,12 +1,13 @@
 //! A peer that holds a member's keys and says whatever it likes.
 
 use puente_audit_log::{Ed25519Signer, KeyKind, Log, MemoryFiles, leaf_hash};
+use puente_charter::{Charter, PartId};
 use puente_evidence::{AnswerTree, AuditorKey, EscrowSeeds, EscrowedEntry, ReplyKey, SealedAnswer, sealing};
 use puente_exchange::Tuning;
 use puente_exchange::api::{ConnectionId, Draft, Input, StreamId, Ticket};
 use puente_model::{
-    CountBand, Digest, ExchangeId, FieldClass, Handling, Minute, Mode, Outcome, Purpose, Role, Secret32, Seq, Step,
-    TreeSize, Urgency, digest,
+    CharterVector, CountBand, Digest, ExchangeId, FieldClass, Handling, Minute, Mode, Outcome, Purpose, Role, Secret32,
+    Seq, Step, TreeSize, Urgency, digest,
 };
 use puente_wire::fault::FaultCode;
 use puente_wire::proto::frame::Body;
@@ -139,12 +140,13 @@ impl Duel {
         let mut ready = proto::Ready {
             version: 1,
             node: uri(DPS).to_string(),
-            charter: None,
+            charter: Some(vector_to_proto(&charter.vector())),
             charter_hash: charter.hash().0.to_vec(),
             catalogue: charter.catalogue().0.to_vec(),
             own_head: self.book.note(),
             your_head: Vec::new(),
             clock_millis: START.0,
+            parts: part_names(charter),
         };
         tweak(&mut ready);
         self.shown = 0;
@@ -386,6 +388,22 @@ impl Duel {
         tweak(&mut pair);
         proto::Release { release: Some(self.record(&pair)), sealed_key }
     }
+}
+
+/// The newest parts of a charter, as Ready names them.
+pub fn part_names(charter: &Charter) -> Vec<proto::PartName> {
+    let name = |id: PartId| proto::PartName {
+        hash: charter.part_hash(&id).unwrap().0.to_vec(),
+        jurisdiction: id.nation.map(|nation| nation.to_string()).unwrap_or_default(),
+        number: id.number,
+    };
+    charter.newest().into_iter().map(name).collect()
+}
+
+pub fn vector_to_proto(vector: &CharterVector) -> proto::CharterVector {
+    let annexes = vector.annexes.iter();
+    let annexes = annexes.map(|(j, n)| proto::AnnexNumber { jurisdiction: j.to_string(), number: *n }).collect();
+    proto::CharterVector { common: vector.common, annexes }
 }
 
 /// A key that is nobody's.

@@ -13,11 +13,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use puente_audit_log::{ClaimedReceipt, leaf_hash};
+use puente_charter::{Charter, ClaimedPart};
 use puente_exchange::api::{
-    Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, StreamId, Ticket,
+    Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, Rules, StreamId, Ticket,
 };
 use puente_exchange::{Engine, Setup, Tuning};
-use puente_model::{Digest, ExchangeId, Millis, NodeUri, Outcome, RefusalReason};
+use puente_model::{Digest, EventKind, ExchangeId, Millis, NodeUri, Outcome, RefusalReason};
 use puente_wire::fault::FaultCode;
 use puente_wire::{decode_frame, proto};
 use rand_chacha::ChaCha20Rng;
@@ -52,6 +53,7 @@ enum Event {
     Dialled { from: usize, run: u32, to: NodeUri },
     Written { node: usize, run: u32 },
     Found { node: usize, run: u32, lookup: u64, records: Result<Vec<Vec<u8>>, String> },
+    Kept { node: usize, run: u32, charter: Arc<Charter> },
     Wake { node: usize, run: u32 },
 }
 
@@ -80,6 +82,10 @@ pub enum Ending {
     Ended,
     Unknown,
     Recorded,
+    InForce {
+        changed: bool,
+    },
+    NotAdopted(&'static str),
     PeriodsClosed {
         closed: usize,
         unreachable: usize,
@@ -91,6 +97,10 @@ pub struct Node {
     pub engine: Option<Engine>,
     pub run: u32,
     pub disk: Arc<Mutex<Disk>>,
+    /// The charter folder, if it is not the one that the node began with.
+    pub charter: Option<Arc<Charter>>,
+    /// Whom the node says that it keeps out.
+    pub barred: BTreeMap<NodeUri, String>,
     pub records: Vec<world::Stored>,
     pub skew: i64,
     pub drift_ppm: i64,
@@ -178,6 +188,8 @@ impl Sim {
                 engine: None,
                 run: 0,
                 disk: Arc::new(Mutex::new(Disk::new(index))),
+                charter: None,
+                barred: BTreeMap::new(),
                 records: world::records(),
                 skew: 0,
                 drift_ppm: 0,
@@ -251,7 +263,7 @@ impl Sim {
             Setup {
                 node: uri(node),
                 log: 1,
-                charter: Arc::clone(&self.world.charter),
+                charter: self.nodes[node].charter.clone().unwrap_or_else(|| Arc::clone(&self.world.charter)),
                 catalogue: Arc::clone(world::catalogue()),
                 policy: Arc::clone(&self.world.policies[node]),
                 signer: Box::new(world::log_signer(node)),
@@ -382,6 +394,15 @@ impl Sim {
                     self.push(drained, Event::Lost { conn, side });
                 }
             }
+            Effect::Adopt { charter, parts } => {
+                self.note(|| format!("node {node} keeps {} part(s)", parts.len()));
+                let at = self.now + self.within(self.weather.write);
+                self.push(at, Event::Kept { node, run, charter });
+            }
+            Effect::InForce(rules) => {
+                self.note(|| format!("node {node} is under {}", rules.charter.vector()));
+                self.nodes[node].barred = rules.barred;
+            }
             Effect::Alarm(alarm) => {
                 self.note(|| format!("node {node} ALARM {alarm:?}"));
                 let expected = matches!(alarm, Alarm::LogUnavailable) && self.nodes[node].disk_broken;
@@ -431,7 +452,10 @@ impl Sim {
             Event::Lost { conn, side } => self.conns[*conn].ends[*side].node,
             Event::Reset { conn, to, .. } => self.conns[*conn].ends[*to].node,
             Event::Dialled { from, .. } => *from,
-            Event::Written { node, .. } | Event::Found { node, .. } | Event::Wake { node, .. } => *node,
+            Event::Written { node, .. }
+            | Event::Found { node, .. }
+            | Event::Kept { node, .. }
+            | Event::Wake { node, .. } => *node,
         };
         let paused = self.nodes[target].paused_until;
         if paused > self.now {
@@ -464,6 +488,11 @@ impl Sim {
                     self.input(node, Input::Found { lookup, records });
                 }
             }
+            Event::Kept { node, run, charter } => {
+                if self.nodes[node].run == run && self.nodes[node].engine.is_some() {
+                    self.keep(node, charter);
+                }
+            }
             Event::Wake { node, run } => {
                 if self.nodes[node].run == run {
                     self.input(node, Input::Tick);
@@ -471,6 +500,23 @@ impl Sim {
             }
         }
         true
+    }
+
+    /// The parts are in the node's folder; a crash from here on starts under them.
+    fn keep(&mut self, node: usize, charter: Arc<Charter>) {
+        self.nodes[node].charter = Some(Arc::clone(&charter));
+        let detail = charter.vector().to_string().into_bytes();
+        let event = LocalEvent {
+            kind: EventKind::CharterAdopted,
+            record_type: String::new(),
+            count: 1,
+            purpose: None,
+            basis: None,
+            role: None,
+            detail,
+        };
+        let rules = Rules { charter: Some(charter), policy: None, events: vec![event] };
+        self.input(node, Input::Kept(rules));
     }
 
     fn written(&mut self, node: usize) {
@@ -625,6 +671,26 @@ impl Sim {
         ticket
     }
 
+    /// An operator offers charter parts.
+    pub fn offer(&mut self, node: usize, parts: Vec<ClaimedPart>) -> Ticket {
+        let ticket = self.ticket();
+        self.note(|| format!("node {node} is offered {} part(s)", parts.len()));
+        self.input(node, Input::Offer { ticket, parts });
+        ticket
+    }
+
+    /// An operator blocks a peer, or takes the block away.
+    pub fn bar(&mut self, node: usize, peer: usize, reason: Option<&str>) -> Ticket {
+        let ticket = self.ticket();
+        self.input(node, Input::Bar { ticket, peer: uri(peer), reason: reason.map(str::to_owned) });
+        ticket
+    }
+
+    /// The charter that a node is under, as text.
+    pub fn vector(&self, node: usize) -> String {
+        self.nodes[node].charter.as_ref().unwrap_or(&self.world.charter).vector().to_string()
+    }
+
     pub fn close_periods(&mut self, node: usize) -> Ticket {
         let ticket = self.ticket();
         self.note(|| format!("node {node} closes periods"));
@@ -777,6 +843,8 @@ fn ending(conclusion: Conclusion) -> Ending {
         Conclusion::PeriodsClosed { closed, unreachable } => {
             Ending::PeriodsClosed { closed, unreachable: unreachable.len() }
         }
+        Conclusion::InForce { changed, .. } => Ending::InForce { changed },
+        Conclusion::NotAdopted(error) => Ending::NotAdopted(error.code()),
         Conclusion::LogUnavailable => Ending::LogUnavailable,
     }
 }

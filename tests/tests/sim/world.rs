@@ -8,7 +8,7 @@ use puente_audit_log::{Ed25519Signer, KeyKind, Signer as _};
 use puente_catalogue::Catalogue;
 use puente_charter::{
     AnnexPart, AnnexPin, Auditor, Charter, ClaimedPart, CommonPart, GovernanceKey, JurisdictionEntry, LegalBasis,
-    LogEntry, Member, Part, SealKey, sign,
+    LogEntry, Member, Part, PartId, SealKey, sign,
 };
 use puente_evidence::HpkeKeyPair;
 use puente_model::{Digest, Jurisdiction, Millis, NodeUri, Purpose, Role, Secret32};
@@ -171,6 +171,45 @@ pub fn charter(suspended: Option<usize>) -> Charter {
         claim("annex-us-1.toml", us.hash(), Part::Annex(us), &["us-gov-2", "us-gov-3"]),
     ];
     Charter::verify(parts, pin).unwrap()
+}
+
+/// The annex after the one in force, signed by its nation.
+pub fn next_annex(charter: &Charter, nation: &str, tweak: impl FnOnce(&mut AnnexPart)) -> ClaimedPart {
+    let nation: Jurisdiction = nation.parse().unwrap();
+    let number = charter.vector().annexes[&nation];
+    let before = charter.part(&PartId { nation: Some(nation.clone()), number }).unwrap();
+    let Part::Annex(annex) = before.part() else { panic!() };
+    let common = charter.common().number;
+    let mut annex = AnnexPart { number: number + 1, previous: Some(before.hash()), common, ..annex.clone() };
+    tweak(&mut annex);
+    signed(Part::Annex(annex), &[&format!("{nation}-gov-1"), &format!("{nation}-gov-2")])
+}
+
+/// The common part after the one in force, signed by both nations.
+pub fn next_common(charter: &Charter, tweak: impl FnOnce(&mut CommonPart)) -> ClaimedPart {
+    let before = charter.common();
+    let mut common = CommonPart { number: before.number + 1, previous: Some(charter.common_hash()), ..before.clone() };
+    for nation in &mut common.jurisdictions {
+        let number = charter.vector().annexes[&nation.code];
+        nation.annex = AnnexPin { number, hash: charter.annex_hash(&nation.code).unwrap() };
+    }
+    tweak(&mut common);
+    signed(Part::Common(common), &["mx-gov-1", "mx-gov-2", "us-gov-1", "us-gov-2"])
+}
+
+/// A part with these keys' signatures.
+pub fn signed(part: Part, keys: &[&str]) -> ClaimedPart {
+    let hash = part.hash();
+    let signatures = keys.iter().map(|name| sign(&hash, &governance(name), name)).collect();
+    ClaimedPart::new("offered.toml", part, signatures).unwrap()
+}
+
+/// Suspends a node in its annex.
+pub fn suspend(node: usize) -> impl FnOnce(&mut AnnexPart) {
+    move |annex| {
+        let member = annex.members.iter_mut().find(|m| m.uri == uri(node)).unwrap();
+        (member.suspended, member.suspended_reason) = (true, Some("under investigation".to_owned()));
+    }
 }
 
 pub fn catalogue() -> &'static Arc<Catalogue> {

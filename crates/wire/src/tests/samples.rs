@@ -259,6 +259,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Body)> {
         own_head: b"a checkpoint\n".to_vec(),
         your_head: b"another checkpoint\n".to_vec(),
         clock_millis: NOW.0,
+        parts: Vec::new(),
     };
     let sealed = proto::Sealed {
         tree_commitment: hash("tree").0.to_vec(),

@@ -95,6 +95,8 @@ fn the_limits_table_is_the_code() {
         HOLES_PER_PERIOD_MAX,
         PARAMS_PER_QUERY_MAX,
         NATIONS_MAX,
+        PART_SIGNATURES_MAX,
+        PARTS_AHEAD_MAX,
     ];
     let written = table(&file("proto/README.md"), "limits");
     let written: Vec<_> = written.iter().map(|row| (row[0].as_str(), row[1].parse::<u64>().unwrap())).collect();

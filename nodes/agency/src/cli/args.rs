@@ -56,14 +56,17 @@ pub enum Command {
     /// This node's audit log.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Peers: who they are, which step towards one fails, whom this node exchanges nothing with.
+    #[command(subcommand)]
+    Peer(super::peer::PeerCommand),
     /// The rules of what may be asked and answered.
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Look at everything that the node needs, from here to each partner; works whether it runs or not.
     Doctor,
-    /// The other members of the charter.
+    /// The record store.
     #[command(subcommand)]
-    Peer(super::peer::PeerCommand),
+    Records(super::records::RecordsCommand),
     /// Two nations and four agencies on this machine: real processes, sockets, questions and audits. --dir names a
     /// new or empty folder for everything; one for temporary files unless given.
     Demo(DemoArgs),
@@ -156,19 +159,24 @@ pub enum CharterCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Make charter parts from a description, with every hash filled in.
+    /// Make a federation's first parts from a description, with every hash filled in.
     Create {
-        /// The description (TOML): a federation, or with --next a part to change.
+        /// The description (TOML).
         description: PathBuf,
         /// Folder for the parts.
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
-        /// Make the next version of this part: its number and 'previous' are filled in.
-        #[arg(long)]
-        next: bool,
         /// Folder with more record types that the federation's catalogue holds.
         #[arg(long, value_name = "FOLDER")]
         catalogue_extra: Option<PathBuf>,
+    },
+    /// Draft the version after a part: its number and 'previous' are filled in; edit it, then sign it.
+    Propose {
+        /// The part in force (TOML).
+        part: PathBuf,
+        /// Folder for the draft.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
     },
     /// Sign a part: appends a line to FILE.sig.
     Sign {
@@ -180,6 +188,11 @@ pub enum CharterCommand {
         /// Name of the key in the charter; the key file's name without its ending, unless given.
         #[arg(long)]
         name: Option<String>,
+    },
+    /// Adopt the newer parts of a folder: verified, kept, recorded, and in force at once where the node runs.
+    Adopt {
+        /// Folder with the parts and their signatures; parts that are in force already may stand in it too.
+        folder: PathBuf,
     },
     /// Verify every part, signature and version against the pinned hash.
     Verify {
@@ -283,6 +296,8 @@ pub enum NodeCommand {
     },
     /// One screen: peers, log, charter, days to expiry; the root cause first.
     Status,
+    /// Read certificate, charter folder and policies again, as SIGHUP does; what does not hold changes nothing.
+    Reload,
     /// Stop the running node, with its periods closed and its log published.
     Stop,
 }

@@ -3,21 +3,25 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use puente_charter::{AnnexPart, Charter, CharterStatus, CommonPart, Part, PartSignature, parse_signatures, sign};
+use puente_charter::{
+    AnnexPart, Charter, CharterError, CharterStatus, CommonPart, Offer, Part, PartSignature, parse_signatures, sign,
+};
 use puente_model::{Digest, Jurisdiction, NodeUri};
 use serde_json::{Value, json};
 use toml::value::{Table, Value as Toml};
 
 use super::args::CharterCommand;
 use super::output::{Exit, Failure, Report, table};
-use super::{Context, keys, words};
-use crate::{ca, files, load};
+use super::{Context, client, keys, words};
+use crate::control_api::{Answer, Command};
+use crate::{ca, files, load, parts};
 
 pub(super) fn run(context: &Context, command: CharterCommand) -> Result<Report, Failure> {
     match command {
         CharterCommand::Keygen { name, kind, out } => keys::generate(context, &name, kind, &out),
-        CharterCommand::Create { description, out, next: true, .. } => next(&description, &out),
-        CharterCommand::Create { description, out, catalogue_extra, .. } => {
+        CharterCommand::Propose { part, out } => next(&part, &out),
+        CharterCommand::Adopt { folder } => adopt(context, &folder),
+        CharterCommand::Create { description, out, catalogue_extra } => {
             create(&description, &out, catalogue_extra.as_deref())
         }
         CharterCommand::Sign { file, key, name } => sign_part(&file, &key, name.as_deref()),
@@ -273,6 +277,55 @@ fn sign_part(path: &Path, key_path: &Path, name: Option<&str>) -> Result<Report,
         path.display(),
         target.display()
     )))
+}
+
+/// English and Spanish.
+const IN_FORCE: [&str; 2] = ["in force", "en vigor"];
+const UNCHANGED: [&str; 2] = ["in force already; nothing changed", "ya estaba en vigor; nada cambió"];
+const AT_START: [&str; 2] = [
+    "kept; no node runs here: it is recorded and in force when the node starts",
+    "guardado; aquí no funciona ningún nodo: se registra y entra en vigor cuando el nodo arranque",
+];
+
+/// Adopts the newer parts of a folder, through the running node, or for its next start.
+fn adopt(context: &Context, folder: &Path) -> Result<Report, Failure> {
+    let es = context.lang == puente_catalogue::Lang::Es;
+    let say = |[en, spanish]: [&'static str; 2]| if es { spanish } else { en };
+    if let Some(mut node) = client::connect(context)? {
+        let from = folder.canonicalize().map_err(|error| Failure::file(folder, &error))?;
+        return match client::call(&mut node, Command::Adopt { from }, None)? {
+            Answer::Adopted { vector, changed } => {
+                let words = say(if changed { IN_FORCE } else { UNCHANGED });
+                let value = json!({"vector": vector, "changed": changed, "in_force": true});
+                Ok(Report::new(value, format!("{vector}  {words}\n")))
+            }
+            Answer::NotAdopted { code, message, hint } => {
+                Err(Failure::findings("not-adopted", message).hint(hint).details(json!({"cause": code})))
+            }
+            Answer::Concluded(_) => Err(client::log_unavailable()),
+            _ => Err(client::unexpected()),
+        };
+    }
+    let refused = |error: &CharterError| {
+        Failure::findings("not-adopted", error.to_string()).hint(error.mend()).details(json!({"cause": error.code()}))
+    };
+    let bearings = load::Bearings::load(&context.dir)?;
+    let offered = load::charter_parts(folder)?;
+    let (charter, new) = match bearings.charter.offer(&offered, context.now).map_err(|error| refused(&error))? {
+        Offer::Same => (None, Vec::new()),
+        Offer::Next(next, new) => (Some(next), new),
+    };
+    let vector = charter.as_ref().map_or(bearings.charter.vector(), |next| next.vector()).to_string();
+    if let Some(next) = &charter {
+        if next.catalogue() != bearings.catalogue.digest() {
+            let own = bearings.catalogue.digest();
+            return Err(refused(&CharterError::OtherCatalogue { charter: next.catalogue(), own }));
+        }
+        parts::keep(&context.dir.charter(), &new).map_err(|error| Failure::file(&context.dir.charter(), &error))?;
+    }
+    let words = say(if charter.is_some() { AT_START } else { UNCHANGED });
+    let value = json!({"vector": vector, "changed": charter.is_some(), "in_force": charter.is_none()});
+    Ok(Report::new(value, format!("{vector}  {words}\n")))
 }
 
 /// Where the charter stands, in words, and how many days are left.

@@ -111,7 +111,10 @@ pub(super) fn report(
             Report::new(value, table(&rows)).hint(outbox::ended(exchange, lang))
         }
         Concluded::Unknown { exchange } => return Err(outbox::unknown(exchange, lang)),
-        Concluded::Recorded { .. } | Concluded::PeriodsClosed { .. } => return Err(client::unexpected()),
+        Concluded::Recorded { .. }
+        | Concluded::PeriodsClosed { .. }
+        | Concluded::InForce { .. }
+        | Concluded::NotAdopted { .. } => return Err(client::unexpected()),
     })
 }
 

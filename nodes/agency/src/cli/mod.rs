@@ -20,6 +20,7 @@ mod peer;
 mod peers;
 mod policy;
 mod query;
+mod records;
 mod spoken;
 mod words;
 
@@ -119,9 +120,10 @@ where
         Command::Import(args) => import::run(&context, &args),
         Command::Query(command) => outbox::run(&context, &command),
         Command::Log(command) => log::run(&context, command),
+        Command::Peer(command) => peer::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
         Command::Doctor => doctor::run(&context),
-        Command::Peer(command) => peer::run(&context, command),
+        Command::Records(command) => records::run(&context, &command),
         Command::Demo(args) => demo(&context, &args),
     }
 }

@@ -29,6 +29,7 @@ pub(super) fn run(context: &Context, command: NodeCommand) -> Result<Report, Fai
             Ok(Report::new(Value::Null, "").note("stopped"))
         }
         NodeCommand::Status => status(context),
+        NodeCommand::Reload => reload(context),
         NodeCommand::Stop => {
             let mut node = client::running(context)?;
             client::call(&mut node, Command::Shutdown, None)?;
@@ -127,6 +128,33 @@ fn status(context: &Context) -> Result<Report, Failure> {
     Ok(Report::new(status, text).exit(exit))
 }
 
+/// English and Spanish, by outcome.
+const RELOADED: [[&str; 3]; 3] = [
+    ["changed", "in force from now on", "en vigor desde ahora"],
+    ["same", "unchanged", "sin cambios"],
+    ["failed", "the old one stays in force", "sigue en vigor lo anterior"],
+];
+
+fn reload(context: &Context) -> Result<Report, Failure> {
+    let mut node = client::running(context)?;
+    let Answer::Reloaded { items } = client::call(&mut node, Command::Reload, None)? else {
+        return Err(client::unexpected());
+    };
+    let es = context.lang == puente_catalogue::Lang::Es;
+    let word = |outcome: &str| {
+        let row = RELOADED.iter().find(|[code, ..]| *code == outcome);
+        row.map_or("", |[_, en, spanish]| if es { spanish } else { en })
+    };
+    let rows: Vec<_> = items.iter().map(|i| (i.what.clone(), word(&i.outcome).to_owned())).collect();
+    let failed = items.iter().any(|item| item.outcome == "failed");
+    let value = json!({"items": items});
+    let mut report = Report::new(value, table(&rows)).exit(if failed { Exit::Findings } else { Exit::Ok });
+    for item in items.iter().filter(|item| item.outcome == "failed") {
+        report = report.note(format!("{}: {}", item.what, item.message)).hint(item.mend.clone());
+    }
+    Ok(report)
+}
+
 /// One screen, the root cause first.
 fn screen(status: &Value, problems: &[Value], lang: Lang) -> String {
     let text = |value: &Value| line(value);
@@ -168,6 +196,7 @@ fn screen(status: &Value, problems: &[Value], lang: Lang) -> String {
     for peer in peers {
         let state = match (peer["suspended"].as_bool(), peer["connections"].as_u64(), peer["unreachable"].as_str()) {
             (Some(true), ..) => "suspended".to_owned(),
+            _ if peer["blocked"].is_string() => format!("blocked: {}", text(&peer["blocked"])),
             (_, Some(0) | None, Some(why)) => format!("unreachable: {why}"),
             (_, Some(0) | None, None) => "not connected".to_owned(),
             (_, Some(_), _) => {

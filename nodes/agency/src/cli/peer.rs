@@ -1,10 +1,16 @@
-//! `puente peer`.
+//! `puente peer`: who this node exchanges with, apart from what the charter says.
 
 use clap::Subcommand;
+use puente_catalogue::Lang;
 use puente_model::NodeUri;
+use serde_json::json;
 
 use super::output::{Failure, Report};
-use super::{Context, peers};
+use super::{Context, client, peers};
+use crate::control_api::{Answer, Command, Concluded};
+
+/// Longest reason of a block, in characters.
+const REASON_MAX: usize = 200;
 
 /// `puente peer`.
 #[derive(Debug, Subcommand)]
@@ -16,11 +22,68 @@ pub enum PeerCommand {
         /// The member, for example puente://us/tx-dps/n1.
         peer: NodeUri,
     },
+    /// Exchange nothing more with a peer, at once: connections close, no content key leaves. The charter stays as it is.
+    Block {
+        /// The peer, for example puente://us/tx-dps/n1.
+        peer: NodeUri,
+        /// Why; stands in the log and in status.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Take a block away.
+    Unblock {
+        /// The peer.
+        peer: NodeUri,
+    },
+}
+
+/// English and Spanish.
+const BLOCKED: [&str; 2] = ["blocked", "bloqueado"];
+const UNBLOCKED: [&str; 2] = ["no longer blocked", "ya no está bloqueado"];
+const TELL: [&str; 2] = [
+    "tell your governance office: only the annex suspends a member for everybody",
+    "avise a su oficina de gobernanza: solo el anexo suspende a un miembro para todos",
+];
+
+fn say(context: &Context, words: [&'static str; 2]) -> &'static str {
+    let [en, es] = words;
+    if context.lang == Lang::Es { es } else { en }
 }
 
 pub(super) fn run(context: &Context, command: PeerCommand) -> Result<Report, Failure> {
-    match command {
-        PeerCommand::List => peers::list(context),
-        PeerCommand::Test { peer } => peers::test(context, &peer),
+    let (peer, reason) = match command {
+        PeerCommand::List => return peers::list(context),
+        PeerCommand::Test { peer } => return peers::test(context, &peer),
+        PeerCommand::Block { peer, reason } => (peer, Some(reason)),
+        PeerCommand::Unblock { peer } => (peer, None),
+    };
+    if let Some(reason) = &reason
+        && (reason.trim().is_empty() || reason.chars().count() > REASON_MAX || reason.chars().any(char::is_control))
+    {
+        return Err(Failure::usage("reason", format!("a reason has 1 to {REASON_MAX} characters on one line"))
+            .hint("say in a few words why; name no person"));
+    }
+    let mut node = client::running(context)?;
+    let command = match reason.clone() {
+        Some(reason) => Command::Block { peer: peer.clone(), reason },
+        None => Command::Unblock { peer: peer.clone() },
+    };
+    let Answer::Concluded(concluded) = client::call(&mut node, command, None)? else {
+        return Err(client::unexpected());
+    };
+    match *concluded {
+        Concluded::Recorded { index } => {
+            let word = say(context, if reason.is_some() { BLOCKED } else { UNBLOCKED });
+            let value = json!({"peer": peer.as_str(), "blocked": reason.is_some(), "index": index});
+            let report = Report::new(value, format!("{peer}  {word}\n"));
+            Ok(if reason.is_some() { report.hint(say(context, TELL)) } else { report })
+        }
+        Concluded::Invalid { errors } => {
+            let first = errors.into_iter().next();
+            let (message, hint) = first.map(|e| (format!("{peer}: {}", e.message), e.mend)).unwrap_or_default();
+            Err(Failure::usage("no-such-peer", message).hint(hint))
+        }
+        Concluded::LogUnavailable => Err(client::log_unavailable()),
+        _ => Err(client::unexpected()),
     }
 }

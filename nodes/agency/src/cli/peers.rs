@@ -21,7 +21,7 @@ const OWN: Words = w("this node", "este nodo");
 const WELL: Words = w("every step succeeded", "todos los pasos salieron bien");
 
 /// What to do when a step towards a peer fails.
-pub(crate) fn mend(step: &str) -> Words {
+pub(crate) fn remedy(step: &str) -> Words {
     match step {
         "member" => w(
             "ask your governance body whether the annex lists it, and is adopted here",
@@ -126,7 +126,7 @@ pub(super) fn test(context: &Context, peer: &NodeUri) -> Result<Report, Failure>
             Err((code, words)) => (false, *code, words),
         };
         rows.push((name.to_owned(), format!("{millis:.1} ms  {code}  {words}")));
-        let fix = (!ok).then(|| mend(name).get(context.lang));
+        let fix = (!ok).then(|| remedy(name).get(context.lang));
         steps.push(json!({"step": name, "ok": ok, "code": code, "millis": millis, "found": words, "fix": fix}));
     };
     for step in &probed.steps {

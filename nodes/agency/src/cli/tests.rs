@@ -94,7 +94,7 @@ fn a_federation_is_made_signed_verified_and_shown() {
     assert!(ok(at, "charter show @/charter").text.lines().all(|l| l.chars().count() <= 80));
 
     let failure = fails(at, &format!("charter verify @/charter --pin {}", "0".repeat(64)));
-    assert_eq!((failure.code, failure.exit), ("charter", Exit::Findings));
+    assert_eq!((failure.code, failure.exit), ("wrong-pin", Exit::Findings));
     // Signing again with the same key replaces its line; with another nation's key it is refused.
     ok(at, "charter sign @/charter/common-1.toml --key @/mx-gov-1.key");
     ok(at, "charter verify @/charter");

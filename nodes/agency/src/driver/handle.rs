@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use puente_exchange::api::{Conclusion, Draft, Input, LocalEvent, Ticket};
-use puente_model::ExchangeId;
+use puente_charter::ClaimedPart;
+use puente_exchange::api::{Conclusion, Draft, Input, LocalEvent, Rules, Ticket};
+use puente_model::{ExchangeId, NodeUri};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -161,6 +162,30 @@ impl DriverHandle {
         let (reply, view) = oneshot::channel();
         self.link.send(Message::View(reply))?;
         view.await.map_err(|_| Gone)
+    }
+
+    /// Has newer charter parts adopted, and waits until they are in force or refused.
+    ///
+    /// # Errors
+    /// The engine's task has ended.
+    pub async fn offer(&self, parts: Vec<ClaimedPart>) -> Result<Conclusion, Gone> {
+        self.wish(|ticket| Input::Offer { ticket, parts }).await
+    }
+
+    /// Takes other rules of the node's own up, and waits until they are in force.
+    ///
+    /// # Errors
+    /// The engine's task has ended.
+    pub async fn rules(&self, rules: Rules) -> Result<Conclusion, Gone> {
+        self.wish(|ticket| Input::Rules { ticket, rules }).await
+    }
+
+    /// Blocks a peer with a reason, or takes the block away, and waits until that is in the log.
+    ///
+    /// # Errors
+    /// The engine's task has ended.
+    pub async fn bar(&self, peer: NodeUri, reason: Option<String>) -> Result<Conclusion, Gone> {
+        self.wish(|ticket| Input::Bar { ticket, peer, reason }).await
     }
 
     /// How the engine's task and the disk are doing.

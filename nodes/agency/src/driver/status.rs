@@ -193,6 +193,12 @@ fn describe(alarm: &Alarm) -> String {
         Alarm::PeriodMismatch { peer } => {
             format!("{peer} and this node recorded different entries in a period: run an audit of the pair")
         }
+        Alarm::TwoParts { conviction, .. } => {
+            format!(
+                "{conviction}: both are kept in the folder 'findings'; tell every governance office and the auditors"
+            )
+        }
+        Alarm::CharterRefused { peer, why } => format!("{peer} is under another charter, which was not adopted: {why}"),
         Alarm::LogUnavailable => {
             "the log cannot be written: nothing is asked or answered; mend the disk, then start the node again"
                 .to_owned()

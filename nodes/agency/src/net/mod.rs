@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use puente_charter::Charter;
-use puente_exchange::api::{ConnectionId, StreamId};
+use puente_exchange::api::{ConnectionId, InForce, StreamId};
 use puente_model::{Millis, NodeUri};
 use puente_wire::fault::FaultCode;
 use quinn::{Endpoint, TransportConfig, VarInt};
@@ -187,6 +187,15 @@ impl Network for Net {
             let _ = link.commands.send(Command::Close(NetCode::Fault(reason)));
         }
     }
+
+    /// New handshakes are judged by it, and connections that it no longer admits are closed at once.
+    fn in_force(&self, rules: &InForce) {
+        match Trust::of(&rules.charter, self.shared.own.clone()) {
+            Ok(trust) => self.adopt_trust(trust.barring(rules.barred.clone())),
+            // Checked before the charter was adopted; whoever was admitted before stays so, and no one else.
+            Err(error) => tracing::error!("the charter's authorities cannot be used: {error}"),
+        }
+    }
 }
 
 impl Net {
@@ -253,13 +262,12 @@ impl Net {
         self.shared.endpoint.local_addr()
     }
 
-    /// Adopts another charter: new handshakes are judged by it, and connections that it no longer admits are closed.
+    /// Whether handshakes could be judged by a charter.
     ///
     /// # Errors
-    /// A root of the charter is unusable; the old charter stays in force.
-    pub fn adopt(&self, charter: &Charter) -> Result<(), RootError> {
-        self.adopt_trust(Trust::of(charter, self.shared.own.clone())?);
-        Ok(())
+    /// A root of the charter is unusable.
+    pub fn check(&self, charter: &Charter) -> Result<(), RootError> {
+        Trust::of(charter, self.shared.own.clone()).map(|_| ())
     }
 
     fn adopt_trust(&self, trust: Trust) {
@@ -282,12 +290,20 @@ impl Net {
         }
     }
 
-    /// Takes another certificate and key for new handshakes.
+    /// Takes another certificate and key for new handshakes. False if they are the ones in use.
     ///
     /// # Errors
-    /// Not PEM, not each other's, or not this node's.
-    pub fn replace_identity(&self, chain: &[u8], key: &[u8]) -> Result<(), IdentityError> {
-        self.shared.identity.replace(&self.shared.own, chain, key)
+    /// Not PEM, not each other's, not this node's, or nothing that a peer would accept; the old ones stay in use.
+    pub fn replace_identity(&self, chain: &[u8], key: &[u8]) -> Result<bool, IdentityError> {
+        let trust = self.shared.trust.load();
+        self.shared.identity.replace(&self.shared.own, chain, key, |chain| {
+            let Some((leaf, rest)) = chain.split_first() else { return Ok(()) };
+            match trust.verify(leaf, rest, Presenter::Server, None, UnixTime::now()) {
+                // Its own name is the last thing that a verifier objects to.
+                Ok(_) | Err(PeerRefusal::OwnName(_)) => Ok(()),
+                Err(refusal) => Err(refusal),
+            }
+        })
     }
 
     /// Last second in which this node's certificate is valid.

@@ -58,6 +58,9 @@ pub enum PeerRefusal {
     /// The member is suspended.
     #[error("the member {0} is suspended")]
     Suspended(NodeUri),
+    /// This node keeps the member out.
+    #[error("this node blocks the member {0}; 'puente peer unblock' takes the block away")]
+    Blocked(NodeUri),
     /// Another member than the one that was dialled.
     #[error("dialled {expected}, but {found} answered; check the endpoint in the annex")]
     WrongPeer {
@@ -92,6 +95,7 @@ impl PeerRefusal {
             Self::BadSignature => "bad-signature",
             Self::BadChain(_) => "bad-chain",
             Self::NotInCharter(_) => "not-in-charter",
+            Self::Blocked(_) => "blocked",
             Self::NoSuchAuditor(_) => "no-such-auditor",
             Self::Suspended(_) => "suspended",
             Self::WrongPeer { .. } => "wrong-peer",

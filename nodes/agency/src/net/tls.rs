@@ -51,6 +51,9 @@ pub enum IdentityError {
     /// The certificate does not name a node.
     #[error("the certificate is no node's: {0}")]
     Names(#[from] puente_charter::certificate::CertificateError),
+    /// No peer would accept the certificate.
+    #[error("no peer would accept the certificate: {0}")]
+    Refused(PeerRefusal),
     /// The certificate names another node.
     #[error("the certificate names {found}, but this node is {expected}; issue one for this node")]
     OtherNode {
@@ -90,13 +93,23 @@ impl Identity {
         Ok(Self { key: ArcSwap::from_pointee(read(own, chain, key)?), reset })
     }
 
-    /// Takes another certificate and key; new handshakes use them, connections stay.
+    /// Takes another certificate and key, if `admit` has nothing against the chain; new handshakes use them,
+    /// connections stay. False if they are the ones in use.
     ///
     /// # Errors
-    /// As [`Identity::from_pem`]; the old ones stay in use.
-    pub fn replace(&self, own: &NodeUri, chain: &[u8], key: &[u8]) -> Result<(), IdentityError> {
-        self.key.store(Arc::new(read(own, chain, key)?));
-        Ok(())
+    /// As [`Identity::from_pem`], or what `admit` says; the old ones stay in use.
+    pub(crate) fn replace(
+        &self,
+        own: &NodeUri,
+        chain: &[u8],
+        key: &[u8],
+        admit: impl FnOnce(&[CertificateDer<'static>]) -> Result<(), PeerRefusal>,
+    ) -> Result<bool, IdentityError> {
+        let next = read(own, chain, key)?;
+        admit(&next.cert).map_err(IdentityError::Refused)?;
+        let same = self.key.load().cert == next.cert;
+        self.key.store(Arc::new(next));
+        Ok(!same)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whose certificates count, as the charter says: one set of roots per nation, never pooled.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use puente_charter::{Charter, certificate};
 use puente_model::{Jurisdiction, NodeUri};
@@ -26,12 +26,14 @@ pub(crate) enum Presenter {
 /// A snapshot of the charter, as handshakes need it: roots are parsed once, not per handshake.
 ///
 /// Promise: [`Trust::verify`] accepts exactly the certificates whose one URI names an active member other than this
-/// node and whose chain ends in a root of that member's own nation.
+/// node, not kept out here, and whose chain ends in a root of that member's own nation.
 #[derive(Debug)]
 pub(crate) struct Trust {
     own: NodeUri,
     nations: Vec<(Jurisdiction, Vec<TrustAnchor<'static>>)>,
     members: HashMap<NodeUri, Member>,
+    /// Kept out here, whatever the charter says: why.
+    barred: BTreeMap<NodeUri, String>,
 }
 
 /// What a dial and a handshake need to know of a member.
@@ -80,7 +82,13 @@ impl Trust {
             }
             nations.push((nation, anchors));
         }
-        Ok(Self { own, nations, members: members.into_iter().collect() })
+        Ok(Self { own, nations, members: members.into_iter().collect(), barred: BTreeMap::new() })
+    }
+
+    /// The same, less those that this node keeps out.
+    pub(crate) fn barring(mut self, barred: BTreeMap<NodeUri, String>) -> Self {
+        self.barred = barred;
+        self
     }
 
     /// A member with whom this node may exchange.
@@ -89,6 +97,7 @@ impl Trust {
             _ if *uri == self.own => Err(PeerRefusal::OwnName(uri.clone())),
             None => Err(PeerRefusal::NotInCharter(uri.clone())),
             Some(member) if member.suspended => Err(PeerRefusal::Suspended(uri.clone())),
+            Some(_) if self.barred.contains_key(uri) => Err(PeerRefusal::Blocked(uri.clone())),
             Some(member) => Ok(member),
         }
     }

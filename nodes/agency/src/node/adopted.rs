@@ -8,7 +8,7 @@ use std::path::Path;
 
 use puente_charter::Charter;
 use puente_exchange::api::{Conclusion, LocalEvent};
-use puente_model::{Digest, EventKind};
+use puente_model::{CharterVector, Digest, EventKind};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -20,7 +20,7 @@ use crate::files;
 /// What rules a node, by number and hash.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-struct Adopted {
+pub(super) struct Adopted {
     /// Numbers of the charter's parts.
     charter: String,
     /// Hash of the common part.
@@ -30,6 +30,37 @@ struct Adopted {
 }
 
 impl Adopted {
+    /// These charter and policies.
+    pub(super) fn of(charter: &Charter, policies: Digest) -> Self {
+        Self {
+            charter: charter.vector().to_string(),
+            common: charter.common_hash().to_string(),
+            policies: policies.to_string(),
+        }
+    }
+
+    /// What the log knows, and the entries that lead from there to this.
+    ///
+    /// # Errors
+    /// What was recorded last cannot be read.
+    pub(super) fn since(&self, dir: &NodeDir) -> Result<Vec<LocalEvent>, io::Error> {
+        Ok(self.events(&Self::read(&dir.adopted_recorded())?))
+    }
+
+    /// Whether this is under a charter.
+    pub(super) fn is_under(&self, vector: &str) -> bool {
+        self.charter == vector
+    }
+
+    /// Writes down that the log knows this.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn write(&self, dir: &NodeDir) -> Result<(), io::Error> {
+        let text = toml::to_string(self).map_err(io::Error::other)?;
+        files::replace(&dir.adopted_recorded(), text.as_bytes(), true)
+    }
+
     /// What the log knows; nothing if that cannot be told, since an entry twice is better than none.
     fn read(path: &Path) -> Result<Self, io::Error> {
         match files::read_text(path) {
@@ -63,6 +94,15 @@ impl Adopted {
     }
 }
 
+/// The charter that the log names, if the folder's would go back behind it.
+///
+/// # Errors
+/// What was recorded last cannot be read.
+pub(super) fn behind(dir: &NodeDir, charter: &Charter) -> Result<Option<CharterVector>, io::Error> {
+    let known = Adopted::read(&dir.adopted_recorded())?.charter.parse::<CharterVector>().ok();
+    Ok(known.filter(|known| !charter.vector().covers(known)))
+}
+
 /// Records charter and policies unless the log names them as the last ones.
 ///
 /// # Errors
@@ -75,11 +115,7 @@ pub(super) async fn record(
 ) -> Result<(), RunError> {
     let path = dir.adopted_recorded();
     let failed = |error| RunError::Key { path: path.display().to_string(), error };
-    let now = Adopted {
-        charter: charter.vector().to_string(),
-        common: charter.common_hash().to_string(),
-        policies: policies.to_string(),
-    };
+    let now = Adopted::of(charter, policies);
     let before = Adopted::read(&path).map_err(failed)?;
     for event in now.events(&before) {
         let kind = event.kind;
@@ -91,8 +127,7 @@ pub(super) async fn record(
         tracing::info!(%kind, charter = now.charter, "recorded");
     }
     if now != before {
-        let text = toml::to_string(&now).map_err(|error| failed(io::Error::other(error)))?;
-        files::replace(&path, text.as_bytes(), true).map_err(failed)?;
+        now.write(dir).map_err(failed)?;
     }
     Ok(())
 }

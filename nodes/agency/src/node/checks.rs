@@ -108,7 +108,7 @@ pub(crate) fn charter_check(status: CharterStatus) -> Check {
         }
         CharterStatus::NotYet => {
             let cause = w("the charter is not in force yet", "la carta aún no está en vigor");
-            Check::not(State::Fail, name, "charter-not-yet", cause, "", fix)
+            Check::not(State::Fail, name, "charter-begins", cause, "", fix)
         }
         CharterStatus::Expired => {
             let cause = w(
@@ -332,7 +332,7 @@ impl Node {
             store_check("evidence", "evidence-store", evidence),
             store_check("records", "records-down", records),
             engine_check(view, &driver),
-            charter_check(self.bearings.charter.status(now())),
+            charter_check(self.now.charter.load().status(now())),
             self.member_check(),
             certificate_check(self.net.certificate_end(), now()),
             clock_check(self, view),
@@ -350,7 +350,8 @@ impl Node {
 
     fn member_check(&self) -> Check {
         let name = "member";
-        let member = self.bearings.charter.member(&self.bearings.config.node);
+        let charter = self.now.charter.load_full();
+        let member = charter.member(&self.bearings.config.node);
         if member.is_some_and(puente_charter::Member::is_active) {
             return Check::ok(name, w("the charter lists this node", "la carta incluye a este nodo"), "");
         }
@@ -383,7 +384,8 @@ impl Node {
     /// The policies in force against those in the folder: the next start must not come as a surprise.
     async fn policies_check(&self) -> Check {
         let name = "policies";
-        let (dir, bearings) = (self.dir.clone(), self.bearings.clone());
+        let (dir, mut bearings) = (self.dir.clone(), self.bearings.clone());
+        bearings.charter = self.now.charter.load_full();
         let stamp = super::stamps(&dir.policies());
         let known = self.policies_seen.lock().await.clone();
         let found = match known {
@@ -400,7 +402,7 @@ impl Node {
             }
         };
         match found {
-            Some(Ok(hash)) if hash == self.policy_hash => Check::ok(
+            Some(Ok(hash)) if hash == **self.now.policy.load() => Check::ok(
                 name,
                 w("the policies of the folder are in force", "las reglas de la carpeta están en vigor"),
                 hash.to_string(),
@@ -414,7 +416,7 @@ impl Node {
                     "la carpeta tiene otras reglas que las que están en vigor",
                 ),
                 hash.to_string(),
-                w("restart the node to bring them into force", "reinicie el nodo para que entren en vigor"),
+                w("'puente node reload' brings them into force", "'puente node reload' las pone en vigor"),
             ),
             Some(Err(why)) => Check::not(
                 State::Warn,
@@ -446,7 +448,8 @@ impl Node {
         let checks = self.checks().await;
         let view = timeout(PATIENCE, self.driver.view()).await.ok().and_then(Result::ok).unwrap_or_default();
         let driver = self.driver.status();
-        let charter = self.bearings.charter.common();
+        let charter = self.now.charter.load_full();
+        let charter = charter.common();
         let grace = u64::from(charter.grace_days) * 86_400;
         let snapshot = Snapshot {
             ready: checks.iter().all(|check| check.state < State::Unknown),

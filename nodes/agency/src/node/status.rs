@@ -1,11 +1,13 @@
 //! How a node is doing, the root cause first. Names nodes and numbers, nobody else.
 
 use puente_catalogue::Lang;
-use puente_charter::CharterStatus;
+use puente_charter::{Charter, CharterStatus, WARN_DAYS};
+use puente_model::Millis;
 use serde_json::{Value, json};
 
 use super::{Node, now};
-use crate::ops::check::{Check, State, w};
+use crate::ops::check::{Check, State, Words, w};
+use crate::records::RecordsStatus;
 
 /// One problem, in the order in which to mend them.
 fn problem(check: &Check) -> Value {
@@ -20,17 +22,105 @@ fn problem(check: &Check) -> Value {
     })
 }
 
+/// Days before the end of the node's certificate from which every status says so.
+const CERTIFICATE_WARN_MILLIS: u64 = 3 * DAY;
+const DAY: u64 = 86_400_000;
+
+/// What ends soon, or has ended: charter, legal bases, the node's certificate. Code and words, the gravest first.
+pub(super) fn countdown(
+    charter: &Charter,
+    certificate_end: Option<Millis>,
+    now: Millis,
+) -> Vec<(&'static str, String)> {
+    let mut out = Vec::new();
+    match charter.status(now) {
+        CharterStatus::InForce { warn: false, .. } => {}
+        CharterStatus::NotYet => out.push(("charter-begins", "the charter is not in force yet".to_owned())),
+        CharterStatus::InForce { days_left, .. } => {
+            out.push(("charter-ends", format!("the charter ends in {days_left} days")));
+        }
+        CharterStatus::Grace { days_left } => out.push((
+            "charter-grace",
+            format!("the charter has ended: nothing new is admitted, and exchange stops in {days_left} days"),
+        )),
+        CharterStatus::Expired => {
+            out.push(("charter-expired", "the charter and its grace have ended: nothing is exchanged".to_owned()))
+        }
+    }
+    if let Some(end) = certificate_end
+        && end.since(now) < CERTIFICATE_WARN_MILLIS
+    {
+        out.push(("certificate-ends", format!("this node's certificate ends at {end}")));
+    }
+    for basis in charter.legal_bases() {
+        let days = basis.expires.since(now).div_ceil(DAY);
+        if basis.expires <= now {
+            out.push(("legal-basis-lapsed", format!("the legal basis '{}' has lapsed", basis.id)));
+        } else if days <= u64::from(WARN_DAYS) {
+            out.push(("legal-basis-ends", format!("the legal basis '{}' lapses in {days} days", basis.id)));
+        }
+    }
+    out
+}
+
 impl Node {
+    /// Says in the node's own log what ends soon: at its start, and once a day.
+    pub(super) fn count_down(&self) {
+        for (code, words) in countdown(&self.now.charter.load(), self.net.certificate_end(), now()) {
+            tracing::warn!(code, "{words}");
+        }
+    }
+
+    /// What deserves a look and stands in nobody's way.
+    fn notes(&self, charter: &Charter, records: &RecordsStatus) -> Vec<Value> {
+        let mut out = Vec::new();
+        let mut note = |code: &'static str, words: String, fix: Words| {
+            out.push(json!({
+                "code": code,
+                "check": code,
+                "state": State::Warn.as_str(),
+                "message_es": puente_words::say(Lang::Es, &words),
+                "message": words,
+                "fix": fix.en,
+                "fix_es": fix.es,
+            }));
+        };
+        if let Some(what) = &records.last_invalid {
+            let words = format!("{} rows are no records, last of {what}", records.rows_invalid);
+            note("records-invalid", words, w("run 'puente records check'", "ejecute 'puente records check'"));
+        }
+        // Charter and certificate have checks of their own.
+        let bases = countdown(charter, None, now()).into_iter().filter(|(code, _)| code.starts_with("legal-basis"));
+        for (code, words) in bases {
+            note(code, words, w("ask your governance body", "pregunte a su órgano de gobierno"));
+        }
+        if let Some(why) = self.now.problem() {
+            let words = format!("the policies do not hold under the charter in force; the ones before rule: {why}");
+            note(
+                "policies",
+                words,
+                w("mend the rules, then 'puente node reload'", "corrija las reglas y ejecute 'puente node reload'"),
+            );
+        }
+        for (peer, why) in self.now.barred.load().iter() {
+            let fix = w("'puente peer unblock' takes it away", "'puente peer unblock' lo quita");
+            note("blocked", format!("{peer}: {why}"), fix);
+        }
+        out
+    }
+
     /// How the node is doing: `problems` in the order in which to mend them, then every number.
     pub async fn status(&self) -> Value {
         let checks = self.checks().await;
         let driver = self.driver.status();
-        let charter = &self.bearings.charter;
+        let charter = self.now.charter.load_full();
         let records = self.records.status();
+        let barred = self.now.barred.load_full();
         // What is broken before what only deserves a look; either in the order in which to mend it.
         let of = |wanted: State| checks.iter().filter(move |check| check.state == wanted);
         let mut problems: Vec<Value> =
             of(State::Fail).chain(of(State::Unknown)).chain(of(State::Warn)).map(problem).collect();
+        problems.extend(self.notes(&charter, &records));
         let unreachable = self.net.unreachable();
         for (peer, class) in &unreachable {
             problems.push(problem(&Check::not(
@@ -57,6 +147,7 @@ impl Node {
                 json!({
                     "peer": member.uri.as_str(),
                     "suspended": member.suspended,
+                    "blocked": barred.get(&member.uri),
                     "connections": own.count(),
                     "rtt_millis": rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
                     "unreachable": unreachable.iter().find(|(peer, _)| *peer == member.uri).map(|(_, class)| class),
@@ -77,7 +168,7 @@ impl Node {
                 "days_left": days_left,
             },
             "catalogue": charter.catalogue().to_string(),
-            "policy": self.policy_hash.to_string(),
+            "policy": self.now.policy.load().to_string(),
             "certificate_ends": self.net.certificate_end().map(|end| end.to_string()),
             "log": {
                 "size": driver.disk.size,
@@ -93,6 +184,8 @@ impl Node {
                 "down": records.down.map(|(why, _)| why),
                 "lookups": records.answered,
                 "failed": records.failed,
+                "rows_invalid": records.rows_invalid,
+                "rows_strayed": records.rows_strayed,
             },
             "pending": driver.pending,
             "matched": driver.matched,

@@ -20,12 +20,12 @@ use crate::officers::OfficerBook;
 use crate::ops::check::State;
 use crate::records::{NewRecord, RecordStore};
 
-const MX: &str = "puente://mx/fge-bc/n1";
-const US: &str = "puente://us/tx-dps/n1";
+pub(super) const MX: &str = "puente://mx/fge-bc/n1";
+pub(super) const US: &str = "puente://us/tx-dps/n1";
 const VIN: &str = "1M8GDM9AXKP042788";
 const DAY: u64 = 86_400_000;
 
-fn key(name: &str) -> SigningKey {
+pub(super) fn key(name: &str) -> SigningKey {
     SigningKey::from_bytes(&Digest::of(name.as_bytes()).0)
 }
 
@@ -141,12 +141,12 @@ fn found(root: &Path, nodes: &[(&NodeDir, AnnexPart)], expires: Millis) {
 }
 
 /// Two folders that are ready to run.
-fn federation() -> (tempfile::TempDir, NodeDir, NodeDir) {
+pub(super) fn federation() -> (tempfile::TempDir, NodeDir, NodeDir) {
     federation_until(now().plus(200 * DAY))
 }
 
 /// The same, under a charter that ends at `expires` and has fourteen days of grace.
-fn federation_until(expires: Millis) -> (tempfile::TempDir, NodeDir, NodeDir) {
+pub(super) fn federation_until(expires: Millis) -> (tempfile::TempDir, NodeDir, NodeDir) {
     let root = tempfile::tempdir().unwrap();
     let make = |nation: &str, uri: &str, role: &str| {
         let authority = root.path().join(format!("ca-{nation}"));
@@ -183,7 +183,7 @@ permit (principal, action == Action::"ask", resource == Kind::"vehicle.status");
 permit (principal, action == Action::"answer", resource == Kind::"vehicle.status");
 "#;
 
-fn enlist(dir: &NodeDir) {
+pub(super) fn enlist(dir: &NodeDir) {
     let mut book = OfficerBook::open(dir).unwrap();
     let officer = OfficerRecord {
         id: "o-1042".parse().unwrap(),
@@ -196,7 +196,7 @@ fn enlist(dir: &NodeDir) {
     book.add(officer).unwrap();
 }
 
-fn keep_vehicle(dir: &NodeDir) {
+pub(super) fn keep_vehicle(dir: &NodeDir) {
     let catalogue = crate::load::catalogue(None).unwrap();
     let vehicles = catalogue.record_type("Vehicle").unwrap();
     let cells = [("vin", VIN), ("status", "stolen"), ("entering_agency", "us/tx-dps")];
@@ -208,7 +208,7 @@ fn keep_vehicle(dir: &NodeDir) {
     RecordStore::open(dir).unwrap().insert(&[record]).unwrap();
 }
 
-fn question(officer: &str) -> Command {
+pub(super) fn question(officer: &str) -> Command {
     Command::Query(Box::new(Question {
         to: US.parse().unwrap(),
         kind: "vehicle.status".parse().unwrap(),
@@ -272,7 +272,7 @@ async fn what_is_missing_stops_the_start_by_name() {
     assert_eq!(Node::start(mx.clone(), |_| {}).await.unwrap_err().code(), "certificate");
     std::fs::write(mx.tls_cert(), cert).unwrap();
     std::fs::write(mx.charter_pin(), Digest::default().to_string()).unwrap();
-    assert_eq!(Node::start(mx.clone(), |_| {}).await.unwrap_err().code(), "charter");
+    assert_eq!(Node::start(mx.clone(), |_| {}).await.unwrap_err().code(), "wrong-pin");
 }
 
 /// A disk that stops answering, as a dead network share does.
@@ -380,6 +380,11 @@ const MORE_POLICY: &str = r#"
 @id("ask-firearms") @expires("2090-01-01")
 permit (principal, action == Action::"ask", resource == Kind::"firearm.status");
 "#;
+
+/// The status, for a condition that is looked at from code that cannot wait.
+pub(super) fn status(node: &Node) -> serde_json::Value {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(node.status()))
+}
 
 /// Name and code of everything that is not well, by state.
 async fn unwell(node: &Node) -> BTreeMap<&'static str, (&'static str, State)> {

@@ -138,6 +138,8 @@ fn end(conclusion: &Conclusion) -> Option<(String, Option<ExchangeId>)> {
         Conclusion::Asked { .. } => (ASKED.to_owned(), None),
         Conclusion::Withdrawn { exchange } => ("WITHDRAWN".to_owned(), Some(*exchange)),
         Conclusion::Ended { .. }
+        | Conclusion::InForce { .. }
+        | Conclusion::NotAdopted(_)
         | Conclusion::Unknown { .. }
         | Conclusion::Recorded { .. }
         | Conclusion::PeriodsClosed { .. } => return None,

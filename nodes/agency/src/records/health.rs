@@ -9,7 +9,7 @@ use puente_model::Millis;
 /// The record store, as it is now. Names no record and no question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordsStatus {
-    /// `sqlite` or `postgres`.
+    /// `sqlite`, `postgres`, `sqlite-mapped` or `postgres-mapped`.
     pub store: &'static str,
     /// Why nothing can be looked up now, and since when; none while it can.
     pub down: Option<(String, Millis)>,
@@ -17,6 +17,12 @@ pub struct RecordsStatus {
     pub answered: u64,
     /// Lookups that failed in this run: their questions ended as refused, reason FAILED.
     pub failed: u64,
+    /// Rows of mapped tables that did not validate in this run.
+    pub rows_invalid: u64,
+    /// Rows that a mapping's key found although the catalogue would not: left out.
+    pub rows_strayed: u64,
+    /// The last row that did not validate: record type, fields and codes, no value.
+    pub last_invalid: Option<String>,
 }
 
 /// Written by whoever looks up, read by whoever shows it.
@@ -27,12 +33,15 @@ pub struct Health {
     is_down: AtomicBool,
     answered: AtomicU64,
     failed: AtomicU64,
+    rows_invalid: AtomicU64,
+    rows_strayed: AtomicU64,
     said: Mutex<Said>,
 }
 
 #[derive(Debug, Default)]
 struct Said {
     down: Option<(String, Millis)>,
+    last_invalid: Option<String>,
 }
 
 fn now() -> Millis {
@@ -44,7 +53,15 @@ impl Health {
     pub(super) fn new(store: &'static str) -> Arc<Self> {
         let zero = AtomicU64::default;
         let said = Mutex::default();
-        Arc::new(Self { store, is_down: AtomicBool::new(false), answered: zero(), failed: zero(), said })
+        Arc::new(Self {
+            store,
+            is_down: AtomicBool::new(false),
+            answered: zero(),
+            failed: zero(),
+            rows_invalid: zero(),
+            rows_strayed: zero(),
+            said,
+        })
     }
 
     fn said(&self) -> std::sync::MutexGuard<'_, Said> {
@@ -82,6 +99,21 @@ impl Health {
         }
     }
 
+    /// Rows that are no record of their type; `what` says which fields, and holds no value.
+    pub(super) fn invalid(&self, rows: u64, what: &str) {
+        self.rows_invalid.fetch_add(rows, Ordering::Relaxed);
+        let mut said = self.said();
+        if said.last_invalid.as_deref() != Some(what) {
+            tracing::warn!(store = self.store, rows, what, "rows do not validate: their questions are refused");
+            said.last_invalid = Some(what.to_owned());
+        }
+    }
+
+    /// Rows that were found by a key that is not theirs.
+    pub(super) fn strayed(&self, rows: u64) {
+        self.rows_strayed.fetch_add(rows, Ordering::Relaxed);
+    }
+
     /// What to show.
     pub fn status(&self) -> RecordsStatus {
         let said = self.said();
@@ -90,6 +122,9 @@ impl Health {
             down: said.down.clone(),
             answered: self.answered.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
+            rows_invalid: self.rows_invalid.load(Ordering::Relaxed),
+            rows_strayed: self.rows_strayed.load(Ordering::Relaxed),
+            last_invalid: said.last_invalid.clone(),
         }
     }
 }

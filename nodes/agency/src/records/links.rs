@@ -28,6 +28,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 pub(super) enum Failed {
     /// The server, or the way to it.
     Server(tokio_postgres::Error),
+    /// What it gave cannot be used; no value in the text.
+    Content(String),
 }
 
 impl From<tokio_postgres::Error> for Failed {
@@ -153,6 +155,7 @@ impl<A: Ask> Inner<A> {
             let Some(session) = self.session(lost.as_ref()) else { break };
             match timeout(self.patience(), self.ask.ask(&session.client, &session.ready, lookup)).await {
                 Ok(Ok(records)) => return Ok(records),
+                Ok(Err(Failed::Content(what))) => return Err(what),
                 Ok(Err(Failed::Server(error))) => {
                     if !session.client.is_closed() && !has_ended(&error) {
                         return Err(describe(&error));
@@ -193,6 +196,10 @@ impl<A: Ask> Inner<A> {
             };
             if self.session(None).is_none() {
                 self.health.down(&why);
+                // Another connection may have come up in between.
+                if self.session(None).is_some() {
+                    self.health.up();
+                }
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);

@@ -5,6 +5,7 @@
 
 mod health;
 mod links;
+mod mapping;
 mod postgres;
 mod server;
 mod settings;
@@ -15,17 +16,20 @@ mod tls;
 
 use std::sync::Arc;
 
+use puente_catalogue::Catalogue;
 use puente_model::{Digest, Label, digest};
 
 use crate::config::{ConfigError, NodeConfig, NodeDir};
 use crate::disk::DiskError;
 use crate::import::batch::{Probe, Seen};
 use links::Links;
+use mapping::{MappedFile, MappedTables};
 use postgres::Tables;
 use server::Server;
 
 pub use health::{Health, RecordsStatus};
 pub use links::WAITING_MAX;
+pub use mapping::{FIELD_CODES_MAX, Finding, MAPPING_BYTES_MAX, Severity};
 pub use postgres::PostgresStore;
 pub use settings::{
     CONNECTIONS_MAX, IN_FLIGHT_MAX, PostgresUrl, RecordSettings, SQL_NAME_BYTES_MAX, STATEMENT_MILLIS, STORE_BYTES_MAX,
@@ -197,6 +201,8 @@ pub struct RecordReader {
 enum Source {
     InLine(SqliteReader),
     Postgres(Links<Tables>),
+    MappedPostgres(Links<MappedTables>),
+    MappedFile(MappedFile),
 }
 
 impl RecordReader {
@@ -205,19 +211,40 @@ impl RecordReader {
     ///
     /// # Errors
     /// The store is there and cannot be used: another version of this program made it, rights are missing.
-    pub async fn open(dir: &NodeDir, settings: &RecordSettings) -> Result<Self, RecordsError> {
-        match &settings.store {
-            _ if settings.mapping.is_some() => Err(RecordsError::InPlace),
-            StoreAt::Folder | StoreAt::File(_) => Ok(SqliteStore::open(&dir.records())?.reader()?.into()),
-            StoreAt::Postgres(url) => {
+    pub async fn open(dir: &NodeDir, settings: &RecordSettings, catalogue: &Catalogue) -> Result<Self, RecordsError> {
+        let (connections, in_flight) = (settings.connections.into(), settings.in_flight.into());
+        let mapping =
+            settings.mapping.as_ref().map(|file| mapping::load(&dir.path().join(file), catalogue)).transpose()?;
+        match (&settings.store, mapping) {
+            (StoreAt::Postgres(url), None) => {
                 let server = Server::new(dir, url, settings)?;
                 let tables = Tables::new(&settings.schema);
                 first_check(&server, &tables).await?;
                 let health = Health::new("postgres");
-                let (connections, in_flight) = (settings.connections.into(), settings.in_flight.into());
                 let links = Links::keep(server, tables, connections, in_flight, Arc::clone(&health));
                 Ok(Self { from: Source::Postgres(links), health })
             }
+            (StoreAt::Postgres(url), Some(mapping)) => {
+                let server = Server::new(dir, url, settings)?;
+                let health = Health::new("postgres-mapped");
+                let tables = MappedTables::new(mapping, Arc::clone(&health));
+                first_check(&server, &tables).await?;
+                let links = Links::keep(server, tables, connections, in_flight, Arc::clone(&health));
+                Ok(Self { from: Source::MappedPostgres(links), health })
+            }
+            (StoreAt::File(path), Some(mapping)) => {
+                let (path, time_max) = (dir.path().join(path), settings.statement_timeout());
+                let health = Health::new("sqlite-mapped");
+                match mapping::check_file(&path, &mapping, time_max) {
+                    Ok(findings) => mapping::errors(&findings).map_err(RecordsError::Server)?,
+                    // It is opened as soon as it can be.
+                    Err(why) => health.down(&why),
+                }
+                let system = |error| RecordsError::Server(format!("the operating system gives no thread: {error}"));
+                let file = MappedFile::start(&path, mapping, time_max, Arc::clone(&health)).map_err(system)?;
+                Ok(Self { from: Source::MappedFile(file), health })
+            }
+            (StoreAt::Folder | StoreAt::File(_), _) => Ok(SqliteStore::open(&dir.records())?.reader()?.into()),
         }
     }
 
@@ -243,6 +270,14 @@ impl RecordReader {
                 links.lookup(lookup, later);
                 None
             }
+            Source::MappedPostgres(links) => {
+                links.lookup(lookup, later);
+                None
+            }
+            Source::MappedFile(file) => {
+                file.lookup(lookup, later);
+                None
+            }
         }
     }
 }
@@ -250,6 +285,29 @@ impl RecordReader {
 impl From<SqliteReader> for RecordReader {
     fn from(reader: SqliteReader) -> Self {
         Self { from: Source::InLine(reader), health: Health::new("sqlite") }
+    }
+}
+
+/// What a check of a mapping found in its database: every row of the first `rows_max` is read as an answer would be.
+///
+/// # Errors
+/// The mapping is wrong, or the database cannot be reached.
+pub fn check_mapping(
+    dir: &NodeDir,
+    settings: &RecordSettings,
+    catalogue: &Catalogue,
+) -> Result<Vec<Finding>, RecordsError> {
+    let Some(file) = &settings.mapping else { return Ok(Vec::new()) };
+    let mapping = mapping::load(&dir.path().join(file), catalogue)?;
+    match &settings.store {
+        StoreAt::File(path) => mapping::check_file(&dir.path().join(path), &mapping, settings.statement_timeout())
+            .map_err(RecordsError::Server),
+        StoreAt::Postgres(url) => {
+            let server = Server::new(dir, url, settings)?;
+            let tables = MappedTables::new(mapping, Health::new("postgres-mapped"));
+            postgres::with_client(&server, async |client| tables.check(client).await)
+        }
+        StoreAt::Folder => Ok(Vec::new()),
     }
 }
 

@@ -222,6 +222,27 @@ impl Drop for PostgresStore {
     }
 }
 
+/// Does one thing over a connection that only reads. Blocks.
+pub(super) fn with_client<T: Send>(
+    server: &Server,
+    work: impl AsyncFnOnce(&Client) -> Result<T, String>,
+) -> Result<T, RecordsError> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
+        let (client, moving) = server.connect(true).await?;
+        let moving = tokio::spawn(moving);
+        let done = work(&client).await;
+        moving.abort();
+        done
+    });
+    done.map_err(RecordsError::Server)
+}
+
+fn runtime() -> Result<Runtime, RecordsError> {
+    let system = |error| RecordsError::Server(format!("the operating system gives no runtime: {error}"));
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)
+}
+
 /// Runs on a thread that no other runtime owns: the caller may be a task.
 fn blocking<T: Send>(runtime: &Runtime, work: impl Future<Output = T> + Send) -> Result<T, RecordsError> {
     let done = std::thread::scope(|scope| scope.spawn(|| runtime.block_on(work)).join());
@@ -230,10 +251,7 @@ fn blocking<T: Send>(runtime: &Runtime, work: impl Future<Output = T> + Send) ->
 
 impl PostgresStore {
     pub(super) fn open(server: &Server, tables: Tables) -> Result<Self, RecordsError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| RecordsError::Server(format!("the operating system gives no runtime: {error}")))?;
+        let runtime = runtime()?;
         let opened = blocking(&runtime, async {
             let (mut client, moving) = server.connect(false).await?;
             tokio::spawn(moving);

@@ -213,6 +213,11 @@ impl RecordSettings {
         *self == Self::default()
     }
 
+    /// How long a statement may take.
+    pub fn statement_timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.statement_timeout_ms.into())
+    }
+
     /// Checks what the settings say of each other.
     pub(crate) fn check(&self) -> Result<(), Misfit> {
         let misfit = |key, message: &str, mend| Err((key, message.to_owned(), mend));

@@ -1,7 +1,7 @@
 //! Every partner, step by step; and what their clocks say of this one.
 
 use super::Patient;
-use crate::cli::peers::{mend, probe_all};
+use crate::cli::peers::{probe_all, remedy};
 use crate::net::Probed;
 use crate::ops::check::{Check, State, w};
 
@@ -41,7 +41,7 @@ fn reached(probed: &Probed) -> Check {
     match probed.steps.last().map(|step| (step.name, &step.found)) {
         Some((step, Err((class, words)))) => {
             let cause = w("a partner cannot be exchanged with", "no se puede intercambiar con un nodo");
-            Check::not(State::Warn, name, class, cause, format!("{shown}: {words}"), mend(step))
+            Check::not(State::Warn, name, class, cause, format!("{shown}: {words}"), remedy(step))
         }
         _ => Check::ok(name, w("a partner answers", "un nodo responde"), shown),
     }

@@ -14,10 +14,6 @@ fn is_hit(concluded: &Concluded) -> bool {
     matches!(concluded, Concluded::Answered { outcome, .. } if outcome == "HIT_UNCONFIRMED")
 }
 
-fn status(node: &Node) -> serde_json::Value {
-    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(node.status()))
-}
-
 /// Codes of a node's problems.
 fn problems(node: &Node) -> Vec<String> {
     let status = status(node);

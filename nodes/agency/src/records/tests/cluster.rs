@@ -66,19 +66,25 @@ impl Cluster {
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut cluster = Self { folder, bin, port, keeper: None };
+        let mut cluster = Self { folder, bin, port: 0, keeper: None };
         let data = cluster.data();
         let init = ["--no-sync", "--no-locale", "--auth=trust", "-E", "UTF8", "-U", OWNER, "-D"];
         let done = cluster.command("initdb").args(init).arg(&data).output().unwrap();
         assert!(done.status.success(), "initdb: {}", String::from_utf8_lossy(&done.stderr));
         let socket = cluster.folder.path().display();
         cluster.configure(&format!(
-            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{socket}'\nfsync = off\n\
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{socket}'\nfsync = off\n\
              shared_buffers = 64MB\nmax_connections = 40\n"
         ));
-        cluster.run();
-        Some(cluster)
+        for _ in 0..10 {
+            // Somebody else may take it before the server does: then another.
+            cluster.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            cluster.configure(&format!("port = {}\n", cluster.port));
+            if cluster.try_run() {
+                return Some(cluster);
+            }
+        }
+        panic!("no port is free");
     }
 
     fn data(&self) -> PathBuf {
@@ -124,6 +130,12 @@ impl Cluster {
 
     /// Starts the server and waits until it answers.
     pub(crate) fn run(&mut self) {
+        // Nobody keeps the port of a server that is down for long.
+        assert!((0..100).any(|_| self.try_run()), "somebody else has taken the server's port");
+    }
+
+    /// False if somebody else has the port.
+    fn try_run(&mut self) -> bool {
         let script = "\"$@\" >server.log 2>&1 & server=$!; cat >/dev/null; kill -QUIT $server; wait $server";
         let postgres = self.bin.join("postgres");
         let mut command = match as_user(self.folder.path()) {
@@ -135,14 +147,22 @@ impl Cluster {
             None => Command::new("sh"),
         };
         command.current_dir(self.folder.path()).args(["-c", script, "sh"]).arg(postgres).arg("-D").arg(self.data());
-        self.keeper = Some(command.stdin(Stdio::piped()).spawn().unwrap());
+        self.keeper = Some(command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
         let began = Instant::now();
         let port = self.port.to_string();
-        while !self.command("pg_isready").args(["-q", "-h", "127.0.0.1", "-p", &port]).status().unwrap().success() {
+        // Over the socket, which is nobody else's.
+        let socket = self.folder.path().display().to_string();
+        while !self.command("pg_isready").args(["-q", "-h", &socket, "-p", &port]).status().unwrap().success() {
             let log = fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default();
+            if log.contains("could not create any TCP/IP sockets") {
+                self.kill();
+                std::thread::sleep(Duration::from_millis(100));
+                return false;
+            }
             assert!(began.elapsed() < Duration::from_secs(60), "the server does not start: {log}");
             std::thread::sleep(Duration::from_millis(50));
         }
+        true
     }
 
     /// Kills the server as a power cut would, whatever it is doing.

@@ -2,12 +2,15 @@
 
 pub(crate) mod cluster;
 mod conformance;
+mod mapped;
 mod postgres;
 
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::{Found, Inserted, Lookup, NewRecord, RecordReader, RecordSettings, RecordStore};
+use puente_catalogue::Catalogue;
+
+use super::{Found, Inserted, Lookup, NewRecord, RecordReader, RecordSettings, RecordStore, RecordsError};
 use crate::config::NodeDir;
 
 /// Looks up and waits, whichever way the store answers.
@@ -24,6 +27,10 @@ fn key(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
+async fn open(dir: &NodeDir, settings: &RecordSettings) -> Result<RecordReader, RecordsError> {
+    RecordReader::open(dir, settings, &Catalogue::builtin().unwrap()).await
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
@@ -33,7 +40,7 @@ fn sqlite_passes_the_conformance_suite() {
     let temp = tempfile::tempdir().unwrap();
     let dir = NodeDir::new(temp.path());
     let settings = RecordSettings::default();
-    let reader = runtime().block_on(RecordReader::open(&dir, &settings)).unwrap();
+    let reader = runtime().block_on(open(&dir, &settings)).unwrap();
     conformance::all(&|| RecordStore::open_with(&dir, &settings).unwrap(), &reader);
     let status = reader.health().status();
     assert_eq!((status.store, status.down, status.failed), ("sqlite", None, 0));

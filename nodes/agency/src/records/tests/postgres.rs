@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::cluster::{Cluster, OWNER};
 use super::*;
-use crate::records::{Health, RecordSettings, RecordsError, StoreAt};
+use crate::records::{Health, StoreAt};
 
 /// Waits for something that happens by itself.
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(super) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < Duration::from_secs(60), "{what}");
@@ -16,8 +16,12 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-fn up(health: &Health) {
-    eventually("the store comes up", || health.status().down.is_none());
+pub(super) fn up(health: &Health) {
+    let began = Instant::now();
+    while let Some((why, _)) = health.status().down {
+        assert!(began.elapsed() < Duration::from_secs(60), "the store stays down: {why}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn plate(number: u32) -> NewRecord {
@@ -38,7 +42,7 @@ fn postgres_passes_the_conformance_suite() {
     let dir = NodeDir::new("/nowhere");
     let settings = cluster.settings(OWNER);
     let runtime = runtime();
-    let reader = runtime.block_on(RecordReader::open(&dir, &settings)).unwrap();
+    let reader = runtime.block_on(open(&dir, &settings)).unwrap();
     up(&reader.health());
     conformance::all(&|| RecordStore::open_with(&dir, &settings).unwrap(), &reader);
     assert_eq!(reader.health().status().failed, 0);
@@ -48,19 +52,17 @@ fn postgres_passes_the_conformance_suite() {
         "CREATE USER plain; CREATE USER stranger; GRANT USAGE ON SCHEMA puente TO plain;
          GRANT SELECT ON ALL TABLES IN SCHEMA puente TO plain",
     );
-    let plain = runtime.block_on(RecordReader::open(&dir, &cluster.settings("plain"))).unwrap();
+    let plain = runtime.block_on(open(&dir, &cluster.settings("plain"))).unwrap();
     up(&plain.health());
     assert_eq!(find(&plain, "vehicle", &[key("vin", "VIN00000000000007")], 1).unwrap().len(), 1);
-    let Err(error) = runtime.block_on(RecordReader::open(&dir, &cluster.settings("stranger"))) else {
-        panic!("a stranger reads")
-    };
+    let Err(error) = runtime.block_on(open(&dir, &cluster.settings("stranger"))) else { panic!("a stranger reads") };
     assert!(matches!(&error, RecordsError::Server(text) if text.contains("permission denied")), "{error}");
 
     // Tables of another version are not touched.
     cluster.execute("UPDATE puente.meta SET version = 2");
     let Err(error) = RecordStore::open_with(&dir, &settings) else { panic!("another version is written") };
     assert!(error.to_string().contains("format version 2"), "{error}");
-    assert!(runtime.block_on(RecordReader::open(&dir, &settings)).is_err());
+    assert!(runtime.block_on(open(&dir, &settings)).is_err());
     // Another schema is another store, whatever its name is.
     let other = RecordSettings { schema: "o'\"; DROP SCHEMA puente CASCADE; --".to_owned(), ..settings };
     let mut store = RecordStore::open_with(&dir, &other).unwrap();
@@ -75,7 +77,7 @@ fn a_lost_server_fails_its_lookups_and_one_that_returns_answers_again() {
     let settings = RecordSettings { statement_timeout_ms: 30_000, ..cluster.settings(OWNER) };
     let runtime = runtime();
     RecordStore::open_with(&dir, &settings).unwrap().insert(&[plate(1)]).unwrap();
-    let reader = runtime.block_on(RecordReader::open(&dir, &settings)).unwrap();
+    let reader = runtime.block_on(open(&dir, &settings)).unwrap();
     let health = reader.health();
     up(&health);
     let one = [key("plate", "P1")];
@@ -100,7 +102,7 @@ fn a_lost_server_fails_its_lookups_and_one_that_returns_answers_again() {
     assert!(find(&reader, "vehicle", &one, 1).is_err());
     assert_eq!((health.status().answered, health.status().failed), (1, 21));
     // A node can start meanwhile.
-    let late = runtime.block_on(RecordReader::open(&dir, &settings)).unwrap();
+    let late = runtime.block_on(open(&dir, &settings)).unwrap();
     assert!(find(&late, "vehicle", &one, 1).is_err());
 
     cluster.run();
@@ -117,7 +119,7 @@ fn one_lost_connection_of_several_loses_no_lookup() {
     let settings = cluster.settings(OWNER);
     let runtime = runtime();
     RecordStore::open_with(&dir, &settings).unwrap().insert(&[plate(1)]).unwrap();
-    let reader = runtime.block_on(RecordReader::open(&dir, &settings)).unwrap();
+    let reader = runtime.block_on(open(&dir, &settings)).unwrap();
     up(&reader.health());
     let watcher = runtime.block_on(cluster.client(OWNER));
     let backends = "SELECT pid FROM pg_stat_activity WHERE application_name = 'puente'";
@@ -145,7 +147,7 @@ fn a_statement_that_takes_too_long_is_cancelled_and_said() {
     let settings = RecordSettings { statement_timeout_ms: 200, in_flight: 1, ..cluster.settings(OWNER) };
     let runtime = runtime();
     RecordStore::open_with(&dir, &settings).unwrap().insert(&[plate(1)]).unwrap();
-    let reader = runtime.block_on(RecordReader::open(&dir, &settings)).unwrap();
+    let reader = runtime.block_on(open(&dir, &settings)).unwrap();
     up(&reader.health());
     let one = [key("plate", "P1")];
     let blocker = runtime.block_on(cluster.client(OWNER));
@@ -167,7 +169,7 @@ fn a_server_that_says_nothing_is_left_for_another_connection() {
     let settings = RecordSettings { statement_timeout_ms: 100, connections: 1, ..cluster.settings(OWNER) };
     let runtime = runtime();
     RecordStore::open_with(&dir, &settings).unwrap().insert(&[plate(1)]).unwrap();
-    let reader = runtime.block_on(RecordReader::open(&dir, &settings)).unwrap();
+    let reader = runtime.block_on(open(&dir, &settings)).unwrap();
     up(&reader.health());
     let watcher = runtime.block_on(cluster.client(OWNER));
     let backend = "SELECT pid FROM pg_stat_activity WHERE application_name = 'puente'";

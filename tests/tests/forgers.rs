@@ -7,7 +7,7 @@ mod parts;
 
 use puente_audit_log::leaf_hash;
 use puente_exchange::Tuning;
-use puente_exchange::api::StreamId;
+use puente_exchange::api::{Input, StreamId};
 use puente_model::{Digest, EventKind, ExchangeId, Minute, NodeUri, RefusalReason, Seq, Step, limits};
 use puente_wire::fault::FaultCode;
 use puente_wire::proto::frame::Body;
@@ -367,6 +367,24 @@ fn too_many_questions_at_once_are_told_to_wait_and_not_recorded() {
     duel.sim.weather.lookup = (1, 1);
     duel.heard();
     duel.ask(&questions[2]);
+    assert!(duel.reply().is_some());
+}
+
+#[test]
+fn a_node_that_stops_ends_what_it_holds_and_tells_new_questions_to_come_again() {
+    let mut duel = Duel::new();
+    let (held, new) = (duel.question(0, |_, _| ()), duel.question(1, |_, _| ()));
+    let stream = duel.ask(&held);
+    let (_, _, receipt) = duel.reply().unwrap();
+    duel.sim.input(FGE, Input::Drain);
+    duel.heard();
+    duel.ask(&new);
+    assert_eq!(duel.fault(), Some(FaultCode::Overloaded));
+    // What it has answered is released, and what was repeated is answered alike.
+    duel.heard();
+    duel.send(stream, Body::Acknowledge(proto::Acknowledge { exchange_id: held.exchange.0.to_vec(), receipt }));
+    duel.heard();
+    duel.ask(&held);
     assert!(duel.reply().is_some());
 }
 

@@ -180,6 +180,9 @@ pub enum Input {
         /// Comes back with [`Conclusion::PeriodsClosed`] when every reachable peer has answered.
         ticket: Ticket,
     },
+    /// The node is about to stop: what is under way goes on; new questions of peers are told to come again
+    /// (`overloaded`), unrecorded, and new ones of this node's officers are [`Conclusion::Faulted`] alike. For good.
+    Drain,
     /// Charter parts that an operator wants adopted, for example all of a folder.
     Offer {
         /// Comes back with [`Conclusion::InForce`] or [`Conclusion::NotAdopted`].

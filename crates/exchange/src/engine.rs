@@ -190,6 +190,7 @@ pub struct Engine {
     timers: BTreeSet<(Millis, Timer)>,
     effects: VecDeque<Effect>,
     last_now: Millis,
+    pub(crate) draining: bool,
     failed: bool,
 }
 
@@ -271,6 +272,7 @@ impl Engine {
             timers: BTreeSet::new(),
             effects: VecDeque::new(),
             last_now: now,
+            draining: false,
             failed: false,
             charter,
             catalogue,
@@ -328,6 +330,20 @@ impl Engine {
         (self.asks.len(), self.holds.len())
     }
 
+    /// Exchanges that can get on now, since a ready connection to their peer stands: asked, and held.
+    pub fn under_way(&self) -> (usize, usize) {
+        let ready = |peer: &NodeUri| self.peers.get(peer).is_some_and(|known| known.ready.is_some());
+        let asks = self.asks.values().filter(|ask| ready(&ask.peer)).count();
+        let holds = self.holds.values().filter(|hold| hold.due_at > self.last_now && ready(&hold.peer)).count();
+        (asks, holds)
+    }
+
+    /// Peers whose frames were lately refused because they bore a time in this clock's future.
+    pub fn future_dated(&self, now: Millis) -> usize {
+        let lately = |peer: &&Peer| peer.faults.get(&FaultCode::FutureDated).is_some_and(|(_, next)| *next > now);
+        self.peers.values().filter(lately).count()
+    }
+
     /// Nothing waits to be recorded and no effect is pending.
     pub fn is_idle(&self) -> bool {
         self.ledger.is_idle() && self.effects.is_empty()
@@ -381,6 +397,7 @@ impl Engine {
                 self.decide(now, ticket, exchange, &officer, decision);
             }
             Input::ClosePeriods { ticket } => self.close_periods(now, ticket),
+            Input::Drain => self.draining = true,
             Input::Offer { ticket, parts } => self.offer(now, ticket, parts),
             Input::Kept(rules) => self.kept(now, rules),
             Input::NotKept => self.not_kept(now),
@@ -548,6 +565,7 @@ impl Engine {
             | Input::WriteFailed { .. }
             | Input::Found { .. }
             | Input::Cancel { .. }
+            | Input::Drain
             | Input::Kept(_)
             | Input::NotKept
             | Input::Tick => {}

@@ -186,6 +186,9 @@ impl Engine {
                 other => other,
             });
         }
+        if self.draining {
+            return Err(fault(FaultCode::Overloaded));
+        }
         self.check_load(now, peer).map_err(fault)?;
         let escrow = proven.escrow.as_ref().ok_or(fault(FaultCode::BadEscrow))?;
         CheckedEscrow::check(escrow, escrow_hash).map_err(|_| fault(FaultCode::BadEscrow))?;

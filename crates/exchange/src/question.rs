@@ -18,6 +18,10 @@ use crate::persist::{self, StoredAsk};
 
 impl Engine {
     pub(crate) fn question(&mut self, now: Millis, ticket: Ticket, draft: Draft) {
+        if self.draining {
+            self.tell(ticket, Conclusion::Faulted { exchange: None, code: puente_wire::fault::FaultCode::Overloaded });
+            return;
+        }
         let params = match self.check_draft(now, &draft) {
             Ok(params) => params,
             Err(errors) => {

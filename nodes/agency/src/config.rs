@@ -127,6 +127,11 @@ impl NodeDir {
         self.at("log")
     }
 
+    /// How large the folder was, day by day.
+    pub fn growth(&self) -> PathBuf {
+        self.at("growth.recorded")
+    }
+
     /// Socket of the running node, for local commands.
     pub fn control(&self) -> PathBuf {
         self.at("control.sock")
@@ -194,10 +199,14 @@ pub struct NodeConfig {
     /// What this agency says to whoever it refuses, and how long its hits may be confirmed.
     #[serde(default)]
     pub answering: crate::answering::Answering,
+    /// `[ops]`: metrics, health, drain.
+    #[serde(default)]
+    pub ops: crate::ops::OpsConfig,
 }
 
 /// Keys of `node.toml`, for suggestions.
-const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level", "records", "audit", "answering"];
+const KEYS: &[&str] =
+    &["node", "log", "listen", "catalogue_extra", "log_level", "records", "audit", "answering", "ops"];
 
 mod uri {
     use puente_model::NodeUri;
@@ -288,6 +297,13 @@ impl NodeConfig {
         if let Err((key, message, mend)) = config.records.check() {
             return fail(key, &message, mend);
         }
+        if let Err(error) = config.ops.check() {
+            let from = text.lines().position(|line| line.trim() == "[ops]").unwrap_or(0);
+            let below = text.lines().skip(from).position(|line| line.trim_start().starts_with(error.key()));
+            let at = below.map(|line| (from + line + 1, 1));
+            let (message, mend) = (error.to_string(), error.mend().to_owned());
+            return Err(ConfigError { file: file.to_owned(), at, message, mend });
+        }
         Ok(config)
     }
 
@@ -320,9 +336,12 @@ fn mend(message: &str) -> String {
         if found == "period_minutes" {
             return "remove it: both sides of a pair keep the charter's 'period_minutes'".to_owned();
         }
-        return match closest(found, KEYS) {
+        // A section names its own keys.
+        let expected: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+        let keys = if expected.is_empty() { KEYS } else { &expected };
+        return match closest(found, keys) {
             Some(key) => format!("did you mean '{key}'? Remove the key if not"),
-            None => format!("remove it; the keys are: {}", KEYS.join(", ")),
+            None => format!("remove it; the keys are: {}", keys.join(", ")),
         };
     }
     if message.contains("missing field `listen`") {

@@ -10,6 +10,7 @@ mod handle;
 mod status;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -34,6 +35,7 @@ use crate::records::{Found, Lookup, RecordReader};
 
 pub use handle::{DriverHandle, Gone};
 pub use status::{DriverStatus, PeerStatus};
+pub use watch::Watch;
 
 use status::{DiskShown, Shown};
 
@@ -53,6 +55,21 @@ pub trait Core: Send + 'static {
     fn poll_effect(&mut self, now: Millis) -> Option<Effect>;
     /// When to say [`Input::Tick`] if nothing else arrives.
     fn poll_deadline(&self) -> Option<Millis>;
+    /// How the conversations go.
+    fn view(&self, now: Millis) -> CoreView;
+}
+
+/// How the engine's conversations go, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CoreView {
+    /// Exchanges that this node asked for and that can get on.
+    pub asking: u64,
+    /// Exchanges that this node holds the answers to and that can get on.
+    pub holding: u64,
+    /// Peers with which a compared connection stands.
+    pub peers_ready: u64,
+    /// Peers whose frames were refused in the last minute because they came from this clock's future.
+    pub future_dated: u64,
 }
 
 impl Core for Engine {
@@ -66,6 +83,16 @@ impl Core for Engine {
 
     fn poll_deadline(&self) -> Option<Millis> {
         Self::poll_deadline(self)
+    }
+
+    fn view(&self, now: Millis) -> CoreView {
+        let (asking, holding) = self.under_way();
+        CoreView {
+            asking: asking as u64,
+            holding: holding as u64,
+            peers_ready: self.ready_peers().count() as u64,
+            future_dated: self.future_dated(now) as u64,
+        }
     }
 }
 
@@ -94,6 +121,8 @@ pub struct DriverOptions {
     pub inline_sync_micros: u64,
     /// Called with every alarm, besides logging it.
     pub on_alarm: Option<AlarmHook>,
+    /// Sees what is carried.
+    pub watch: Option<Arc<dyn Watch>>,
     /// Told to keep charter parts, and what is in force; must not block. Without it nothing is adopted.
     pub on_rules: Option<RulesHook>,
 }
@@ -112,7 +141,7 @@ pub enum RulesStep {
 
 impl Default for DriverOptions {
     fn default() -> Self {
-        Self { queue_bytes_max: 64 << 20, inline_sync_micros: 300, on_alarm: None, on_rules: None }
+        Self { queue_bytes_max: 64 << 20, inline_sync_micros: 300, on_alarm: None, on_rules: None, watch: None }
     }
 }
 
@@ -125,6 +154,7 @@ enum Message {
     /// Any other input that is concluded under this ticket.
     Wish(Ticket, Input, oneshot::Sender<Conclusion>),
     ClosePeriods(Ticket, oneshot::Sender<Conclusion>),
+    View(oneshot::Sender<CoreView>),
     Written(u64, Result<(), DiskError>),
     Found(u64, Found),
     Shutdown(Option<oneshot::Sender<Result<(), DiskError>>>),
@@ -321,11 +351,17 @@ impl<C: Core> Turn<C> {
                 self.shown.see(now, &input);
                 if let Input::Cancel { ticket } = &input {
                     self.replies.remove(ticket);
+                    self.watched(|watch| watch.cancelled(*ticket));
                 }
                 self.core.handle(now, input);
                 drop(permit);
             }
+            Message::View(reply) => {
+                // Whoever asked may have left.
+                let _ = reply.send(self.core.view(now));
+            }
             Message::Ask(ticket, draft, reply) => {
+                self.watched(|watch| watch.asked(ticket, &draft));
                 self.replies.insert(ticket, reply);
                 self.core.handle(now, Input::Question { ticket, draft });
             }
@@ -371,6 +407,7 @@ impl<C: Core> Turn<C> {
                     }
                 }
                 Effect::Conclude { ticket, conclusion } => {
+                    self.watched(|watch| watch.concluded(ticket, &conclusion));
                     if let Some(reply) = self.replies.remove(&ticket) {
                         // Whoever asked may have left.
                         let _ = reply.send(*conclusion);
@@ -392,13 +429,24 @@ impl<C: Core> Turn<C> {
                     if let Some(hook) = &self.options.on_alarm {
                         hook(&alarm);
                     }
+                    if matches!(alarm, Alarm::StoreUnavailable(_)) {
+                        self.watched(|watch| watch.store_failed());
+                    }
                     self.shown.alarm(self.clock.now(), &alarm);
                 }
             }
         }
     }
 
+    fn watched(&self, tell: impl FnOnce(&dyn Watch)) {
+        if let Some(watch) = &self.options.watch {
+            tell(watch.as_ref());
+        }
+    }
+
     fn write(&mut self, batch: Batch) {
+        self.watched(|watch| watch.writing(&batch));
+        self.shown.writing(true);
         let (number, entries) = (batch.number, batch.entries.len());
         self.shown.batches.fetch_add(1, Ordering::Relaxed);
         self.shown.entries.fetch_add(entries as u64, Ordering::Relaxed);
@@ -415,6 +463,8 @@ impl<C: Core> Turn<C> {
 
     fn written(&mut self, batch: u64, result: Result<(), DiskError>) {
         let now = self.clock.now();
+        self.watched(|watch| watch.written(batch, result.is_ok()));
+        self.shown.writing(false);
         match result {
             Ok(()) => {
                 let last = self.disk.sync_micros();

@@ -19,6 +19,7 @@ pub mod load;
 pub mod net;
 pub mod node;
 pub mod officers;
+pub mod ops;
 pub mod outbox;
 pub mod parts;
 pub mod records;

@@ -1,11 +1,14 @@
 //! A node from start to stop: what it lives by, its parts, and what the control socket asks of it.
 
 mod adopted;
+mod checks;
+pub(crate) use checks::{certificate_check, charter_check, room_check};
 mod officers;
 mod questions;
 mod rules;
 #[cfg(test)]
 mod rules_test;
+mod service;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -13,6 +16,7 @@ mod tests;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use puente_audit_log::{KeyError, Signer as _};
@@ -21,18 +25,22 @@ use puente_exchange::{Engine, OpenError, Setup, Tuning};
 use puente_model::Millis;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::auditors::{Door, DoorError, for_other_nations};
 use crate::config::NodeDir;
 use crate::control::{self, Backend, ServeError, failure};
 use crate::control_api::{Answer, Command, Concluded, Question};
 use crate::disk::{Disk, DiskError, ExportAsides, NodeDisk, RealDisk, SEGMENT_BYTES};
-use crate::driver::{Driver, DriverHandle, DriverOptions, Gone};
+use crate::driver::{Driver, DriverHandle, DriverOptions, Gone, Watch};
 use crate::files;
 use crate::load::{Bearings, LoadError};
 use crate::net::{Identity, IdentityError, Net, NetError, NetOptions};
 use crate::officers::OfficerBookError;
+use crate::ops::check::Check;
+use crate::ops::clock::ClockWatch;
+use crate::ops::meter::Meter;
+use crate::ops::{self, Steps};
 use crate::records::{Health, RecordReader, RecordsError};
 use crate::signer::LogSigner;
 
@@ -41,6 +49,8 @@ use rules::{InForceNow, Keeper};
 
 /// How long closing the periods may take when the node stops.
 const CLOSING: Duration = Duration::from_secs(5);
+/// How often a draining node looks whether something is still under way.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How often the node says what ends soon.
 const DAY: Duration = Duration::from_secs(86_400);
 /// How long clients have to read their last answers.
@@ -95,6 +105,9 @@ pub enum RunError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServeError),
+    /// The door of metrics and health.
+    #[error(transparent)]
+    Ops(#[from] ops::DoorError),
     /// The operating system gives no threads, signals or randomness.
     #[error("the operating system refuses {what}: {error}")]
     System {
@@ -121,6 +134,7 @@ impl RunError {
             Self::Door(_) => "auditors-door",
             Self::Control(ServeError::Running(_)) => "already-running",
             Self::Control(_) => "control-socket",
+            Self::Ops(_) => "ops",
             Self::System { .. } => "system",
         }
     }
@@ -141,6 +155,7 @@ impl RunError {
             Self::Net(_) => "check 'listen' in node.toml and who else uses the port".to_owned(),
             Self::Door(_) => "check [audit] in node.toml and who else uses the port".to_owned(),
             Self::Control(_) => "one node runs in one folder".to_owned(),
+            Self::Ops(_) => "check 'listen' of [ops] in node.toml and who else uses the port".to_owned(),
             Self::System { .. } => "check the limits of the user that runs the node".to_owned(),
         }
     }
@@ -174,6 +189,14 @@ pub struct Node {
     roll: Roll,
     records: Arc<Health>,
     door: Option<Door>,
+    meter: Arc<Meter>,
+    clock: ClockWatch,
+    /// The last checks, and when they were made.
+    checked: Mutex<Option<(Instant, Arc<Vec<Check>>)>>,
+    /// What the policies' folder was found to hold, when its files were like this.
+    policies_seen: Mutex<Option<(Stamps, Result<puente_model::Digest, String>)>>,
+    /// Nothing new is taken on any more.
+    draining: AtomicBool,
     started: Instant,
     /// Somebody wants it to stop.
     stop: watch::Sender<bool>,
@@ -185,6 +208,20 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Node({})", self.bearings.config.node)
     }
+}
+
+/// Name, length and time of every file of a folder.
+type Stamps = Vec<(std::ffi::OsString, u64, Option<SystemTime>)>;
+
+fn stamps(folder: &Path) -> Stamps {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let stamp = |entry: std::fs::DirEntry| {
+        let meta = entry.metadata().ok()?;
+        Some((entry.file_name(), meta.len(), meta.modified().ok()))
+    };
+    let mut stamps: Stamps = entries.filter_map(|entry| stamp(entry.ok()?)).take(4_096).collect();
+    stamps.sort();
+    stamps
 }
 
 fn read_key(path: &Path) -> Result<Vec<u8>, RunError> {
@@ -251,8 +288,14 @@ impl Node {
         let engine = Engine::new(setup, now())?.with_appeal(config.answering.appeal());
         let (wishes, wished) = tokio::sync::mpsc::unbounded_channel();
         let (on_rules, on_alarm) = rules::hooks(&wishes);
-        let options_of_driver =
-            DriverOptions { on_rules: Some(on_rules), on_alarm: Some(on_alarm), ..DriverOptions::default() };
+        let meter = Arc::new(Meter::new());
+        let steps = Steps::new(config.node.clone(), meter.clone(), None);
+        let options_of_driver = DriverOptions {
+            on_rules: Some(on_rules),
+            on_alarm: Some(on_alarm),
+            watch: config.ops.listen.map(|_| Arc::new(steps) as Arc<dyn Watch>),
+            ..DriverOptions::default()
+        };
         let (parts, driver) = Driver::new(options_of_driver);
         let net = Net::start(config.node.clone(), &bearings.charter, identity, options, driver.clone())?;
         let engine = parts
@@ -270,6 +313,8 @@ impl Node {
         let roll = Roll::open(&dir)?;
         let (stop, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         let started = Instant::now();
+        let clock = ClockWatch::new(SystemTime::now(), started);
+        let (checked, policies_seen, draining) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
         let mut node = Self {
             dir,
             bearings,
@@ -280,6 +325,11 @@ impl Node {
             roll,
             door: None,
             records: records_health,
+            meter,
+            clock,
+            checked,
+            policies_seen,
+            draining,
             started,
             stop,
             stopped,
@@ -310,6 +360,36 @@ impl Node {
         })
     }
 
+    /// Takes nothing new on: officers and peers are told to come again. Waits until what is under way with ready peers
+    /// has ended, at most as long as the configuration says; what has not ended then goes on with the next start.
+    pub async fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        *self.checked.lock().await = None;
+        // Fails only if the engine's task has ended: then nothing is under way.
+        let _ = self.driver.input_now(Input::Drain);
+        let until = Instant::now() + Duration::from_secs(self.bearings.config.ops.drain_seconds);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match tokio::time::timeout(left, self.driver.view()).await {
+                Ok(Ok(view)) if view.asking + view.holding == 0 => {
+                    tracing::info!("drained: nothing is under way");
+                    return;
+                }
+                Ok(Ok(view)) if left.is_zero() => {
+                    let (asked, held) = (view.asking, view.holding);
+                    tracing::warn!(asked, held, "not everything ended in time; the next start goes on with it");
+                    return;
+                }
+                Ok(Ok(_)) => tokio::time::sleep(left.min(DRAIN_LOOK)).await,
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    tracing::warn!("the engine does not turn; not waiting for what is under way");
+                    return;
+                }
+            }
+        }
+    }
+
     /// Makes the node's parts stop: periods closed unless told otherwise, everything sent, everything published.
     ///
     /// # Errors
@@ -332,6 +412,9 @@ impl Node {
     }
 
     async fn query(&self, question: Question) -> Answer {
+        if self.draining.load(Ordering::Relaxed) {
+            return failure("stopping", Gone, "ask again when the node runs");
+        }
         let officer = match self.roll.officer(&question.officer, now()) {
             Ok(officer) => officer,
             Err(error) => {
@@ -413,7 +496,7 @@ impl Backend for Node {
             Command::Inbox => self.inbox().await,
             Command::InboxShow { exchange, officer } => self.inspect(exchange, &officer).await,
             Command::InboxDecide { exchange, officer, decision } => self.decide(exchange, &officer, decision).await,
-            Command::Status => Answer::Status { status: self.status() },
+            Command::Status => Answer::Status { status: self.status().await },
             Command::Event(event) => match event.try_into() {
                 Ok(event) => concluded(self.driver.event(event).await),
                 Err(_) => failure("malformed", "'detail' is not hexadecimal", "encode the details"),
@@ -460,9 +543,17 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
         let mut hangup = signal(SignalKind::hangup()).map_err(system("signals"))?;
         let listener = control::bind(&dir.control())?;
+        // Before the node: that it is starting is worth knowing, too.
+        let ops = crate::config::NodeConfig::load(dir).map_err(LoadError::from)?.ops;
+        let door = ops.listen.map(ops::Door::open).transpose()?;
         let offload = !options.no_segmentation_offload;
         let node = Arc::new(Node::start(dir.clone(), |net| net.segmentation_offload = offload).await?);
         let serving = tokio::spawn(control::serve(listener, node.clone()));
+        if let Some(door) = &door {
+            tracing::info!(at = %door.at(), "metrics and health");
+            door.show(node.clone());
+        }
+        let guarding = tokio::spawn(service::guard(node.clone()));
         say_ready(&node);
         let mut stop = node.stop.subscribe();
         // The first tick is now.
@@ -477,8 +568,13 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
             }
         }
         tracing::info!("stopping");
+        service::stopping();
+        let end = async {
+            node.drain().await;
+            node.shut_down(options.leave_periods_open).await
+        };
         let result = tokio::select! {
-            result = node.shut_down(options.leave_periods_open) => result,
+            result = end => result,
             // Whoever asks twice does not want to wait: the journal holds everything acknowledged.
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
@@ -486,6 +582,8 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         node.stopped.send_replace(true);
         tokio::time::sleep(FAREWELL).await;
         serving.abort();
+        guarding.abort();
+        drop(door);
         // Another node's socket is never here: it would not have started.
         let _ = std::fs::remove_file(dir.control());
         Ok(result?)
@@ -493,6 +591,7 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
 }
 
 fn say_ready(node: &Node) {
+    service::ready();
     let mut stdout = io::stdout().lock();
     // Nobody may be listening any more.
     let _ = writeln!(stdout, "{}", node.ready()).and_then(|()| stdout.flush());

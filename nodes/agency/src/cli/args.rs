@@ -59,12 +59,14 @@ pub enum Command {
     /// This node's audit log.
     #[command(subcommand)]
     Log(LogCommand),
-    /// Peers: whom this node exchanges nothing with.
+    /// Peers: who they are, which step towards one fails, whom this node exchanges nothing with.
     #[command(subcommand)]
     Peer(super::peer::PeerCommand),
     /// The rules of what may be asked and answered.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Look at everything that the node needs, from here to each partner; works whether it runs or not.
+    Doctor,
     /// The record store.
     #[command(subcommand)]
     Records(super::records::RecordsCommand),

@@ -33,7 +33,7 @@ struct Log {
 }
 
 /// The log's files, read one at a time.
-struct Files(PathBuf);
+pub(crate) struct Files(pub(crate) PathBuf);
 
 impl Files {
     fn file(&self, name: &str) -> Result<Vec<u8>, ReadError> {
@@ -55,7 +55,7 @@ impl TileReader for Files {
     }
 }
 
-fn key(context: &Context) -> Result<VerifierKey, Failure> {
+pub(crate) fn key(context: &Context) -> Result<VerifierKey, Failure> {
     let config = NodeConfig::load(&context.dir).map_err(|error| load_failure(error.into()))?;
     let origin = config.origin().map_err(|error| Failure::usage("config", error.to_string()))?;
     let path = context.dir.log_key();

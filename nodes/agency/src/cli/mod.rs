@@ -8,6 +8,7 @@ mod ca;
 mod charter;
 mod client;
 mod conclusion;
+mod doctor;
 mod import;
 mod inbox;
 mod keys;
@@ -17,6 +18,7 @@ mod officer;
 mod outbox;
 mod output;
 mod peer;
+mod peers;
 mod policy;
 mod query;
 mod records;
@@ -122,6 +124,7 @@ where
         Command::Log(command) => log::run(&context, command),
         Command::Peer(command) => peer::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
+        Command::Doctor => doctor::run(&context),
         Command::Records(command) => records::run(&context, &command),
         Command::Demo(args) => demo(&context, &args),
     }

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use puente_catalogue::Lang;
 use serde_json::{Value, json};
 
 use super::args::NodeCommand;
@@ -118,12 +119,12 @@ fn status(context: &Context) -> Result<Report, Failure> {
         return Err(client::unexpected());
     };
     let problems = status["problems"].as_array().cloned().unwrap_or_default();
-    let exit = match problems.first().and_then(|p| p["code"].as_str()) {
-        None => Exit::Ok,
-        Some("log-unavailable" | "disk") => Exit::Unavailable,
-        Some(_) => Exit::Findings,
+    let exit = match status["ready"].as_bool() {
+        _ if problems.is_empty() => Exit::Ok,
+        Some(false) => Exit::Unavailable,
+        _ => Exit::Findings,
     };
-    let text = screen(&status, &problems);
+    let text = screen(&status, &problems, context.lang);
     Ok(Report::new(status, text).exit(exit))
 }
 
@@ -155,13 +156,18 @@ fn reload(context: &Context) -> Result<Report, Failure> {
 }
 
 /// One screen, the root cause first.
-fn screen(status: &Value, problems: &[Value]) -> String {
+fn screen(status: &Value, problems: &[Value], lang: Lang) -> String {
     let text = |value: &Value| line(value);
     let mut out = String::new();
     if problems.is_empty() {
         out.push_str("healthy\n\n");
     } else {
-        let rows: Vec<_> = problems.iter().map(|p| (text(&p["code"]), text(&p["message"]))).collect();
+        let (message, fix) = match lang {
+            Lang::En => ("message", "fix"),
+            Lang::Es => ("message_es", "fix_es"),
+        };
+        let words = |p: &Value| format!("{}\n→ {}", text(&p[message]), text(&p[fix]));
+        let rows: Vec<_> = problems.iter().map(|p| (text(&p["code"]), words(p))).collect();
         out.push_str(&format!("{} problem(s); mend them in this order\n{}\n", problems.len(), table(&rows)));
     }
     let (charter, log) = (&status["charter"], &status["log"]);

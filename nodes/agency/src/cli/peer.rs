@@ -6,7 +6,7 @@ use puente_model::NodeUri;
 use serde_json::json;
 
 use super::output::{Failure, Report};
-use super::{Context, client};
+use super::{Context, client, peers};
 use crate::control_api::{Answer, Command, Concluded};
 
 /// Longest reason of a block, in characters.
@@ -15,6 +15,13 @@ const REASON_MAX: usize = 200;
 /// `puente peer`.
 #[derive(Debug, Subcommand)]
 pub enum PeerCommand {
+    /// List the members of the charter, with their connections if the node runs.
+    List,
+    /// Try one member step by step, with the time that each takes; contacts nobody else and asks nothing.
+    Test {
+        /// The member, for example puente://us/tx-dps/n1.
+        peer: NodeUri,
+    },
     /// Exchange nothing more with a peer, at once: connections close, no content key leaves. The charter stays as it is.
     Block {
         /// The peer, for example puente://us/tx-dps/n1.
@@ -45,6 +52,8 @@ fn say(context: &Context, words: [&'static str; 2]) -> &'static str {
 
 pub(super) fn run(context: &Context, command: PeerCommand) -> Result<Report, Failure> {
     let (peer, reason) = match command {
+        PeerCommand::List => return peers::list(context),
+        PeerCommand::Test { peer } => return peers::test(context, &peer),
         PeerCommand::Block { peer, reason } => (peer, Some(reason)),
         PeerCommand::Unblock { peer } => (peer, None),
     };

@@ -26,6 +26,7 @@ mod export;
 mod files;
 mod journal;
 mod open;
+mod probe;
 mod rows;
 mod seal;
 mod segment;
@@ -52,6 +53,7 @@ pub(crate) use evidence::{keep_plans, touch};
 pub use export::{ExportAsides, Exported};
 pub use files::{Disk, Handle, RealDisk, Site, site};
 pub use journal::SEGMENT_BYTES;
+pub use probe::Edge;
 pub use store::{EvidenceStore, LogTiles};
 pub use view::LogView;
 

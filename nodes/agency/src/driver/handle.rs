@@ -9,8 +9,8 @@ use puente_model::{ExchangeId, NodeUri};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::Message;
 use super::status::{DriverStatus, Shown};
+use super::{CoreView, Message};
 use crate::disk::DiskError;
 
 /// Bytes of queued inputs that one permit stands for.
@@ -151,6 +151,17 @@ impl DriverHandle {
         let (reply, conclusion) = oneshot::channel();
         self.link.send(Message::ClosePeriods(self.ticket(), reply))?;
         conclusion.await.map_err(|_| Gone)
+    }
+
+    /// How the engine's conversations go: answered when the engine's task gets to it, so that an answer shows that it
+    /// turns.
+    ///
+    /// # Errors
+    /// The engine's task has ended or is ending.
+    pub async fn view(&self) -> Result<CoreView, Gone> {
+        let (reply, view) = oneshot::channel();
+        self.link.send(Message::View(reply))?;
+        view.await.map_err(|_| Gone)
     }
 
     /// Has newer charter parts adopted, and waits until they are in force or refused.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use puente_exchange::api::{Alarm, ConnectionId, Input};
 use puente_model::{Millis, NodeUri};
@@ -33,6 +34,12 @@ pub struct DriverStatus {
     pub alarms: Vec<(Millis, String)>,
     /// Answers of this run that found records, by the name of the match key.
     pub matched: BTreeMap<String, u64>,
+    /// Alarms since the start, with those no longer remembered.
+    pub alarms_total: u64,
+    /// A peer holds a head that this node's log cannot prove.
+    pub behind_own_heads: bool,
+    /// How long the batch that is being written has been on its way to the disk.
+    pub writing: Option<Duration>,
 }
 
 /// A peer, as its connections show it.
@@ -75,6 +82,9 @@ struct Detail {
     connections: HashMap<ConnectionId, NodeUri>,
     alarms: VecDeque<(Millis, String)>,
     matched: BTreeMap<String, u64>,
+    alarms_total: u64,
+    behind_own_heads: bool,
+    writing_since: Option<Instant>,
 }
 
 impl Detail {
@@ -115,6 +125,11 @@ impl Shown {
         }
     }
 
+    /// A batch goes to the disk, or has come back.
+    pub(super) fn writing(&self, now: bool) {
+        self.detail().writing_since = now.then(Instant::now);
+    }
+
     pub(super) fn fail(&self, reason: String) {
         self.detail().failed.get_or_insert(reason);
     }
@@ -132,6 +147,8 @@ impl Shown {
             detail.alarms.pop_front();
         }
         detail.alarms.push_back((now, text));
+        detail.alarms_total += 1;
+        detail.behind_own_heads |= matches!(alarm, Alarm::OwnLogBehind { .. });
     }
 
     pub(super) fn status(&self) -> DriverStatus {
@@ -151,6 +168,9 @@ impl Shown {
             peers: detail.peers.values().cloned().collect(),
             alarms: detail.alarms.iter().cloned().collect(),
             matched: detail.matched.clone(),
+            alarms_total: detail.alarms_total,
+            behind_own_heads: detail.behind_own_heads,
+            writing: detail.writing_since.map(|since| since.elapsed()),
         }
     }
 }

@@ -126,6 +126,10 @@ impl Core for Toy {
     fn poll_deadline(&self) -> Option<Millis> {
         self.deadline
     }
+
+    fn view(&self, _: Millis) -> super::CoreView {
+        super::CoreView::default()
+    }
 }
 
 struct Wire(mpsc::Sender<String>);

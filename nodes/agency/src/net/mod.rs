@@ -12,6 +12,7 @@ mod endpoint;
 mod inbox;
 mod link;
 mod options;
+mod probe;
 mod reader;
 mod reason;
 mod refusal;
@@ -46,6 +47,7 @@ use crate::driver::{DriverHandle, Network};
 
 pub use dial::DialError;
 pub use options::NetOptions;
+pub use probe::{PeerReady, ProbeError, ProbeStep, Probed, certified, probe};
 pub use reason::{EndReason, NetCode};
 pub use refusal::PeerRefusal;
 pub use tls::{ALPN, Identity, IdentityError, TlsError};
@@ -98,6 +100,8 @@ pub(crate) struct Shared {
     dials: Mutex<Dials>,
     /// Bytes of unfinished frames of all connections.
     partial: AtomicUsize,
+    /// Streams that are read.
+    streams: AtomicUsize,
     stopping: AtomicBool,
 }
 
@@ -240,6 +244,7 @@ impl Net {
             links: Mutex::default(),
             dials: Mutex::default(),
             partial: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         });
         Ok(Self { shared, runtime: Handle::current() })
@@ -321,6 +326,16 @@ impl Net {
     pub fn links(&self) -> Vec<LinkStatus> {
         let links = self.shared.links();
         links.all().map(|l| LinkStatus { peer: l.peer.clone(), rtt: l.conn.rtt() }).collect()
+    }
+
+    /// Streams of all connections that are read.
+    pub fn streams(&self) -> usize {
+        self.shared.streams.load(Ordering::Relaxed)
+    }
+
+    /// The node takes connections.
+    pub fn is_listening(&self) -> bool {
+        !self.shared.stopping.load(Ordering::Relaxed) && self.local_addr().is_ok()
     }
 
     /// Class of the last failed dial of each peer that has not spoken since.

@@ -3,7 +3,7 @@
 use puente_charter::{AnnexPart, Part, sign};
 use puente_model::NodeUri;
 
-use super::tests::{MX, US, enlist, federation, keep_vehicle, key, question};
+use super::tests::{MX, US, enlist, federation, keep_vehicle, key, question, status};
 use super::*;
 use crate::ca::{self, Algorithm, Subject};
 use crate::control_api::Reloaded;
@@ -57,7 +57,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) -> Duration {
 }
 
 fn vector(node: &Node) -> String {
-    node.status()["charter"]["vector"].as_str().unwrap().to_owned()
+    status(node)["charter"]["vector"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,13 +100,13 @@ async fn an_annex_is_adopted_without_a_restart_and_found_by_the_peer() {
     assert_eq!(vector(&holder), "1.mx1.us2");
 
     // A restart is under what was adopted; a folder that lost a part is refused by name.
-    let size = holder.status()["log"]["size"].as_u64().unwrap();
+    let size = status(&holder)["log"]["size"].as_u64().unwrap();
     asker.shut_down(true).await.unwrap();
     holder.shut_down(true).await.unwrap();
     drop((asker, holder));
     let again = Node::start(us.clone(), |_| {}).await.unwrap();
     assert_eq!(vector(&again), "1.mx1.us2");
-    assert!(again.status()["log"]["size"].as_u64().unwrap() >= size);
+    assert!(status(&again)["log"]["size"].as_u64().unwrap() >= size);
     again.shut_down(true).await.unwrap();
     drop(again);
     std::fs::remove_file(us.charter().join("annex-us-2.toml")).unwrap();
@@ -127,15 +127,15 @@ async fn a_suspended_or_blocked_peers_live_connection_closes_within_five_seconds
     assert!(matches!(holder.carry_out(block).await, Answer::Concluded(c) if matches!(*c, Concluded::Recorded { .. })));
     let closed = until("the connection closes", || asker.net.links().is_empty()).await;
     assert!(closed < Duration::from_secs(5), "{closed:?}");
-    let status = holder.status();
-    assert_eq!(status["peers"][0]["blocked"], "stolen laptop", "{status}");
+    let shown = status(&holder);
+    assert_eq!(shown["peers"][0]["blocked"], "stolen laptop", "{shown}");
     assert_ne!(outcome(&asker).await, "HIT_UNCONFIRMED");
     assert!(holder.net.faults().contains_key("blocked"), "new handshakes are refused: {:?}", holder.net.faults());
     // The block is this node's own, and outlives a restart.
     holder.shut_down(true).await.unwrap();
     drop(holder);
     let holder = Node::start(us.clone(), |_| {}).await.unwrap();
-    until("the block is known", || holder.status()["peers"][0]["blocked"] == "stolen laptop").await;
+    until("the block is known", || status(&holder)["peers"][0]["blocked"] == "stolen laptop").await;
     holder.carry_out(Command::Unblock { peer }).await;
     assert_eq!(outcome(&asker).await, "HIT_UNCONFIRMED");
 

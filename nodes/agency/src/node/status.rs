@@ -1,13 +1,27 @@
 //! How a node is doing, the root cause first. Names nodes and numbers, nobody else.
 
+use puente_catalogue::Lang;
 use puente_charter::{Charter, CharterStatus, WARN_DAYS};
 use puente_model::Millis;
 use serde_json::{Value, json};
 
 use super::{Node, now};
+use crate::ops::check::{Check, State, Words, w};
+use crate::records::RecordsStatus;
 
-/// Entries that may wait for the engine before it counts as behind.
-const PENDING_WARN: u64 = 10_000;
+/// One problem, in the order in which to mend them.
+fn problem(check: &Check) -> Value {
+    json!({
+        "code": check.code,
+        "check": check.name,
+        "state": check.state.as_str(),
+        "message": check.message(Lang::En),
+        "message_es": check.message(Lang::Es),
+        "fix": check.fix.en,
+        "fix_es": check.fix.es,
+    })
+}
+
 /// Days before the end of the node's certificate from which every status says so.
 const CERTIFICATE_WARN_MILLIS: u64 = 3 * DAY;
 const DAY: u64 = 86_400_000;
@@ -57,56 +71,73 @@ impl Node {
         }
     }
 
+    /// What deserves a look and stands in nobody's way.
+    fn notes(&self, charter: &Charter, records: &RecordsStatus) -> Vec<Value> {
+        let mut out = Vec::new();
+        let mut note = |code: &'static str, words: String, fix: Words| {
+            out.push(json!({
+                "code": code,
+                "check": code,
+                "state": State::Warn.as_str(),
+                "message_es": puente_words::say(Lang::Es, &words),
+                "message": words,
+                "fix": fix.en,
+                "fix_es": fix.es,
+            }));
+        };
+        if let Some(what) = &records.last_invalid {
+            let words = format!("{} rows are no records, last of {what}", records.rows_invalid);
+            note("records-invalid", words, w("run 'puente records check'", "ejecute 'puente records check'"));
+        }
+        // Charter and certificate have checks of their own.
+        let bases = countdown(charter, None, now()).into_iter().filter(|(code, _)| code.starts_with("legal-basis"));
+        for (code, words) in bases {
+            note(code, words, w("ask your governance body", "pregunte a su órgano de gobierno"));
+        }
+        if let Some(why) = self.now.problem() {
+            let words = format!("the policies do not hold under the charter in force; the ones before rule: {why}");
+            note(
+                "policies",
+                words,
+                w("mend the rules, then 'puente node reload'", "corrija las reglas y ejecute 'puente node reload'"),
+            );
+        }
+        for (peer, why) in self.now.barred.load().iter() {
+            let fix = w("'puente peer unblock' takes it away", "'puente peer unblock' lo quita");
+            note("blocked", format!("{peer}: {why}"), fix);
+        }
+        out
+    }
+
     /// How the node is doing: `problems` in the order in which to mend them, then every number.
-    pub fn status(&self) -> Value {
-        let now = now();
+    pub async fn status(&self) -> Value {
+        let checks = self.checks().await;
         let driver = self.driver.status();
         let charter = self.now.charter.load_full();
-        let barred = self.now.barred.load_full();
-        let faults = self.net.faults();
-        let mut problems: Vec<Value> = Vec::new();
-        let mut problem = |code: &str, message: String| problems.push(json!({"code": code, "message": message}));
-        if let Some(why) = &driver.log_unavailable {
-            problem("log-unavailable", why.clone());
-        } else if let Some(why) = &driver.disk.failed {
-            problem("disk", why.clone());
-        }
-        for (at, text) in &driver.alarms {
-            problem("alarm", format!("{at}: {text}"));
-        }
         let records = self.records.status();
-        if let Some((why, since)) = &records.down {
-            problem("records-down", format!("since {since} no record can be looked up: {why}"));
+        let barred = self.now.barred.load_full();
+        // What is broken before what only deserves a look; either in the order in which to mend it.
+        let of = |wanted: State| checks.iter().filter(move |check| check.state == wanted);
+        let mut problems: Vec<Value> =
+            of(State::Fail).chain(of(State::Unknown)).chain(of(State::Warn)).map(problem).collect();
+        problems.extend(self.notes(&charter, &records));
+        let unreachable = self.net.unreachable();
+        for (peer, class) in &unreachable {
+            problems.push(problem(&Check::not(
+                State::Warn,
+                "peers",
+                "unreachable",
+                w("a peer cannot be reached", "no se alcanza a un nodo"),
+                format!("{peer}: {class}"),
+                w("'puente peer test' says which step fails", "'puente peer test' dice qué paso falla"),
+            )));
         }
-        if let Some(what) = &records.last_invalid {
-            problem("records-invalid", format!("{} rows are no records, last of {what}", records.rows_invalid));
-        }
-        let (word, days_left) = match charter.status(now) {
+        let (word, days_left) = match charter.status(now()) {
             CharterStatus::NotYet => ("not-yet", None),
             CharterStatus::InForce { days_left, .. } => ("in-force", Some(days_left)),
             CharterStatus::Grace { days_left } => ("grace", Some(days_left)),
             CharterStatus::Expired => ("expired", None),
         };
-        let certificate_end = self.net.certificate_end();
-        for (code, words) in countdown(&charter, certificate_end, now) {
-            problem(code, words);
-        }
-        if let Some(why) = self.now.problem() {
-            problem(
-                "policies",
-                format!("the policies do not hold under the charter in force; the ones before rule: {why}"),
-            );
-        }
-        for (peer, why) in barred.iter() {
-            problem("blocked", format!("{peer}: {why}"));
-        }
-        if driver.pending > PENDING_WARN {
-            problem("behind", format!("{} inputs wait for the engine", driver.pending));
-        }
-        let unreachable = self.net.unreachable();
-        for (peer, class) in &unreachable {
-            problem("unreachable", format!("{peer}: {class}"));
-        }
         let links = self.net.links();
         let others = charter.members().iter().filter(|m| m.uri != self.bearings.config.node);
         let peers: Vec<Value> = others
@@ -126,6 +157,7 @@ impl Node {
         json!({
             "node": self.bearings.config.node.as_str(),
             "version": env!("CARGO_PKG_VERSION"),
+            "ready": checks.iter().all(|check| check.state < State::Unknown),
             "problems": problems,
             "uptime_seconds": self.started.elapsed().as_secs(),
             "listen": self.net.local_addr().map(|at| at.to_string()).unwrap_or_default(),
@@ -137,7 +169,7 @@ impl Node {
             },
             "catalogue": charter.catalogue().to_string(),
             "policy": self.now.policy.load().to_string(),
-            "certificate_ends": certificate_end.map(|end| end.to_string()),
+            "certificate_ends": self.net.certificate_end().map(|end| end.to_string()),
             "log": {
                 "size": driver.disk.size,
                 "published": driver.disk.published,
@@ -157,8 +189,9 @@ impl Node {
             },
             "pending": driver.pending,
             "matched": driver.matched,
+            "alarms": driver.alarms.iter().map(|(at, text)| format!("{at}: {text}")).collect::<Vec<_>>(),
             "peers": peers,
-            "faults": faults,
+            "faults": self.net.faults(),
             "audit": self.door.as_ref().map(crate::auditors::Door::status),
         })
     }

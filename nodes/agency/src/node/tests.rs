@@ -10,12 +10,14 @@ use puente_charter::{
     AnnexPart, AnnexPin, Auditor, CommonPart, GovernanceKey, JurisdictionEntry, LegalBasis, LogEntry, Member,
     OfficerRecord, Part, SealKey, quarter_of, sign,
 };
+use puente_exchange::api::LocalEvent;
 use puente_model::{Digest, Handling, Purpose, Role, Secret32, Step, Urgency};
 
 use super::*;
 use crate::ca::{self, Algorithm};
 use crate::init::{self, Plan};
 use crate::officers::OfficerBook;
+use crate::ops::check::State;
 use crate::records::{NewRecord, RecordStore};
 
 pub(super) const MX: &str = "puente://mx/fge-bc/n1";
@@ -76,7 +78,7 @@ fn auditors(nation: &str) -> Vec<Auditor> {
 }
 
 /// Writes the charter of both nodes into both folders.
-fn found(root: &Path, nodes: &[(&NodeDir, AnnexPart)]) {
+fn found(root: &Path, nodes: &[(&NodeDir, AnnexPart)], expires: Millis) {
     let nation = |annex: &AnnexPart| {
         let code = annex.jurisdiction.as_str().to_owned();
         let pem = std::fs::read(root.join(format!("ca-{code}/root.cert.pem"))).unwrap();
@@ -99,8 +101,8 @@ fn found(root: &Path, nodes: &[(&NodeDir, AnnexPart)]) {
         federation: "frontera".to_owned(),
         number: 1,
         previous: None,
-        valid_from: Millis(now().0 - DAY),
-        expires: now().plus(200 * DAY),
+        valid_from: Millis(now().0 - 30 * DAY),
+        expires,
         grace_days: 14,
         cosign_bound_hours: 72,
         audit_hold_days: 365,
@@ -140,6 +142,11 @@ fn found(root: &Path, nodes: &[(&NodeDir, AnnexPart)]) {
 
 /// Two folders that are ready to run.
 pub(super) fn federation() -> (tempfile::TempDir, NodeDir, NodeDir) {
+    federation_until(now().plus(200 * DAY))
+}
+
+/// The same, under a charter that ends at `expires` and has fourteen days of grace.
+pub(super) fn federation_until(expires: Millis) -> (tempfile::TempDir, NodeDir, NodeDir) {
     let root = tempfile::tempdir().unwrap();
     let make = |nation: &str, uri: &str, role: &str| {
         let authority = root.path().join(format!("ca-{nation}"));
@@ -165,7 +172,7 @@ pub(super) fn federation() -> (tempfile::TempDir, NodeDir, NodeDir) {
     };
     let (mx, mx_annex) = make("mx", MX, "state-prosecutor");
     let (us, us_annex) = make("us", US, "state-police");
-    found(root.path(), &[(&mx, mx_annex), (&us, us_annex)]);
+    found(root.path(), &[(&mx, mx_annex), (&us, us_annex)], expires);
     (root, mx, us)
 }
 
@@ -240,7 +247,7 @@ async fn a_question_is_answered_between_two_whole_nodes() {
         },
         other => panic!("{other:?}"),
     }
-    let status = asker.status();
+    let status = asker.status().await;
     assert_eq!(status["peers"][0]["connections"], 1, "{status}");
     assert!(status["problems"].as_array().unwrap().is_empty(), "{status}");
     assert!(!status.to_string().contains("1042") && !status.to_string().contains(VIN));
@@ -250,7 +257,7 @@ async fn a_question_is_answered_between_two_whole_nodes() {
     assert!(matches!(asker.carry_out(question("o-1042")).await, Answer::Error { code, .. } if code == "stopping"));
     drop((asker, holder));
     let again = Node::start(mx, |_| {}).await.unwrap();
-    assert!(again.status()["log"]["size"].as_u64().unwrap() > 4);
+    assert!(again.status().await["log"]["size"].as_u64().unwrap() > 4);
     again.shut_down(true).await.unwrap();
 }
 
@@ -373,3 +380,100 @@ const MORE_POLICY: &str = r#"
 @id("ask-firearms") @expires("2090-01-01")
 permit (principal, action == Action::"ask", resource == Kind::"firearm.status");
 "#;
+
+/// The status, for a condition that is looked at from code that cannot wait.
+pub(super) fn status(node: &Node) -> serde_json::Value {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(node.status()))
+}
+
+/// Name and code of everything that is not well, by state.
+async fn unwell(node: &Node) -> BTreeMap<&'static str, (&'static str, State)> {
+    *node.checked.lock().await = None;
+    let checks = node.checks().await;
+    checks.iter().filter(|c| c.state > State::Ok).map(|c| (c.name, (c.code, c.state))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_says_where_its_papers_are_in_their_life() {
+    let papers = |expires, certificate: u64| async move {
+        let (root, mx, _us) = federation_until(expires);
+        let subject = ca::Subject::Fresh(Algorithm::P256);
+        let authority = root.path().join("ca-mx");
+        for file in [mx.tls_cert(), mx.tls_key()] {
+            std::fs::remove_file(file).unwrap();
+        }
+        // Made ten days ago, for so many days.
+        let made = Millis(now().0 - 10 * DAY);
+        let days = u32::try_from(certificate).unwrap();
+        ca::issue(&authority, Some(&MX.parse().unwrap()), &subject, days, &mx.keys(), made).unwrap();
+        let node = Node::start(mx, |_| {}).await.unwrap();
+        let unwell = unwell(&node).await;
+        let metrics = node.metrics().await;
+        node.shut_down(true).await.unwrap();
+        (unwell, metrics)
+    };
+    let (well, metrics) = papers(now().plus(200 * DAY), 30).await;
+    assert_eq!(well, BTreeMap::new());
+    let days = |what: &str, text: &str| -> f64 {
+        let head = format!("puente_expiry_days{{what=\"{what}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&head)).unwrap().parse().unwrap()
+    };
+    assert!((19.0..=20.0).contains(&days("certificate", &metrics)), "{metrics}");
+    assert!((213.0..=214.0).contains(&days("charter", &metrics)), "{metrics}");
+    assert!(metrics.lines().any(|line| line == "puente_ready 1") && metrics.ends_with("# EOF\n"), "{metrics}");
+
+    let (unwell, _) = papers(now().plus(20 * DAY), 12).await;
+    let expected = [("charter", ("charter-ends", State::Warn)), ("certificate", ("certificate-ends", State::Warn))];
+    assert_eq!(unwell, expected.into());
+    // Within its grace the charter still carries questions.
+    let (unwell, _) = papers(Millis(now().0 - DAY), 30).await;
+    assert_eq!(unwell, [("charter", ("charter-grace", State::Warn))].into());
+    let (unwell, metrics) = papers(Millis(now().0 - 15 * DAY), 9).await;
+    let expected = [("charter", ("charter-expired", State::Fail)), ("certificate", ("certificate-ended", State::Fail))];
+    assert_eq!(unwell, expected.into());
+    assert!(days("certificate", &metrics) < 0.0 && days("charter", &metrics) < 0.0);
+    assert!(metrics.lines().any(|line| line == "puente_ready 0"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_wrong_is_said_and_a_log_that_hangs_is_no_life() {
+    let (_root, mx, _us) = federation();
+    let disk = Arc::new(Hanging::default());
+    let node = Node::start_on(mx.clone(), |_| {}, disk.clone()).await.unwrap();
+    assert_eq!(unwell(&node).await, BTreeMap::new());
+    let published = node.disk.clone();
+    tokio::task::spawn_blocking(move || published.publish()).await.unwrap().unwrap();
+    // The head was published an hour from now: the clock has been put back since.
+    let head = std::fs::File::options().write(true).open(mx.log().join("checkpoint")).unwrap();
+    let published = head.metadata().unwrap().modified().unwrap();
+    head.set_modified(published + Duration::from_secs(3_600)).unwrap();
+    assert_eq!(unwell(&node).await, [("clock", ("clock-behind", State::Fail))].into());
+    head.set_modified(published).unwrap();
+    node.clock.look(SystemTime::now() + Duration::from_secs(60), Instant::now());
+    assert_eq!(unwell(&node).await, [("clock", ("clock-jumped", State::Warn))].into());
+
+    disk.set(true);
+    let event = LocalEvent {
+        kind: puente_model::EventKind::Consult,
+        record_type: String::new(),
+        count: 1,
+        purpose: None,
+        basis: None,
+        role: None,
+        detail: Vec::new(),
+    };
+    let driver = node.driver.clone();
+    let recording = tokio::spawn(async move { driver.event(event).await });
+    let until = Instant::now() + Duration::from_secs(30);
+    // The engine may sit in that sync itself, or turn while another thread does.
+    while unwell(&node).await.get("log") != Some(&("log-hangs", State::Fail)) {
+        assert!(Instant::now() < until, "{:?}", unwell(&node).await);
+    }
+    disk.set(false);
+    assert!(recording.await.unwrap().is_ok());
+    assert_eq!(unwell(&node).await.get("log"), None);
+    node.drain().await;
+    assert_eq!(unwell(&node).await.get("start"), Some(&("stopping", State::Fail)));
+    assert!(matches!(node.carry_out(question("o-1042")).await, Answer::Error { code, .. } if code == "stopping"));
+    node.shut_down(true).await.unwrap();
+}

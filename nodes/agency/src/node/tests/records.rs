@@ -16,7 +16,7 @@ fn is_hit(concluded: &Concluded) -> bool {
 
 /// Codes of a node's problems.
 fn problems(node: &Node) -> Vec<String> {
-    let status = node.status();
+    let status = status(node);
     let of = |p: &serde_json::Value| p["code"].as_str().unwrap().to_owned();
     status["problems"].as_array().unwrap().iter().map(of).collect()
 }
@@ -59,11 +59,11 @@ async fn a_database_that_vanishes_in_mid_query_refuses_by_name_and_recovers_by_i
     };
     let (concluded, ()) = tokio::join!(asked, killed);
     assert!(matches!(&concluded, Concluded::Refused { reason, .. } if reason == "failed"), "{concluded:?}");
-    let size = |node: &Node| node.status()["log"]["size"].as_u64().unwrap();
+    let size = |node: &Node| status(node)["log"]["size"].as_u64().unwrap();
     let (ours, theirs) = (size(&asker), size(&holder));
     eventually("the status says that the store is down", || problems(&holder).contains(&"records-down".to_owned()))
         .await;
-    assert!(!holder.status().to_string().contains(VIN));
+    assert!(!status(&holder).to_string().contains(VIN));
     // The refusals are entries in both logs, as any other end.
     assert!(matches!(ask(&asker).await, Concluded::Refused { .. }));
     assert!(size(&asker) >= ours + 2 && size(&holder) >= theirs + 2);

@@ -1,0 +1,324 @@
+//! The node's folder: configuration, keys' rights, room and growth, log, stores, who holds it.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Instant;
+
+use puente_audit_log::{ClaimedCheckpoint, Log};
+use serde_json::Value;
+
+use super::Patient;
+use crate::cli::log::{Files, key};
+use crate::config::NodeConfig;
+use crate::files;
+use crate::node::room_check;
+use crate::ops::check::{Check, State, Words, w};
+use crate::ops::growth;
+use crate::ops::probe;
+use crate::records::SqliteReader;
+
+/// A sync that takes longer makes every exchange slow.
+const SYNC_WARN_MILLIS: u128 = 50;
+
+pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
+    let dir = &patient.context.dir;
+    vec![
+        config(patient),
+        holder(patient),
+        rights(
+            "folder-rights",
+            dir.path(),
+            0o022,
+            w("others may write in the node's folder", "otros pueden escribir en la carpeta del nodo"),
+        ),
+        rights(
+            "keys-rights",
+            &dir.keys(),
+            0o077,
+            w("others may enter the keys' folder", "otros pueden entrar en la carpeta de claves"),
+        ),
+        key_files(patient),
+        secret("log-key", &dir.log_key()),
+        secret("store-key", &dir.store_key()),
+        room_check("disk-space", if dir.journal().exists() { dir.journal() } else { dir.path().to_owned() }.as_path()),
+        room_check("disk-space-records", dir.path()),
+        forecast(patient),
+        sync(dir.path()),
+        log(patient),
+        own_word(patient, "evidence", &dir.evidence()),
+        records(patient),
+    ]
+}
+
+fn config(patient: &Patient<'_>) -> Check {
+    let name = "config";
+    match NodeConfig::load(&patient.context.dir) {
+        Ok(config) => Check::ok(
+            name,
+            w("node.toml is read; no unknown key", "node.toml se lee; sin claves desconocidas"),
+            config.node.to_string(),
+        ),
+        Err(error) => Check::not(
+            State::Fail,
+            name,
+            "config",
+            w("node.toml is not accepted", "node.toml no se acepta"),
+            format!("{error}; {}", error.mend),
+            w("mend the line that is named", "corrija la línea indicada"),
+        ),
+    }
+}
+
+/// Whether a process holds the folder, and answers.
+fn holder(patient: &Patient<'_>) -> Check {
+    let name = "folder-holder";
+    let lock = File::open(patient.context.dir.journal().join("lock"));
+    let held = lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    match (held, patient.status.is_some()) {
+        (true, false) => Check::not(
+            State::Fail,
+            name,
+            "held",
+            w(
+                "a process holds the folder and does not answer here",
+                "un proceso retiene la carpeta y no responde aquí",
+            ),
+            patient.context.dir.path().display().to_string(),
+            w(
+                "find it with 'fuser'; a node may be starting, stopping or stuck",
+                "búsquelo con 'fuser'; quizá un nodo arranca, se detiene o se atoró",
+            ),
+        ),
+        (_, true) => Check::ok(name, w("the node runs", "el nodo está en marcha"), ""),
+        (false, false) => Check::ok(name, w("no node runs in this folder", "ningún nodo trabaja en esta carpeta"), ""),
+    }
+}
+
+fn rights(name: &'static str, path: &Path, forbidden: u32, cause: Words) -> Check {
+    match fs::metadata(path) {
+        Ok(meta) if meta.permissions().mode() & forbidden != 0 => {
+            let shown = format!("{}: {:o}", path.display(), meta.permissions().mode() & 0o777);
+            Check::not(
+                State::Fail,
+                name,
+                "rights",
+                cause,
+                shown,
+                w("chmod go-rwx, and find out who could", "chmod go-rwx, y averigüe quién podía"),
+            )
+        }
+        Ok(meta) => Check::ok(
+            name,
+            w("only its owner may", "solo su dueño puede"),
+            format!("{:o}", meta.permissions().mode() & 0o777),
+        ),
+        Err(error) => unread(name, path, &error),
+    }
+}
+
+fn unread(name: &'static str, path: &Path, error: &dyn std::fmt::Display) -> Check {
+    let cause = w("it cannot be read", "no se puede leer");
+    let fix = w("check that it is there and who owns it", "revise que esté y de quién es");
+    Check::not(State::Fail, name, "unread", cause, format!("{}: {error}", path.display()), fix)
+}
+
+fn key_files(patient: &Patient<'_>) -> Check {
+    let name = "key-files-rights";
+    let mut open = Vec::new();
+    for entry in fs::read_dir(patient.context.dir.keys()).into_iter().flatten().flatten() {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let secret = file.ends_with(".key") || file.ends_with(".key.pem");
+        if secret && entry.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0) {
+            open.push(file);
+        }
+    }
+    if open.is_empty() {
+        return Check::ok(
+            name,
+            w("private keys are their owner's alone", "las claves privadas son solo de su dueño"),
+            "",
+        );
+    }
+    let fix = w(
+        "chmod 600; whoever could read them has them: rotate them",
+        "chmod 600; quien pudo leerlas las tiene: cámbielas",
+    );
+    Check::not(
+        State::Fail,
+        name,
+        "rights",
+        w("others may read private keys", "otros pueden leer claves privadas"),
+        open.join(", "),
+        fix,
+    )
+}
+
+fn secret(name: &'static str, path: &Path) -> Check {
+    match files::read_secret(path) {
+        Ok(_) => Check::ok(name, w("the key can be read", "la clave se puede leer"), ""),
+        Err(error) => unread(name, path, &error),
+    }
+}
+
+fn forecast(patient: &Patient<'_>) -> Check {
+    let name = "disk-forecast";
+    let fix = w(
+        "plan for more disk; nothing of the node's folder may be deleted",
+        "prevea más disco; nada de la carpeta del nodo se puede borrar",
+    );
+    let free = probe::room(patient.context.dir.path()).map(|room| room.free_bytes);
+    let days = free.ok().and_then(|free| growth::days_left(&patient.context.dir, free));
+    match days {
+        None => Check::ok(
+            name,
+            w("not enough days are known yet for a forecast", "aún no hay días suficientes para un pronóstico"),
+            "",
+        ),
+        Some(days @ 0..7) => Check::not(
+            State::Fail,
+            name,
+            "disk-soon-full",
+            w("the disk is full within a week", "el disco se llena en una semana"),
+            format!("{days} d"),
+            fix,
+        ),
+        Some(days @ 7..90) => Check::not(
+            State::Warn,
+            name,
+            "disk-full-ahead",
+            w("the disk is full within three months", "el disco se llena en tres meses"),
+            format!("{days} d"),
+            fix,
+        ),
+        Some(days) => Check::ok(name, w("the disk lasts", "el disco alcanza"), format!("{days} d")),
+    }
+}
+
+/// Writes 4 KiB and waits until they are on the disk.
+fn sync(folder: &Path) -> Check {
+    let name = "disk-sync";
+    let path = folder.join(format!(".doctor-{}", std::process::id()));
+    let write = || {
+        let mut file = File::create(&path)?;
+        let began = Instant::now();
+        file.write_all(&[0; 4_096])?;
+        file.sync_data()?;
+        Ok::<_, std::io::Error>(began.elapsed().as_millis())
+    };
+    let took = write();
+    // Nothing of it is wanted any more, written or not.
+    let _ = fs::remove_file(&path);
+    match took {
+        Ok(millis) if millis > SYNC_WARN_MILLIS => Check::not(
+            State::Warn,
+            name,
+            "slow-disk",
+            w(
+                "the disk is slow to make data durable: every exchange waits for it",
+                "el disco tarda en guardar: cada intercambio lo espera",
+            ),
+            format!("{millis} ms"),
+            w("use a local SSD; look at what else writes", "use un SSD local; vea qué más escribe"),
+        ),
+        Ok(millis) => {
+            Check::ok(name, w("the disk makes data durable quickly", "el disco guarda rápido"), format!("{millis} ms"))
+        }
+        Err(error) => unread(name, folder, &error),
+    }
+}
+
+/// The published head's signature, and that the right edge gives its root.
+fn log(patient: &Patient<'_>) -> Check {
+    let name = "log-edge";
+    let fix = w(
+        "stop the node, keep the folder as it is, and let 'puente-audit verify' say what is wrong",
+        "detenga el nodo, deje la carpeta como está y vea con 'puente-audit verify' qué falta",
+    );
+    let not = |what: String| {
+        Check::not(
+            State::Fail,
+            name,
+            "log-edge",
+            w("the log's edge does not give its signed head", "la orilla del registro no da su cabeza firmada"),
+            what,
+            fix,
+        )
+    };
+    let dir = &patient.context.dir;
+    if !dir.log().join("checkpoint").exists() {
+        return Check::ok(name, w("no head was published yet", "aún no se publica una cabeza"), "");
+    }
+    let verifier = match key(patient.context) {
+        Ok(verifier) => verifier,
+        Err(failure) => return not(failure.message),
+    };
+    let mut last = String::new();
+    // A running node may publish between two reads.
+    for _ in 0..5 {
+        let note = match files::read(&dir.log().join("checkpoint")) {
+            Ok(note) => note,
+            Err(error) => return not(error.to_string()),
+        };
+        let head = match ClaimedCheckpoint::parse(&note).and_then(|claimed| claimed.verify(&verifier)) {
+            Ok(head) => head,
+            Err(error) => return not(error.to_string()),
+        };
+        match Log::open(&head, &Files(dir.log())) {
+            Ok(_) => {
+                return Check::ok(
+                    name,
+                    w("the log's edge gives its signed head", "la orilla del registro da su cabeza firmada"),
+                    format!("{} entries", head.size()),
+                );
+            }
+            Err(error) => last = error.to_string(),
+        }
+    }
+    not(last)
+}
+
+/// What the running node says of a store; without one, whether its file is there.
+fn own_word(patient: &Patient<'_>, name: &'static str, file: &Path) -> Check {
+    let problem = |status: &Value| {
+        let problems = status["problems"].as_array()?;
+        let of = problems.iter().find(|problem| problem["check"] == name)?;
+        Some(of["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let cause = w("the store answers", "el almacén responde");
+    let fix = w("mend the disk, then restart the node", "repare el disco y reinicie el nodo");
+    match patient.status.as_ref().map(problem) {
+        Some(Some(words)) => Check::not(
+            State::Fail,
+            name,
+            "store",
+            w("the store cannot be read", "no se puede leer el almacén"),
+            words,
+            fix,
+        ),
+        Some(None) => Check::ok(name, cause, ""),
+        None if file.exists() => {
+            Check::ok(name, w("the store is there; the node opens it", "el almacén está; el nodo lo abre"), "")
+        }
+        None => Check::ok(name, w("the store is made at the first start", "el almacén se crea al primer inicio"), ""),
+    }
+}
+
+fn records(patient: &Patient<'_>) -> Check {
+    let (name, file) = ("records", patient.context.dir.records());
+    if patient.status.is_some() || !file.exists() {
+        return own_word(patient, name, &file);
+    }
+    match SqliteReader::open(&file).map_err(|error| error.to_string()).and_then(|reader| reader.touch()) {
+        Ok(()) => Check::ok(name, w("the records can be read", "los registros se pueden leer"), ""),
+        Err(why) => Check::not(
+            State::Fail,
+            name,
+            "records-down",
+            w("the records cannot be read", "no se pueden leer los registros"),
+            why,
+            w("restore records.db, or see which program holds it", "restaure records.db o vea qué programa la retiene"),
+        ),
+    }
+}

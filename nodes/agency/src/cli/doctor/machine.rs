@@ -1,0 +1,225 @@
+//! What the machine gives the node: descriptors, buffers, clock, who runs it.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::Patient;
+use crate::ops::check::{Check, State, w};
+use crate::ops::probe;
+
+/// Descriptors that a node with many peers needs.
+const FILES_LEAST: u64 = 1_024;
+/// Bytes of the UDP socket's buffers that the node asks for.
+const BUFFER: u64 = 4 << 20;
+/// The newest head may be this much younger than the clock says.
+const AHEAD_MAX: Duration = Duration::from_secs(120);
+
+pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
+    vec![
+        version(patient),
+        files(),
+        cores(),
+        user(),
+        buffer("udp-receive-buffer", "net/core/rmem_max"),
+        buffer("udp-send-buffer", "net/core/wmem_max"),
+        offload(),
+        time_service(),
+        clock(patient),
+    ]
+}
+
+fn version(patient: &Patient<'_>) -> Check {
+    let (name, own) = ("version", env!("CARGO_PKG_VERSION"));
+    match patient.status.as_ref().and_then(|status| status["version"].as_str()) {
+        Some(running) if running != own => Check::not(
+            State::Warn,
+            name,
+            "other-version",
+            w(
+                "the running node is of another version than this program",
+                "el nodo en marcha es de otra versión que este programa",
+            ),
+            format!("{running}, {own}"),
+            w("restart the node", "reinicie el nodo"),
+        ),
+        _ => Check::ok(name, w("version of this program", "versión de este programa"), own),
+    }
+}
+
+fn files() -> Check {
+    let name = "open-files-limit";
+    match probe::open_files_max() {
+        Some(max) if max < FILES_LEAST => Check::not(
+            State::Warn,
+            name,
+            "few-files",
+            w(
+                "few files may be open at once (for who runs doctor)",
+                "se pueden abrir pocos archivos a la vez (para quien ejecuta doctor)",
+            ),
+            max.to_string(),
+            w("raise LimitNOFILE in the unit, or 'ulimit -n'", "suba LimitNOFILE en la unidad, o 'ulimit -n'"),
+        ),
+        max => Check::ok(
+            name,
+            w("enough files may be open", "se pueden abrir suficientes archivos"),
+            max.map_or_else(|| "no limit".to_owned(), |max| max.to_string()),
+        ),
+    }
+}
+
+fn cores() -> Check {
+    let name = "core-dumps";
+    let max = rustix::process::getrlimit(rustix::process::Resource::Core).current;
+    match max {
+        Some(0) => Check::ok(name, w("no core dumps are written", "no se escriben volcados de memoria"), "0"),
+        max => Check::not(
+            State::Warn,
+            name,
+            "core-dumps",
+            w(
+                "a crash would write memory, with keys, to the disk",
+                "una falla escribiría la memoria, con claves, al disco",
+            ),
+            max.map_or_else(|| "no limit".to_owned(), |max| max.to_string()),
+            w("set LimitCORE=0 in the unit, or 'ulimit -c 0'", "ponga LimitCORE=0 en la unidad, o 'ulimit -c 0'"),
+        ),
+    }
+}
+
+fn user() -> Check {
+    let name = "user";
+    if rustix::process::geteuid().is_root() {
+        return Check::not(
+            State::Warn,
+            name,
+            "root",
+            w(
+                "run as root: a fault of the node would be one of the machine",
+                "se ejecuta como root: una falla del nodo lo sería de la máquina",
+            ),
+            "uid 0",
+            w(
+                "run the node as a user of its own (packaging/systemd)",
+                "ejecute el nodo con un usuario propio (packaging/systemd)",
+            ),
+        );
+    }
+    Check::ok(name, w("not root", "no es root"), format!("uid {}", rustix::process::geteuid().as_raw()))
+}
+
+fn buffer(name: &'static str, kernel: &str) -> Check {
+    let fix = w(
+        "sysctl -w net.core.rmem_max=4194304 net.core.wmem_max=4194304, and keep it in /etc/sysctl.d",
+        "sysctl -w net.core.rmem_max=4194304 net.core.wmem_max=4194304, y guárdelo en /etc/sysctl.d",
+    );
+    match probe::kernel(kernel) {
+        Some(max) if max < BUFFER => Check::not(
+            State::Warn,
+            name,
+            "small-buffer",
+            w(
+                "the kernel allows small UDP buffers only: bursts are lost",
+                "el núcleo solo permite búferes UDP pequeños: se pierden ráfagas",
+            ),
+            format!("{max} of {BUFFER}"),
+            fix,
+        ),
+        Some(max) => Check::ok(
+            name,
+            w("the UDP buffer may be large enough", "el búfer UDP puede ser suficiente"),
+            max.to_string(),
+        ),
+        None => Check::not(
+            State::Unknown,
+            name,
+            "unread",
+            w("the kernel does not say", "el núcleo no lo dice"),
+            kernel,
+            fix,
+        ),
+    }
+}
+
+fn offload() -> Check {
+    let name = "udp-offload";
+    let segments = std::net::UdpSocket::bind("127.0.0.1:0")
+        .and_then(|socket| quinn::udp::UdpSocketState::new((&socket).into()).map(|state| state.max_gso_segments()));
+    match segments {
+        Ok(2..) => Check::ok(name, w("the kernel cuts packets (GSO)", "el núcleo corta paquetes (GSO)"), ""),
+        Ok(segments) => Check::not(
+            State::Warn,
+            name,
+            "no-offload",
+            w(
+                "the kernel does not cut packets (GSO): more work per byte",
+                "el núcleo no corta paquetes (GSO): más trabajo por byte",
+            ),
+            segments.to_string(),
+            w(
+                "use Linux 4.18 or newer; nothing is lost without",
+                "use Linux 4.18 o más nuevo; sin eso no se pierde nada",
+            ),
+        ),
+        Err(error) => Check::not(
+            State::Unknown,
+            name,
+            "unread",
+            w("no UDP socket could be made", "no se pudo crear un socket UDP"),
+            error.to_string(),
+            w("check the sandbox", "revise el aislamiento"),
+        ),
+    }
+}
+
+fn time_service() -> Check {
+    let name = "time-service";
+    let signs = [
+        "/run/systemd/timesync/synchronized",
+        "/run/chrony/chronyd.pid",
+        "/run/chronyd.pid",
+        "/run/ntpd.pid",
+        "/var/run/ntpd.pid",
+    ];
+    match signs.iter().find(|sign| Path::new(sign).exists()) {
+        Some(sign) => {
+            Check::ok(name, w("a time service keeps the clock", "un servicio de hora mantiene el reloj"), *sign)
+        }
+        None => Check::not(
+            State::Unknown,
+            name,
+            "no-time-service",
+            w(
+                "no time service shows here; the host may have one",
+                "aquí no se ve un servicio de hora; quizá el anfitrión tenga uno",
+            ),
+            "",
+            w(
+                "let chrony or systemd-timesyncd keep the clock; look at 'timedatectl'",
+                "deje que chrony o systemd-timesyncd mantenga el reloj; vea 'timedatectl'",
+            ),
+        ),
+    }
+}
+
+fn clock(patient: &Patient<'_>) -> Check {
+    let name = "clock-head";
+    let fix = w("set the clock right before the node runs", "ponga bien el reloj antes de que el nodo trabaje");
+    let head = std::fs::metadata(patient.context.dir.log().join("checkpoint")).and_then(|meta| meta.modified());
+    match head.map(|then| then.duration_since(SystemTime::now()).unwrap_or_default()) {
+        Ok(ahead) if ahead > AHEAD_MAX => Check::not(
+            State::Fail,
+            name,
+            "clock-behind",
+            w("the clock is behind the node's own newest head", "el reloj va atrás de la cabeza más nueva del nodo"),
+            format!("{} s", ahead.as_secs()),
+            fix,
+        ),
+        Ok(_) => Check::ok(
+            name,
+            w("the clock is not behind the newest head", "el reloj no va atrás de la cabeza más nueva"),
+            "",
+        ),
+        Err(_) => Check::ok(name, w("no head was published yet", "aún no se publica una cabeza"), ""),
+    }
+}

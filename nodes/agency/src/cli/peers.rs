@@ -1,0 +1,154 @@
+//! `puente peer list` and `test`: who is in the charter, and which step towards one of them fails.
+
+use puente_catalogue::Lang;
+use puente_model::NodeUri;
+use serde_json::{Value, json};
+
+use super::output::{Exit, Failure, Report, table};
+use super::{Context, client};
+use crate::control_api::{Answer, Command};
+use crate::files;
+use crate::load::Bearings;
+use crate::net::{Identity, Probed, probe};
+use crate::ops::check::{Words, w};
+
+const CONNECTED: Words = w("connected", "conectado");
+const NOT_CONNECTED: Words = w("not connected", "sin conexión");
+const NOT_RUNNING: Words = w("this node is not running", "este nodo no está en marcha");
+const SUSPENDED: Words = w("suspended", "suspendido");
+const UNREACHABLE: Words = w("unreachable", "inalcanzable");
+const OWN: Words = w("this node", "este nodo");
+const WELL: Words = w("every step succeeded", "todos los pasos salieron bien");
+
+/// What to do when a step towards a peer fails.
+pub(crate) fn remedy(step: &str) -> Words {
+    match step {
+        "member" => w(
+            "ask your governance body whether the annex lists it, and is adopted here",
+            "pregunte a su órgano de gobierno si el anexo lo incluye y si está adoptado aquí",
+        ),
+        "dns" => w("check DNS, and the endpoint in the annex", "revise el DNS y la dirección en el anexo"),
+        "udp" => w(
+            "let UDP through to and from that address; ask the peer whether its node runs",
+            "deje pasar UDP hacia y desde esa dirección; pregunte si el otro nodo está en marcha",
+        ),
+        "tls" => w(
+            "the peer may not accept this node: compare certificates, clocks and charters",
+            "quizá el otro nodo no acepta a este: compare certificados, relojes y cartas",
+        ),
+        "certificate" => {
+            w("the peer has to renew or mend its certificate", "el otro nodo debe renovar o corregir su certificado")
+        }
+        "ready" => w("ask the peer to look at 'puente node status'", "pida al otro nodo que vea 'puente node status'"),
+        "charter" => w("both need the same newest charter", "ambos necesitan la misma carta, la más nueva"),
+        "catalogue" => {
+            w("both need the catalogue that the charter names", "ambos necesitan el catálogo que nombra la carta")
+        }
+        _ => w("run 'puente policy check' and mend the rules", "ejecute 'puente policy check' y corrija las reglas"),
+    }
+}
+
+pub(super) fn list(context: &Context) -> Result<Report, Failure> {
+    let bearings = Bearings::load(&context.dir)?;
+    let status = match client::connect(context)? {
+        Some(mut node) => match client::call(&mut node, Command::Status, None)? {
+            Answer::Status { status } => Some(status),
+            _ => return Err(client::unexpected()),
+        },
+        None => None,
+    };
+    let (mut rows, mut members) = (Vec::new(), Vec::new());
+    for member in bearings.charter.members() {
+        let uri = member.uri.as_str();
+        let peers = status.as_ref().and_then(|status| status["peers"].as_array());
+        let shown =
+            peers.and_then(|peers| peers.iter().find(|peer| peer["peer"] == uri)).cloned().unwrap_or(Value::Null);
+        let own = member.uri == bearings.config.node;
+        let state = match (own, member.suspended, &status) {
+            (true, ..) => OWN.get(context.lang).to_owned(),
+            (_, true, _) => SUSPENDED.get(context.lang).to_owned(),
+            (.., None) => NOT_RUNNING.get(context.lang).to_owned(),
+            _ => connection(&shown, context.lang),
+        };
+        rows.push((uri.to_owned(), format!("{state}; {}", member.endpoints.join(", "))));
+        members.push(json!({
+            "peer": uri,
+            "own": own,
+            "name_en": member.name_en,
+            "name_es": member.name_es,
+            "roles": member.roles,
+            "endpoints": member.endpoints,
+            "suspended": member.suspended,
+            "connections": shown["connections"],
+            "rtt_millis": shown["rtt_millis"],
+            "unreachable": shown["unreachable"],
+        }));
+    }
+    Ok(Report::new(json!({"running": status.is_some(), "peers": members}), table(&rows)))
+}
+
+fn connection(peer: &Value, lang: Lang) -> String {
+    match (peer["connections"].as_u64(), peer["rtt_millis"].as_f64(), peer["unreachable"].as_str()) {
+        (Some(1..), Some(rtt), _) => format!("{}, {rtt:.1} ms", CONNECTED.get(lang)),
+        (Some(1..), None, _) => CONNECTED.get(lang).to_owned(),
+        (_, _, Some(class)) => format!("{}: {class}", UNREACHABLE.get(lang)),
+        _ => NOT_CONNECTED.get(lang).to_owned(),
+    }
+}
+
+/// Tries peers from a socket of their own, one after the other.
+pub(crate) fn probe_all(context: &Context, bearings: &Bearings, peers: &[NodeUri]) -> Result<Vec<Probed>, Failure> {
+    let read = |path: std::path::PathBuf| files::read(&path).map_err(|error| Failure::file(&path, &error));
+    let (chain, key) = (read(context.dir.tls_cert())?, zeroize::Zeroizing::new(read(context.dir.tls_key())?));
+    let own = &bearings.config.node;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::unavailable("system", error.to_string()))?;
+    let mut out = Vec::new();
+    for peer in peers {
+        let identity =
+            Identity::from_pem(own, &chain, &key).map_err(|error| Failure::usage("certificate", error.to_string()))?;
+        let probed = runtime.block_on(probe(own, &bearings.charter, identity, peer));
+        out.push(probed.map_err(|error| Failure::unavailable("network", error.to_string()))?);
+    }
+    Ok(out)
+}
+
+pub(super) fn test(context: &Context, peer: &NodeUri) -> Result<Report, Failure> {
+    let bearings = Bearings::load(&context.dir)?;
+    let probed = probe_all(context, &bearings, std::slice::from_ref(peer))?;
+    let Some(probed) = probed.first() else { return Err(client::unexpected()) };
+    let (mut rows, mut steps) = (Vec::new(), Vec::new());
+    let mut row = |name: &str, millis: f64, found: &Result<String, (&'static str, String)>| {
+        let (ok, code, words) = match found {
+            Ok(words) => (true, "ok", words),
+            Err((code, words)) => (false, *code, words),
+        };
+        rows.push((name.to_owned(), format!("{millis:.1} ms  {code}  {words}")));
+        let fix = (!ok).then(|| remedy(name).get(context.lang));
+        steps.push(json!({"step": name, "ok": ok, "code": code, "millis": millis, "found": words, "fix": fix}));
+    };
+    for step in &probed.steps {
+        row(step.name, step.took.as_secs_f64() * 1e3, &step.found);
+    }
+    let mut well = probed.is_well();
+    if well {
+        let began = std::time::Instant::now();
+        let policies = bearings.policies(&context.dir);
+        let found = match &policies {
+            Ok(policies) => Ok(format!("{} rules", policies.rules().count())),
+            Err(error) => Err((error.code(), error.to_string())),
+        };
+        well = found.is_ok();
+        row("policy", began.elapsed().as_secs_f64() * 1e3, &found);
+    }
+    let skew = probed.ready.as_ref().map(|ready| ready.skew_millis);
+    let value = json!({"peer": peer.as_str(), "well": well, "clock_skew_millis": skew, "steps": steps});
+    let report = Report::new(value, table(&rows));
+    if well {
+        return Ok(report.note(WELL.get(context.lang)));
+    }
+    let fix = steps.last().and_then(|step| step["fix"].as_str()).unwrap_or_default().to_owned();
+    Ok(report.exit(Exit::Unreachable).hint(fix))
+}

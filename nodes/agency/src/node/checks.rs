@@ -1,0 +1,475 @@
+//! What must hold for a signed question to this node itself to succeed, in the order in which to mend it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use puente_charter::CharterStatus;
+use puente_model::Millis;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::{Node, now};
+use crate::disk::{Edge, SEGMENT_BYTES};
+use crate::driver::{CoreView, DriverStatus};
+use crate::ops::check::{Check, State, Words, w};
+use crate::ops::meter::Snapshot;
+use crate::ops::probe::{self, Room};
+use crate::records::{RecordsStatus, SqliteReader};
+
+/// How long checks hold before they are made again.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long the engine, or a store, may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a batch may be on its way to the disk.
+const WRITE_MAX: Duration = Duration::from_secs(2);
+/// Less room than this, and the journal's next segments do not fit.
+pub(crate) const ROOM_LEAST: u64 = 2 * SEGMENT_BYTES;
+/// Less room than this deserves a look.
+pub(crate) const ROOM_WARN: u64 = 8 * SEGMENT_BYTES;
+/// Files that must be makeable.
+const FILES_LEAST: u64 = 64;
+/// Inputs that may wait for the engine before it counts as behind.
+const PENDING_WARN: u64 = 10_000;
+/// Time before the end of the node's certificate from which every status says so.
+const CERTIFICATE_WARN_MILLIS: u64 = 3 * 86_400_000;
+/// The newest head may be this much younger than the clock says it is.
+const HEAD_AHEAD_MAX: Duration = Duration::from_secs(120);
+
+const MEND_DISK: Words = w("mend the disk, then start the node again", "repare el disco y vuelva a iniciar el nodo");
+const WATCH_CLOCK: Words = w(
+    "let a time service (chrony, systemd-timesyncd) keep the clock; look at 'timedatectl'",
+    "deje que un servicio de hora (chrony, systemd-timesyncd) mantenga el reloj; vea 'timedatectl'",
+);
+
+/// Room on a disk, judged.
+pub(crate) fn room_check(name: &'static str, folder: &Path) -> Check {
+    let fix = w(
+        "free space or enlarge the disk; nothing of the node's folder may be deleted",
+        "libere espacio o amplíe el disco; nada de la carpeta del nodo se puede borrar",
+    );
+    let not = |state, code, cause, evidence: String| Check::not(state, name, code, cause, evidence, fix);
+    let room = match probe::room(folder) {
+        Ok(room) => room,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let cause = w("the folder is gone", "la carpeta ya no está");
+            return not(State::Fail, "missing", cause, format!("{}: {error}", folder.display()));
+        }
+        Err(error) => {
+            let cause = w("the disk does not say how much room it has", "el disco no dice cuánto espacio tiene");
+            return not(State::Unknown, "no-answer", cause, format!("{}: {error}", folder.display()));
+        }
+    };
+    let Room { free_bytes, bytes, free_files, read_only } = room;
+    let shown = format!("{}: {} MiB of {} MiB free", folder.display(), free_bytes >> 20, bytes >> 20);
+    if read_only {
+        let cause = w("the disk can only be read", "el disco es de solo lectura");
+        return not(State::Fail, "read-only", cause, shown);
+    }
+    if let Err(error) = probe::may_write(folder) {
+        let cause = w("the node may not write in its folder", "el nodo no puede escribir en su carpeta");
+        return not(State::Fail, "not-writable", cause, format!("{}: {error}", folder.display()));
+    }
+    if free_files.is_some_and(|files| files < FILES_LEAST) {
+        let cause = w("the disk takes no more files", "el disco no admite más archivos");
+        return not(State::Fail, "disk-full", cause, shown);
+    }
+    match free_bytes {
+        0..ROOM_LEAST => not(State::Fail, "disk-full", w("the disk is full", "el disco está lleno"), shown),
+        ROOM_LEAST..ROOM_WARN => {
+            not(State::Warn, "disk-low", w("the disk is nearly full", "el disco está casi lleno"), shown)
+        }
+        _ => Check::ok(name, w("the journal's disk has room", "el disco del diario tiene espacio"), shown),
+    }
+}
+
+/// Where the charter is in its life.
+pub(crate) fn charter_check(status: CharterStatus) -> Check {
+    let name = "charter";
+    let fix = w(
+        "ask your governance body for the next common part, signed by every nation",
+        "pida a su órgano de gobierno la siguiente parte común, firmada por todas las naciones",
+    );
+    let days = |days: u32| format!("{days} d");
+    match status {
+        CharterStatus::InForce { days_left, warn: false } => {
+            Check::ok(name, w("the charter is in force", "la carta está en vigor"), days(days_left))
+        }
+        CharterStatus::InForce { days_left, .. } => {
+            let cause = w("the charter ends in 30 days or less", "la carta vence en 30 días o menos");
+            Check::not(State::Warn, name, "charter-ends", cause, days(days_left), fix)
+        }
+        CharterStatus::Grace { days_left } => {
+            let cause = w(
+                "the charter has ended; exchange goes on for its grace only",
+                "la carta venció; el intercambio sigue solo durante la prórroga",
+            );
+            Check::not(State::Warn, name, "charter-grace", cause, days(days_left), fix)
+        }
+        CharterStatus::NotYet => {
+            let cause = w("the charter is not in force yet", "la carta aún no está en vigor");
+            Check::not(State::Fail, name, "charter-begins", cause, "", fix)
+        }
+        CharterStatus::Expired => {
+            let cause = w(
+                "the charter and its grace have ended: nothing is exchanged",
+                "la carta y su prórroga vencieron: no se intercambia nada",
+            );
+            Check::not(State::Fail, name, "charter-expired", cause, "", fix)
+        }
+    }
+}
+
+/// Where the node's certificate is in its life.
+pub(crate) fn certificate_check(end: Option<Millis>, now: Millis) -> Check {
+    let name = "certificate";
+    let fix = w(
+        "have it issued anew by your nation's authority ('puente ca issue')",
+        "pida uno nuevo a la autoridad de su nación ('puente ca issue')",
+    );
+    let Some(end) = end else {
+        let cause = w("the certificate says no end", "el certificado no dice cuándo vence");
+        return Check::not(State::Unknown, name, "certificate-unread", cause, "", fix);
+    };
+    if end < now {
+        let cause = w("this node's certificate has ended", "el certificado de este nodo venció");
+        return Check::not(State::Fail, name, "certificate-ended", cause, end.to_string(), fix);
+    }
+    if end.since(now) < CERTIFICATE_WARN_MILLIS {
+        let cause = w("this node's certificate ends soon", "el certificado de este nodo vence pronto");
+        return Check::not(State::Warn, name, "certificate-ends", cause, end.to_string(), fix);
+    }
+    Check::ok(name, w("the certificate is valid", "el certificado es válido"), end.to_string())
+}
+
+fn log_check(driver: &DriverStatus) -> Check {
+    let name = "log";
+    if let Some(why) = driver.log_unavailable.as_ref() {
+        let cause = w(
+            "the log cannot be written: nothing is asked or answered",
+            "no se puede escribir el registro: no se pregunta ni responde nada",
+        );
+        return Check::not(State::Fail, name, "log-unavailable", cause, why.clone(), MEND_DISK);
+    }
+    if let Some(why) = &driver.disk.failed {
+        let cause = w("nothing is written any more", "ya no se escribe nada");
+        return Check::not(State::Fail, name, "disk", cause, why.clone(), MEND_DISK);
+    }
+    if let Some(since) = driver.writing.filter(|since| *since > WRITE_MAX) {
+        let cause = w(
+            "the log's disk does not answer: nothing is answered",
+            "el disco del registro no responde: no se responde nada",
+        );
+        return Check::not(State::Fail, name, "log-hangs", cause, format!("{} s", since.as_secs()), MEND_DISK);
+    }
+    let shown = format!("{} entries, {} published", driver.disk.size, driver.disk.published);
+    Check::ok(name, w("the log takes entries", "el registro admite asientos"), shown)
+}
+
+fn edge_check(edge: Option<Edge>) -> Check {
+    let name = "log-files";
+    let fix = w(
+        "stop the node, keep the folder as it is, and let 'puente-audit verify' say what is wrong",
+        "detenga el nodo, deje la carpeta como está y vea con 'puente-audit verify' qué falta",
+    );
+    let not = |state, code, cause, evidence: String| Check::not(state, name, code, cause, evidence, fix);
+    let cause = w("the log's files are as they were written", "los archivos del registro están como se escribieron");
+    match edge {
+        Some(Edge::Same(size)) => Check::ok(name, cause, format!("{size} entries")),
+        Some(Edge::None) => Check::ok(name, w("nothing is published yet", "aún no se publica nada"), ""),
+        Some(Edge::Differs(what)) => not(
+            State::Fail,
+            "log-files",
+            w("a file of the log is missing or changed", "falta o cambió un archivo del registro"),
+            what,
+        ),
+        Some(Edge::Busy) | None => not(
+            State::Unknown,
+            "no-answer",
+            w(
+                "the log's files could not be compared in time",
+                "no se pudo comparar a tiempo los archivos del registro",
+            ),
+            String::new(),
+        ),
+    }
+}
+
+fn store_check(name: &'static str, code: &'static str, answered: Option<Result<(), String>>) -> Check {
+    match answered {
+        Some(Ok(())) => Check::ok(name, w("the store answers", "el almacén responde"), ""),
+        Some(Err(why)) => Check::not(
+            State::Fail,
+            name,
+            code,
+            w("the store cannot be read", "no se puede leer el almacén"),
+            why,
+            MEND_DISK,
+        ),
+        None => Check::not(
+            State::Fail,
+            name,
+            code,
+            w("the store does not answer in time", "el almacén no responde a tiempo"),
+            format!("{} ms", PATIENCE.as_millis()),
+            w(
+                "see which program holds the database, or what keeps the disk busy",
+                "vea qué programa retiene la base de datos o qué ocupa el disco",
+            ),
+        ),
+    }
+}
+
+fn engine_check(view: Option<CoreView>, driver: &DriverStatus) -> Check {
+    let name = "engine";
+    let fix =
+        w("look at the disk and at the node's log; then restart it", "vea el disco y la bitácora; luego reinícielo");
+    let pending = format!("{} waiting", driver.pending);
+    if driver.stopped {
+        let cause = w("the engine has stopped", "el motor se detuvo");
+        return Check::not(State::Fail, name, "stopped", cause, pending, fix);
+    }
+    match view {
+        None => {
+            let cause = w("the engine does not turn", "el motor no avanza");
+            Check::not(State::Fail, name, "stuck", cause, pending, fix)
+        }
+        Some(_) if driver.pending > PENDING_WARN => {
+            let cause = w("the engine is behind", "el motor va retrasado");
+            Check::not(State::Warn, name, "behind", cause, pending, fix)
+        }
+        Some(_) => Check::ok(name, w("the engine turns", "el motor avanza"), pending),
+    }
+}
+
+/// The clock against one that only goes forward, the newest head and the peers.
+fn clock_check(node: &Node, view: Option<CoreView>) -> Check {
+    let name = "clock";
+    let published = std::fs::metadata(node.dir.log().join("checkpoint")).and_then(|meta| meta.modified()).ok();
+    let ahead = published.and_then(|then| then.duration_since(SystemTime::now()).ok()).unwrap_or_default();
+    if ahead > HEAD_AHEAD_MAX {
+        let cause =
+            w("the clock is behind the node's own newest head", "el reloj va atrás de la cabeza más nueva del nodo");
+        return Check::not(State::Fail, name, "clock-behind", cause, format!("{} s", ahead.as_secs()), WATCH_CLOCK);
+    }
+    let peers = view.map_or(0, |view| view.future_dated);
+    let ready = view.map_or(0, |view| view.peers_ready);
+    if peers > 0 {
+        // One peer may be wrong; when all are, this clock is.
+        let state = if peers >= ready.max(2) { State::Fail } else { State::Warn };
+        let cause = w(
+            "peers send times in this clock's future: one of the clocks is wrong",
+            "hay nodos que envían horas en el futuro de este reloj: uno de los relojes está mal",
+        );
+        return Check::not(state, name, "clock-differs", cause, format!("{peers} of {ready} peers"), WATCH_CLOCK);
+    }
+    let jumps = node.clock.jumps(Instant::now());
+    if let Some(last) = jumps.last() {
+        let cause = w("the clock jumped in the last ten minutes", "el reloj saltó en los últimos diez minutos");
+        let shown = format!("{} jumps, the last by {} ms {} s ago", jumps.len(), last.millis, last.ago.as_secs());
+        return Check::not(State::Warn, name, "clock-jumped", cause, shown, WATCH_CLOCK);
+    }
+    Check::ok(name, w("the clock runs evenly", "el reloj avanza parejo"), "")
+}
+
+/// Whether a record could be looked up: the store's own word, and for a file, whether it is still there.
+fn records_answer(health: &RecordsStatus, file: &Path) -> Result<(), String> {
+    if let Some((why, since)) = &health.down {
+        return Err(format!("since {since}: {why}"));
+    }
+    match health.store {
+        "sqlite" => SqliteReader::open(file).map_err(|error| error.to_string())?.touch(),
+        _ => Ok(()),
+    }
+}
+
+/// Runs blocking work with a bound; none: it did not end in time.
+async fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    timeout(PATIENCE, spawn_blocking(work)).await.ok()?.ok()
+}
+
+impl Node {
+    /// The engine's task gets to what it is asked.
+    pub async fn turns(&self) -> bool {
+        self.driver.view().await.is_ok()
+    }
+
+    /// Every check, at most a second old, in the order in which to mend what is broken.
+    pub async fn checks(&self) -> Arc<Vec<Check>> {
+        let mut last = self.checked.lock().await;
+        if let Some((at, checks)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return checks.clone();
+        }
+        let checks = Arc::new(self.check_all().await);
+        *last = Some((Instant::now(), checks.clone()));
+        checks
+    }
+
+    async fn check_all(&self) -> Vec<Check> {
+        let (disk, evidence, records) = (self.disk.clone(), self.disk.clone(), self.dir.records());
+        let health = self.records.clone();
+        let journal = self.dir.journal();
+        let (view, edge, evidence, records, room, policies) = tokio::join!(
+            timeout(PATIENCE, self.driver.view()),
+            within(move || disk.edge()),
+            within(move || evidence.evidence_answers()),
+            within(move || records_answer(&health.status(), &records)),
+            within(move || room_check("disk-space", &journal)),
+            self.policies_check(),
+        );
+        let view = view.ok().and_then(Result::ok);
+        let driver = self.driver.status();
+        let no_room = || {
+            let cause = w("the disk does not answer in time", "el disco no responde a tiempo");
+            Check::not(State::Unknown, "disk-space", "no-answer", cause, "", MEND_DISK)
+        };
+        let mut checks = vec![
+            log_check(&driver),
+            room.unwrap_or_else(no_room),
+            edge_check(edge),
+            store_check("evidence", "evidence-store", evidence),
+            store_check("records", "records-down", records),
+            engine_check(view, &driver),
+            charter_check(self.now.charter.load().status(now())),
+            self.member_check(),
+            certificate_check(self.net.certificate_end(), now()),
+            clock_check(self, view),
+            policies,
+            self.listen_check(),
+            self.alarm_check(&driver),
+        ];
+        if self.draining.load(std::sync::atomic::Ordering::Relaxed) {
+            let cause = w("the node is stopping", "el nodo se está deteniendo");
+            let fix = w("start it again", "vuelva a iniciarlo");
+            checks.insert(0, Check::not(State::Fail, "start", "stopping", cause, "", fix));
+        }
+        checks
+    }
+
+    fn member_check(&self) -> Check {
+        let name = "member";
+        let charter = self.now.charter.load_full();
+        let member = charter.member(&self.bearings.config.node);
+        if member.is_some_and(puente_charter::Member::is_active) {
+            return Check::ok(name, w("the charter lists this node", "la carta incluye a este nodo"), "");
+        }
+        let cause = w("the charter does not admit this node", "la carta no admite a este nodo");
+        let fix = w("ask your governance body about the annex", "pregunte por el anexo a su órgano de gobierno");
+        Check::not(State::Fail, name, "not-a-member", cause, self.bearings.config.node.to_string(), fix)
+    }
+
+    fn listen_check(&self) -> Check {
+        let name = "listen";
+        if self.net.is_listening() {
+            let at = self.net.local_addr().map(|at| at.to_string()).unwrap_or_default();
+            return Check::ok(name, w("peers can reach the socket", "el puerto está abierto"), at);
+        }
+        let cause = w("the node takes no connections", "el nodo no acepta conexiones");
+        let fix = w("restart the node", "reinicie el nodo");
+        Check::not(State::Fail, name, "not-listening", cause, "", fix)
+    }
+
+    fn alarm_check(&self, driver: &DriverStatus) -> Check {
+        let name = "alarms";
+        let Some((at, text)) = driver.alarms.last() else {
+            return Check::ok(name, w("no alarm since the start", "sin alarmas desde el inicio"), "");
+        };
+        let state = if driver.behind_own_heads { State::Fail } else { State::Warn };
+        let fix = w("do what the alarm says; tell the auditors", "haga lo que dice la alarma; avise a los auditores");
+        Check::not(state, name, "alarm", w("there were alarms", "hubo alarmas"), format!("{at}: {text}"), fix)
+    }
+
+    /// The policies in force against those in the folder: the next start must not come as a surprise.
+    async fn policies_check(&self) -> Check {
+        let name = "policies";
+        let (dir, mut bearings) = (self.dir.clone(), self.bearings.clone());
+        bearings.charter = self.now.charter.load_full();
+        let stamp = super::stamps(&dir.policies());
+        let known = self.policies_seen.lock().await.clone();
+        let found = match known {
+            Some((seen, found)) if seen == stamp => Some(found),
+            _ => {
+                let found = within(move || {
+                    bearings.policies(&dir).map(|policies| policies.hash()).map_err(|error| error.to_string())
+                })
+                .await;
+                if let Some(found) = &found {
+                    *self.policies_seen.lock().await = Some((stamp, found.clone()));
+                }
+                found
+            }
+        };
+        match found {
+            Some(Ok(hash)) if hash == **self.now.policy.load() => Check::ok(
+                name,
+                w("the policies of the folder are in force", "las reglas de la carpeta están en vigor"),
+                hash.to_string(),
+            ),
+            Some(Ok(hash)) => Check::not(
+                State::Warn,
+                name,
+                "policies-changed",
+                w(
+                    "the folder holds other policies than those in force",
+                    "la carpeta tiene otras reglas que las que están en vigor",
+                ),
+                hash.to_string(),
+                w("'puente node reload' brings them into force", "'puente node reload' las pone en vigor"),
+            ),
+            Some(Err(why)) => Check::not(
+                State::Warn,
+                name,
+                "policies-broken",
+                w(
+                    "the folder's policies do not validate: those in force stay, and the next start would refuse",
+                    "las reglas de la carpeta no son válidas: siguen las que están en vigor y el nodo no volvería a iniciar",
+                ),
+                why,
+                w("run 'puente policy check' and mend the rules", "ejecute 'puente policy check' y corrija las reglas"),
+            ),
+            None => Check::not(
+                State::Warn,
+                name,
+                "policies-unread",
+                w(
+                    "the folder's policies could not be read in time; those in force stay",
+                    "no se leyeron a tiempo las reglas; siguen las que están en vigor",
+                ),
+                "",
+                MEND_DISK,
+            ),
+        }
+    }
+
+    /// The metrics, as Prometheus reads them.
+    pub async fn metrics(&self) -> String {
+        let checks = self.checks().await;
+        let view = timeout(PATIENCE, self.driver.view()).await.ok().and_then(Result::ok).unwrap_or_default();
+        let driver = self.driver.status();
+        let charter = self.now.charter.load_full();
+        let charter = charter.common();
+        let grace = u64::from(charter.grace_days) * 86_400;
+        let snapshot = Snapshot {
+            ready: checks.iter().all(|check| check.state < State::Unknown),
+            log_entries: driver.disk.size,
+            published_entries: driver.disk.published,
+            head_published: std::fs::metadata(self.dir.log().join("checkpoint")).and_then(|meta| meta.modified()).ok(),
+            batches_behind: driver.disk.lag,
+            pending_inputs: driver.pending,
+            connections: self.net.links().len() as u64,
+            streams: self.net.streams() as u64,
+            peers_ready: view.peers_ready,
+            peers_unreachable: self.net.unreachable().len() as u64,
+            under_way: (view.asking, view.holding),
+            disk_free_bytes: probe::room(&self.dir.journal()).ok().map(|room| room.free_bytes),
+            certificate_ends: self.net.certificate_end().map(|end| end.0 / 1_000),
+            charter_ends: charter.expires.0 / 1_000 + grace,
+            failed_lookups: self.records.status().failed,
+            alarms: driver.alarms_total,
+            faults: self.net.faults(),
+        };
+        self.meter.show(SystemTime::now(), &snapshot)
+    }
+}

@@ -414,13 +414,13 @@ impl Engine {
     }
 
     /// The parked question, if this officer may decide on it.
-    fn judged_by(&self, exchange: ExchangeId, officer: &Officer) -> Result<(Parked, QueryPayload), Conclusion> {
+    fn judged_by(&self, exchange: ExchangeId, officer: &Officer) -> Result<(Parked, QueryPayload), Box<Conclusion>> {
         let hold = self.holds.get(&exchange);
         let hold = hold.filter(|h| h.stage == HoldStage::Parked && h.stored.decision.is_none());
         let read = hold.and_then(|hold| read(exchange, &hold.stored).ok());
-        let Some((parked, payload)) = read else { return Err(Conclusion::NotWaiting { exchange }) };
+        let Some((parked, payload)) = read else { return Err(Box::new(Conclusion::NotWaiting { exchange })) };
         if !parked.deciders.contains(&officer.role) {
-            return Err(Conclusion::NotYours { roles: parked.deciders });
+            return Err(Box::new(Conclusion::NotYours { roles: parked.deciders }));
         }
         Ok((parked, payload))
     }
@@ -429,7 +429,7 @@ impl Engine {
     pub(crate) fn inspect(&mut self, now: Millis, ticket: Ticket, exchange: ExchangeId, officer: &Officer) {
         let (parked, payload) = match self.judged_by(exchange, officer) {
             Ok(found) => found,
-            Err(conclusion) => return self.tell(ticket, conclusion),
+            Err(conclusion) => return self.tell(ticket, *conclusion),
         };
         let confirms = payload.confirms.and_then(|leaf| {
             let earlier = self.store.get(&persist::hit_key(&leaf.0)).ok()??;
@@ -483,7 +483,7 @@ impl Engine {
         }
         let (parked, _) = match self.judged_by(exchange, officer) {
             Ok(found) => found,
-            Err(conclusion) => return self.tell(ticket, conclusion),
+            Err(conclusion) => return self.tell(ticket, *conclusion),
         };
         let stored = decision.stored();
         let detail = [

@@ -21,6 +21,17 @@ const GRACE_MINUTES: u64 = 10;
 /// Evidence files written for one verdict.
 const EVIDENCE_FILES_MAX: usize = 500;
 
+/// What is audited.
+#[derive(Debug, Clone, Copy)]
+pub enum Source<'s> {
+    /// A copied log.
+    Folder(&'s Path),
+    /// A copied log, and the note of a head that was copied before.
+    Copied(&'s Path, Option<&'s [u8]>),
+    /// A log that could not be copied: its name, and why.
+    Unreachable(&'s str, &'s str),
+}
+
 type Progress = dyn Fn(&str, u64, u64) + Send;
 
 /// Verifies and reconciles copied logs.
@@ -120,7 +131,7 @@ impl Auditor {
     /// # Errors
     /// Memory or evidence cannot be written. Anything wrong with the copy is a finding, not an error.
     pub fn verify(&mut self, dir: &Path) -> Result<Verdict, AuditError> {
-        self.audit(&[dir], false)
+        self.audit(&[Source::Folder(dir)], false, true)
     }
 
     /// Audits each copied log, then each pair of them.
@@ -128,15 +139,23 @@ impl Auditor {
     /// # Errors
     /// As of [`Auditor::verify`].
     pub fn reconcile(&mut self, dirs: &[&Path]) -> Result<Verdict, AuditError> {
-        self.audit(dirs, true)
+        self.audit(&dirs.iter().map(|dir| Source::Folder(dir)).collect::<Vec<_>>(), true, true)
     }
 
-    fn audit(&mut self, dirs: &[&Path], pairs: bool) -> Result<Verdict, AuditError> {
+    /// Audits each source; with `pairs` each pair of them, too; with `evidence` faults are written to files.
+    ///
+    /// # Errors
+    /// As of [`Auditor::verify`].
+    pub fn audit(&mut self, sources: &[Source<'_>], pairs: bool, evidence: bool) -> Result<Verdict, AuditError> {
         let roster = Roster::new(&self.charter);
         let set = self.setting(&roster);
         let remembered = |origin: &str| self.state.as_ref().and_then(|state| state.remembered(origin));
-        let mut audited: Vec<Audited> =
-            dirs.iter().map(|dir| verify(&set, dir, &remembered, &*self.progress)).collect();
+        let one = |source: &Source<'_>| match *source {
+            Source::Folder(dir) => verify(&set, dir, &remembered, None, &*self.progress),
+            Source::Copied(dir, before) => verify(&set, dir, &remembered, before, &*self.progress),
+            Source::Unreachable(name, why) => Audited::unreachable(name, why),
+        };
+        let mut audited: Vec<Audited> = sources.iter().map(one).collect();
         let mut compared = 0;
         let mut findings = Findings::default();
         if pairs {
@@ -150,7 +169,9 @@ impl Auditor {
             heads.extend(one.checked.map(|checked| checked.head));
         }
         let mut verdict = Verdict::new(reports, compared, findings);
-        write_evidence(self.evidence.as_deref(), &roster, &mut verdict)?;
+        if evidence {
+            write_evidence(self.evidence.as_deref(), &roster, &mut verdict)?;
+        }
         if verdict.verdict == Conclusion::Sound
             && let Some(state) = &mut self.state
         {
@@ -188,6 +209,6 @@ fn write_evidence(dir: Option<&Path>, roster: &Roster<'_>, verdict: &mut Verdict
 pub fn verify_rules(charter: &Charter, dir: &Path, now: Millis) -> Verdict {
     let roster = Roster::new(charter);
     let set = Setting { roster: &roster, keys: &[], now, grace_minutes: GRACE_MINUTES, without_headers: true };
-    let audited = verify(&set, dir, &|_| None, &|_, _, _| {});
+    let audited = verify(&set, dir, &|_| None, None, &|_, _, _| {});
     Verdict::new(vec![audited.report], 0, audited.findings)
 }

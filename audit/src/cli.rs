@@ -1,5 +1,7 @@
 //! The command line.
 
+mod doors;
+
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -50,17 +52,18 @@ struct Cli {
 enum Command {
     /// Verify a charter against its pin and make (or bring up to date) the auditor's folder.
     Init,
-    /// Verify one copied log by itself.
+    /// Verify one log by itself, from a copy or at its node's door.
     Verify {
-        /// Folder of the copied log.
+        /// Folder of the copied log, or https://host:port/ of the node's door.
+        #[arg(value_name = "DIR|URL")]
         dir: PathBuf,
         #[command(flatten)]
         how: How,
     },
-    /// Verify copied logs, and each pair of them against each other.
+    /// Verify logs, and each pair of them against each other.
     Reconcile {
-        /// Folders of the copied logs.
-        #[arg(required = true)]
+        /// Folders of the copied logs, or https://host:port/ of the nodes' doors.
+        #[arg(required = true, value_name = "DIR|URL")]
         dirs: Vec<PathBuf>,
         #[command(flatten)]
         how: How,
@@ -115,6 +118,8 @@ struct How {
     /// Minutes past its deadline after which a question without end is a finding.
     #[arg(long, default_value_t = 10, value_name = "MINUTES")]
     grace: u64,
+    #[command(flatten)]
+    door: doors::DoorArgs,
 }
 
 /// Runs the command line of this process and says how to exit.
@@ -149,14 +154,10 @@ pub fn run_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<Conclusion, AuditError> {
     match &cli.command {
         Command::Init => init(cli),
-        Command::Verify { dir, how } => {
-            let verdict = auditor(cli, how)?.verify(dir)?;
-            report(cli, &verdict)
-        }
+        Command::Verify { dir, how } => doors::run(cli, how, &[dir], false),
         Command::Reconcile { dirs, how } => {
             let dirs: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
-            let verdict = auditor(cli, how)?.reconcile(&dirs)?;
-            report(cli, &verdict)
+            doors::run(cli, how, &dirs, true)
         }
         Command::Show { dir, from, limit } => show_entries(cli, dir, *from, *limit),
         Command::Prove { dir, index } => {

@@ -52,6 +52,9 @@ pub enum AuditError {
         /// Which.
         index: u64,
     },
+    /// A log could not be copied from a node, for a reason on this side.
+    #[error(transparent)]
+    Remote(#[from] crate::remote::RemoteError),
     /// A file to check that is none of the known kinds.
     #[error("{0}")]
     Unreadable(String),

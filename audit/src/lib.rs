@@ -1,7 +1,8 @@
 //! The eyes: verify, reconcile, classify and prove, from copied files alone.
 //!
-//! An auditor holds a charter (pinned by its hash) and copies of logs. Nothing
-//! here talks to a node: no network, no async runtime, no group keys. A failed
+//! An auditor holds a charter (pinned by its hash) and copies of logs. Only
+//! [`remote`] talks to nodes, and only to make copies; there is no async runtime,
+//! no QUIC and no group key. A failed
 //! check is a [`Finding`] with a stable [`Class`] and the node it is attributed
 //! to; a missing file is never guilt but [`Conclusion::CouldNotTell`].
 //!
@@ -37,6 +38,7 @@ mod numbering;
 mod prove;
 mod reconcile;
 mod records;
+pub mod remote;
 mod roster;
 mod rules;
 mod show;
@@ -45,7 +47,7 @@ mod state;
 mod tests;
 mod verify;
 
-pub use auditor::{Auditor, verify_rules};
+pub use auditor::{Auditor, Source, verify_rules};
 pub use check::{CHECK_BYTES_MAX, Checked, Checker, check_bytes};
 pub use class::{Class, Severity};
 pub use dir::read_file;

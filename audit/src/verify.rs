@@ -48,6 +48,12 @@ pub(crate) struct Audited {
 }
 
 impl Audited {
+    /// A log that could not be copied.
+    pub(crate) fn unreachable(name: &str, why: &str) -> Self {
+        let finding = Finding::new(Class::Unavailable, Blame::Unknown, name, why);
+        Self::ended(&LogDir::new(Path::new(name)), None, finding)
+    }
+
     fn ended(dir: &LogDir, origin: Option<&Origin>, finding: Finding) -> Self {
         let mut findings = Findings::default();
         findings.push(finding);
@@ -64,11 +70,13 @@ impl Audited {
     }
 }
 
-/// Audits one folder. `remembered`: the largest head of that log that this auditor found sound.
+/// Audits one folder. `remembered`: the largest head of that log that this auditor found sound; `before`: a head of it
+/// that was copied before.
 pub(crate) fn verify(
     set: &Setting<'_>,
     path: &Path,
     remembered: &dyn Fn(&str) -> Option<Vec<u8>>,
+    before: Option<&[u8]>,
     progress: Progress<'_>,
 ) -> Audited {
     let dir = LogDir::new(path);
@@ -128,6 +136,9 @@ pub(crate) fn verify(
         Some(Err(error)) => findings.push(unavailable(&origin, &format!("the remembered head: {error}"))),
         None => {}
     }
+    // One that cannot be verified any more says nothing: what is remembered for certain stands above.
+    let before = before.and_then(|note| set.roster.head(note).ok()).filter(|kept| kept.origin() == origin.as_str());
+    known.extend(before.filter(|kept| !known.contains(kept)));
     findings.extend(known.iter().filter_map(|kept| against_itself(&origin, &head, kept, &cached)));
     prove_entries(&mut findings, &dir, &cached, &head);
     let report = LogReport {

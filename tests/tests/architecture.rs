@@ -127,7 +127,7 @@ fn what_thinks_does_not_touch_the_world() {
     }
 }
 
-/// An auditor trusts no async runtime, no QUIC, no TLS stack and no group encryption.
+/// An auditor trusts no async runtime, no QUIC and no group encryption; TLS and an HTTP client only to fetch copies.
 #[test]
 fn an_auditor_trusts_little() {
     let metadata = metadata();
@@ -148,7 +148,13 @@ fn an_auditor_trusts_little() {
     }
     let tree: BTreeSet<&str> = reached.iter().map(|id| names[id]).collect();
     assert!(tree.contains("puente-audit-log"), "the walk works");
-    for worldly in WORLDLY.iter().chain(&["async-trait", "futures-executor", "cedar-policy", "puente-exchange"]) {
+    let fetches = ["rustls", "ureq"];
+    assert!(fetches.iter().all(|name| tree.contains(name)), "what copies are fetched with");
+    for forbidden in ["native-tls", "openssl", "webpki-roots"] {
+        assert!(!tree.contains(forbidden), "puente-audit depends on {forbidden}");
+    }
+    let worldly = WORLDLY.iter().filter(|name| !fetches.contains(name));
+    for worldly in worldly.chain(&["async-trait", "futures-executor", "cedar-policy", "puente-exchange"]) {
         assert!(!tree.contains(worldly), "puente-audit depends on {worldly}");
     }
 }

@@ -1,8 +1,9 @@
 //! Questions that outlive the command that put them.
 
 use puente_exchange::api::{Draft, Input};
+use puente_exchange::lead::{Facts, Finding};
 use puente_exchange::outbox::{self, Filter, Question, State};
-use puente_model::{EventKind, ExchangeId, NodeUri, Outcome, RefusalReason, Role};
+use puente_model::{EventKind, ExchangeId, NodeUri, Outcome, Purpose, RefusalReason, Role, Urgency};
 use puente_wire::PairKind;
 
 use crate::sim::check::{check, read_log};
@@ -208,4 +209,98 @@ fn a_deadline_that_passes_while_the_line_is_gone_voids_the_number_once() {
     assert_eq!(log.pairs().filter(|(_, p)| p.kind() == PairKind::Void).count(), 2);
     let holder = read_log(DPS, &sim.nodes[DPS].disk.lock().unwrap());
     assert!(holder.pairs().all(|(_, p)| p.kind() != PairKind::Query), "the holder never recorded it");
+}
+
+/// Confirms or refutes the hit of an exchange.
+fn examined(sim: &mut Sim, exchange: ExchangeId, confirm: bool) -> Ending {
+    let due_at = sim.clock(FGE).plus(60_000);
+    let finding = if confirm {
+        let (justification, offence) = (String::new(), "vehicle theft".to_owned());
+        Finding::Confirmed { due_at, urgency: Urgency::Routine, justification, offence, stays: false }
+    } else {
+        Finding::Refuted
+    };
+    let facts = Facts::new("the number plate was read at the crossing").unwrap();
+    let officer = world::officer(Role::Investigator);
+    let ticket = sim.wish(FGE, |ticket| Input::Examine { ticket, exchange, officer, facts, finding });
+    sim.run_until(90_000, |s| s.ending(FGE, ticket).is_some());
+    sim.ending(FGE, ticket).cloned().unwrap()
+}
+
+#[test]
+fn a_hit_is_confirmed_or_refuted_with_facts_and_only_then_asked_about() {
+    let mut sim = Sim::new(46, 2);
+    let draft = hit_question(&sim, FGE, DPS, &vin(1));
+    let hit = put(&mut sim, FGE, draft);
+    let draft = hit_question(&sim, FGE, DPS, &vin(99));
+    let miss = put(&mut sim, FGE, draft);
+    sim.run(1_000);
+    assert_eq!(examined(&mut sim, miss, true), Ending::Invalid, "no hit, no lead");
+    assert_eq!(examined(&mut sim, ExchangeId([5; 16]), true), Ending::Unknown);
+    assert_eq!(examined(&mut sim, hit, false), Ending::Recorded);
+    let asked = |sim: &Sim| {
+        let log = read_log(FGE, &sim.nodes[FGE].disk.lock().unwrap());
+        log.pairs().filter(|(_, p)| p.kind() == PairKind::Query).count()
+    };
+    assert_eq!(asked(&sim), 2, "what is refuted is not asked about");
+    let ending = examined(&mut sim, hit, true);
+    let Ending::Answered { outcome: Outcome::CoreData, fields, .. } = ending else { panic!("{ending:?}") };
+    assert!(fields.iter().any(|(path, value)| path == "000/vehicle/vin" && *value == vin(1).into_bytes()));
+    let log = read_log(FGE, &sim.nodes[FGE].disk.lock().unwrap());
+    let kinds: Vec<_> = log
+        .events()
+        .filter(|e| e.exchange == Some(hit) && e.quoted.is_some() && e.role.is_some() && e.detail.is_some())
+        .map(|e| e.kind)
+        .collect();
+    assert_eq!(kinds, [EventKind::Refute, EventKind::Confirm]);
+    let core = listed(&sim, FGE, &Filter::default())[0].exchange;
+    assert_eq!(examined(&mut sim, core, true), Ending::Invalid, "core data is no hit");
+    rest(&mut sim, &[]);
+}
+
+#[test]
+fn an_old_hit_confirms_nothing() {
+    let mut sim = Sim::new(47, 2);
+    sim.tuning.hit_valid_millis = 2 * HOUR;
+    sim.crash(DPS, false);
+    sim.start(DPS);
+    let draft = hit_question(&sim, FGE, DPS, &vin(1));
+    let hit = put(&mut sim, FGE, draft);
+    sim.run(HOUR);
+    assert!(matches!(examined(&mut sim, hit, true), Ending::Answered { outcome: Outcome::CoreData, .. }));
+    sim.run(2 * HOUR);
+    let refused = Ending::Refused { recorded: true, reason: RefusalReason::Quality };
+    assert_eq!(examined(&mut sim, hit, true), refused);
+    rest(&mut sim, &[]);
+}
+
+#[test]
+fn a_refusal_says_why_and_how_to_appeal_in_both_languages() {
+    let mut sim = Sim::new(48, 4);
+    // The rule's own words; where it has none, the agency's.
+    let draft = Draft {
+        purpose: Purpose::CrimePrevention,
+        basis: "bicentennial-framework-2021".parse().unwrap(),
+        officer: world::officer(Role::Analyst),
+        ..hit_question(&sim, FGE, DPS, &vin(2))
+    };
+    for (draft, en, es) in [
+        (draft, "privacy officer", "responsable de privacidad"),
+        (crate::sim::barred_question(&sim, FGE, world::DOJ), "oversight office", "órgano de control"),
+    ] {
+        let ticket = sim.ask(FGE, draft);
+        sim.run(5_000);
+        assert!(matches!(sim.ending(FGE, ticket), Some(Ending::Refused { recorded: true, .. })));
+        let words = &sim.nodes[FGE].words[&ticket];
+        assert!(words.appeal_en.contains(en) && words.appeal_es.contains(es), "{words:?}");
+        assert!(!words.rule.is_empty() && !words.text_en.is_empty() && !words.text_es.is_empty());
+    }
+    rest(&mut sim, &[]);
+}
+
+#[test]
+fn an_urgent_question_without_its_reason_is_not_even_asked() {
+    let mut sim = Sim::new(49, 2);
+    let draft = Draft { urgency: Urgency::Urgent, ..hit_question(&sim, FGE, DPS, &vin(1)) };
+    assert_eq!(sim.ask_and_wait(FGE, draft), Ending::Invalid);
 }

@@ -148,6 +148,12 @@ fn questions_that_may_not_be_answered_are_recorded_and_refused() {
             terms(p).step = Step::CoreData;
         })
     });
+    refused("urgent without a justification", RefusalReason::Quality, |d| {
+        d.question(1, |q, _| q.urgency = puente_model::Urgency::Urgent)
+    });
+    refused("a statement of facts over the limit", RefusalReason::Quality, |d| {
+        d.question(1, |q, _| q.facts_statement = "x".repeat(limits::FACTS_CHARS_MAX + 1))
+    });
     refused("a parameter that the catalogue does not know", RefusalReason::Quality, |d| {
         d.question(1, |q, _| q.params = vec![("owner".to_owned(), "X".to_owned())])
     });

@@ -9,6 +9,7 @@ mod crashes;
 mod documents;
 mod exchange;
 mod forgers;
+mod inbox;
 mod promises;
 mod scale;
 mod sim;

@@ -55,17 +55,39 @@ fn governance(nation: &str) -> (String, SigningKey) {
     (format!("{nation}-gov"), SigningKey::from_bytes(&seed32(&format!("gov {nation}"))))
 }
 
-fn authority(nation: &str) -> Vec<u8> {
-    static MADE: OnceLock<BTreeMap<&'static str, Vec<u8>>> = OnceLock::new();
+type Root = (Vec<u8>, rcgen::Issuer<'static, rcgen::KeyPair>);
+
+fn root(nation: &str) -> &'static Root {
+    static MADE: OnceLock<BTreeMap<&'static str, Root>> = OnceLock::new();
     let made = MADE.get_or_init(|| {
-        let make = |_| {
+        let make = |nation: &str| {
             let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+            params.distinguished_name.push(rcgen::DnType::CommonName, format!("Root of {nation}"));
             params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-            params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().to_vec()
+            let key = rcgen::KeyPair::generate().unwrap();
+            (params.self_signed(&key).unwrap().der().to_vec(), rcgen::Issuer::new(params, key))
         };
         ["mx", "us"].into_iter().map(|nation| (nation, make(nation))).collect()
     });
-    made[nation].clone()
+    &made[nation]
+}
+
+fn authority(nation: &str) -> Vec<u8> {
+    root(nation).0.clone()
+}
+
+/// A certificate by a nation's root, valid until the beginning of a year: chain and key in PEM.
+#[allow(dead_code, reason = "written for the tests of doors, which stand outside the library")]
+pub(crate) fn certificate(nation: &str, uri: &str, until: i32) -> (String, String) {
+    let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+    params.subject_alt_names = vec![rcgen::SanType::URI(uri.try_into().unwrap())];
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
+    let dials_only = uri.starts_with("puente-auditor:");
+    params.extended_key_usages = if dials_only { vec![ClientAuth] } else { vec![ServerAuth, ClientAuth] };
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.signed_by(&key, &root(nation).1).unwrap().pem(), key.serialize_pem())
 }
 
 fn annex(nation: &str, closed: &BTreeMap<String, u64>) -> AnnexPart {

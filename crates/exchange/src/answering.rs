@@ -17,7 +17,10 @@ impl Engine {
     pub(crate) fn answer(&mut self, now: Millis, exchange: ExchangeId, say: Say) {
         if let Err(reason) = self.try_answer(now, exchange, say) {
             // Nothing was recorded: the asker may repeat the same number.
-            if let Some(hold) = self.holds.remove(&exchange)
+            let parked = self.holds.get(&exchange).is_some_and(|hold| hold.stored.query_index.is_some());
+            if parked {
+                self.parked_again(now, exchange);
+            } else if let Some(hold) = self.holds.remove(&exchange)
                 && let Some(route) = hold.route
             {
                 let fault = proto::Fault {
@@ -40,7 +43,11 @@ impl Engine {
         let (kind, commitment, opening);
         let mut hit = false;
         let body: Box<dyn FnOnce(Terms, Digest) -> PairBody> = match say {
-            Say::Refuse(reason, explanation) => {
+            Say::Refuse(reason, mut explanation) => {
+                if explanation.appeal_en.is_empty() {
+                    explanation.appeal_en.clone_from(&self.appeal.en);
+                    explanation.appeal_es.clone_from(&self.appeal.es);
+                }
                 let (made, c, o) = self.plain(&explanation);
                 (plain, kind, commitment, opening) = (Some(made), PairKind::Refusal, c, o);
                 Box::new(move |terms, escrow| PairBody::Refusal { terms, reason, commitment: c, escrow, quoted })
@@ -49,7 +56,7 @@ impl Engine {
                 let (made, c, o) = self.plain(&explanation);
                 (plain, kind, commitment, opening) = (Some(made), PairKind::Answer, c, o);
                 terms.handling = handling;
-                hit = outcome == Outcome::HitUnconfirmed;
+                hit = matches!(outcome, Outcome::HitUnconfirmed | Outcome::HitConfirmed);
                 let count = CountBand::of(count);
                 Box::new(move |terms, escrow| PairBody::Answer {
                     terms,
@@ -86,12 +93,21 @@ impl Engine {
         let wrapped = self.wrap(now, pair.clone()).map_err(|e| e.to_string())?;
         let hold = self.holds.get(&exchange).ok_or("the exchange is gone")?;
         let query = hold.stored.query.clone().ok_or("a held exchange without its QUERY")?;
-        let (mut asides, seeds) = self.seal_received(now, &query, &quoted);
-        before.extend(seeds);
+        // The QUERY of a question that a person decided on stands recorded already.
+        let parked = hold.stored.query_index.is_some();
+        let (mut asides, mut query_entry) = (Vec::new(), None);
+        if !parked {
+            let (sealed, seeds) = self.seal_received(now, &query, &quoted);
+            asides = sealed;
+            before.extend(seeds);
+            query_entry = Some(query.entry.clone());
+        }
         before.extend(wrapped.before.clone());
-        let index = self.next_index() + before.len() as u64 + 1;
+        let index = self.next_index() + before.len() as u64 + u64::from(!parked);
         let mut puts = self.number(&peer, &wrapped, kind, Some(exchange), None, index);
-        if let Some(known) = self.peers.get_mut(&peer) {
+        if parked {
+            puts.push((persist::parked_key(&peer, exchange), None));
+        } else if let Some(known) = self.peers.get_mut(&peer) {
             puts.push(known.take(query_seq, quoted, Some(exchange), index - 1));
         }
         let hold = self.holds.get_mut(&exchange).ok_or("the exchange is gone")?;
@@ -103,9 +119,11 @@ impl Engine {
         hold.stored.content_key = content_key;
         hold.stage = HoldStage::Recording;
         hold.answer = Some((pair, wrapped.leaf));
-        asides.push(receipt_aside(&quoted, &hold.query_receipt));
-        if let Some(escrow) = &query.escrow {
-            asides.push(aside(&quoted, proto::aside::Body::Escrow(escrow.clone())));
+        if !parked {
+            asides.push(receipt_aside(&quoted, &hold.query_receipt));
+            if let Some(escrow) = &query.escrow {
+                asides.push(aside(&quoted, proto::aside::Body::Escrow(escrow.clone())));
+            }
         }
         asides.push(aside(&wrapped.leaf, proto::aside::Body::Escrow(escrow)));
         asides.extend(wrapped.asides);
@@ -118,7 +136,7 @@ impl Engine {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.unreceipted.insert((due, exchange));
         }
-        let entries = before.into_iter().chain([query.entry, wrapped.entry]).collect();
+        let entries = before.into_iter().chain(query_entry).chain([wrapped.entry]).collect();
         self.enqueue(now, Intent { entries, puts, asides, then: Then::Reply(exchange) });
         Ok(())
     }
@@ -132,12 +150,26 @@ impl Engine {
         (proto::Plain { payload, salt: salt.expose().to_vec() }, commitment, opening)
     }
 
-    pub(crate) fn answer_recorded(&mut self, exchange: ExchangeId, recorded: &[Recorded]) {
+    pub(crate) fn answer_recorded(&mut self, now: Millis, exchange: ExchangeId, recorded: &[Recorded]) {
         let Some(hold) = self.holds.get_mut(&exchange) else { return };
         if hold.stage != HoldStage::Recording {
             return;
         }
         hold.stage = HoldStage::AwaitingReceipt;
+        let (decider, peer) = (hold.decider.take(), hold.peer.clone());
+        let answer = hold.answer.as_ref().map(|(pair, _)| (pair.seq.0, pair.kind()));
+        // Nobody holds a stream open for a person's decision: the answer is delivered.
+        let delivered = hold.route.is_none() && hold.stored.query_index.is_some();
+        if let Some(ticket) = decider {
+            self.tell_decided(ticket, exchange);
+        }
+        if let (true, Some((seq, kind))) = (delivered, answer) {
+            if let Some(known) = self.peers.get_mut(&peer) {
+                known.deliveries.push(seq, kind);
+            }
+            self.redeliver(now, &peer);
+            return;
+        }
         self.send_reply(exchange, recorded.last().cloned());
     }
 
@@ -180,7 +212,9 @@ impl Engine {
         }
         let Some((_, leaf)) = hold.answer else { return Err(fault(FaultCode::OutOfOrder)) };
         match hold.stage {
-            HoldStage::LookingUp | HoldStage::Recording => return Err(fault(FaultCode::OutOfOrder)),
+            HoldStage::LookingUp | HoldStage::Parked | HoldStage::Recording => {
+                return Err(fault(FaultCode::OutOfOrder));
+            }
             HoldStage::RecordingRelease => {
                 hold.route = Some(route);
                 return Ok(());

@@ -18,6 +18,9 @@ use puente_model::{
 use puente_policy::PolicySet;
 use puente_wire::{Explanation, Officer, fault::FaultCode};
 
+use crate::inbox::{Decision, Inspected};
+use crate::lead::{Facts, Finding};
+
 /// A QUIC (or simulated) connection, numbered by the driver; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
@@ -130,6 +133,40 @@ pub enum Input {
         exchange: ExchangeId,
         /// Who looks.
         officer: Officer,
+    },
+    /// An officer confirms or refutes a hit, stating the facts: CONFIRM or REFUTE is recorded, and after CONFIRM the step-2
+    /// question is asked with everything of the step-1 question.
+    Examine {
+        /// Comes back with what came of the step-2 question, or with [`Conclusion::Recorded`] of the REFUTE.
+        ticket: Ticket,
+        /// The step-1 question.
+        exchange: ExchangeId,
+        /// Who examined the hit.
+        officer: Officer,
+        /// What is stated.
+        facts: Facts,
+        /// What was found.
+        finding: Finding,
+    },
+    /// An officer looks at a question that waits for a person's decision: CONSULT is recorded before it is shown.
+    Inspect {
+        /// Comes back with the question.
+        ticket: Ticket,
+        /// Which question.
+        exchange: ExchangeId,
+        /// Who looks.
+        officer: Officer,
+    },
+    /// An officer decides on a question that waits for it.
+    Decide {
+        /// Comes back with what came of it.
+        ticket: Ticket,
+        /// Which question.
+        exchange: ExchangeId,
+        /// Who decides.
+        officer: Officer,
+        /// What.
+        decision: Decision,
     },
     /// Something happened at this node that the log must hold.
     Event {
@@ -451,6 +488,27 @@ pub enum Conclusion {
     Unknown {
         /// The exchange.
         exchange: ExchangeId,
+    },
+    /// A question that waits for a person's decision, as its judge sees it.
+    Inspected(Box<Inspected>),
+    /// A person's decision was carried out.
+    Decided {
+        /// The exchange.
+        exchange: ExchangeId,
+        /// What was answered, if it was.
+        outcome: Option<Outcome>,
+        /// Why it was refused, if it was: a person cannot release what policy forbids.
+        reason: Option<RefusalReason>,
+    },
+    /// No question with this id waits for a decision: it was decided, given up or has expired.
+    NotWaiting {
+        /// The exchange.
+        exchange: ExchangeId,
+    },
+    /// The officer's role is not one that decides on this question.
+    NotYours {
+        /// Who does.
+        roles: Vec<Role>,
     },
     /// The event is in the log.
     Recorded {

@@ -61,6 +61,8 @@ pub(crate) struct Asking {
     /// a restart: the holder must show the one it names to auditors in any case.
     pub(crate) receipts: Option<Vec<Digest>>,
     pub(crate) again_at: Millis,
+    /// The peer said that a person decides: it is asked again only now and then.
+    pub(crate) rests: bool,
 }
 
 impl Drop for Asking {
@@ -72,7 +74,10 @@ impl Drop for Asking {
 impl Asking {
     /// It waits for the peer.
     pub(crate) fn wants_line(&self) -> bool {
-        matches!(self.stage, AskStage::AwaitingReply | AskStage::AwaitingRelease)
+        match self.stage {
+            AskStage::AwaitingReply => !self.rests,
+            stage => stage == AskStage::AwaitingRelease,
+        }
     }
 
     pub(crate) fn put(&mut self, exchange: ExchangeId) -> (Vec<u8>, Option<Vec<u8>>) {
@@ -133,6 +138,7 @@ impl Engine {
             route: None,
             receipts: None,
             again_at: Millis(0),
+            rests: false,
         }))
     }
 

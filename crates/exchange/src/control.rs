@@ -146,7 +146,7 @@ impl Engine {
     fn withholds(&self, connection: ConnectionId, body: &proto::frame::Body) -> bool {
         use proto::frame::Body;
         let discloses = match body {
-            Body::Reply(_) | Body::Release(_) => true,
+            Body::Reply(_) | Body::Release(_) | Body::Pending(_) => true,
             Body::Deliver(deliver) => deliver.content.is_some(),
             _ => false,
         };
@@ -212,7 +212,7 @@ impl Engine {
         use proto::frame::Body;
         let doubted = self.peers.get(&peer).and_then(|known| known.log.doubted());
         // The holder finishes its half after these.
-        let last = matches!(body, Body::Fault(_) | Body::Release(_)) && stream != StreamId::CONTROL;
+        let last = matches!(body, Body::Fault(_) | Body::Release(_) | Body::Pending(_)) && stream != StreamId::CONTROL;
         let answers = last || matches!(body, Body::Reply(_));
         let result = match body {
             Body::Fault(fault) => {
@@ -229,6 +229,7 @@ impl Engine {
             Body::Ask(ask) => self.on_ask(now, &peer, route, ask),
             Body::Reply(reply) => self.on_reply(now, &peer, route, reply, false),
             Body::Acknowledge(ack) => self.on_acknowledge(now, &peer, route, &ack),
+            Body::Pending(pending) => self.on_pending(now, &peer, &pending),
             Body::Release(release) => self.on_release(now, &peer, route, release, false),
             Body::Deliver(deliver) => self.on_deliver(now, &peer, route, deliver),
             Body::Delivered(delivered) => self.on_delivered(now, &peer, &delivered),
@@ -576,7 +577,9 @@ fn belongs(body: &proto::frame::Body, stream: StreamId) -> bool {
     use proto::frame::Body;
     match body {
         Body::Ask(_) | Body::Acknowledge(_) => stream.0 % 2 == 1,
-        Body::Reply(_) | Body::Release(_) => stream != StreamId::CONTROL && stream.0.is_multiple_of(2),
+        Body::Reply(_) | Body::Release(_) | Body::Pending(_) => {
+            stream != StreamId::CONTROL && stream.0.is_multiple_of(2)
+        }
         Body::Fault(_) => true,
         _ => stream == StreamId::CONTROL,
     }

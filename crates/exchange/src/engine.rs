@@ -15,7 +15,7 @@ use rand_core::SeedableRng as _;
 use crate::adoption::Changes;
 use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Input, LocalEvent, Rules, Store, StreamId, Ticket};
 use crate::asker::Asking;
-use crate::holder::Holding;
+use crate::holder::{HoldStage, Holding};
 use crate::ledger::{Intent, Ledger, Recorded, Tuning};
 use crate::peer::{Connection, Peer};
 use crate::period::STANDS;
@@ -50,6 +50,15 @@ pub struct Setup {
     pub tuning: Tuning,
 }
 
+/// How to appeal against a refusal of this agency's, in both languages; empty where nobody says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Appeal {
+    /// English.
+    pub en: String,
+    /// Spanish.
+    pub es: String,
+}
+
 /// Why an engine cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,6 +88,12 @@ pub(crate) enum Then {
     Ask(ExchangeId),
     /// Holder: QUERY and ANSWER stand; reply.
     Reply(ExchangeId),
+    /// Holder: the QUERY stands, and a person decides; say so.
+    Park(ExchangeId),
+    /// Holder: the person's decision stands; carry it out.
+    Decided(ExchangeId),
+    /// Asker: the CONFIRM stands; ask the step-2 question.
+    Confirmed(Ticket, Box<crate::api::Draft>),
     /// Asker: the ANSWER stands; acknowledge.
     Acknowledge(ExchangeId),
     /// Holder: the RELEASE stands; release.
@@ -112,6 +127,8 @@ pub(crate) enum Timer {
     Ask(ExchangeId),
     /// Ask or acknowledge again.
     Again(ExchangeId),
+    /// A parked question's deadline, or a decision on it that is still to be carried out.
+    Parked(ExchangeId),
     /// Close the period with a peer.
     Period(NodeUri),
     /// Ask a peer for a head proof.
@@ -148,6 +165,7 @@ pub struct Engine {
     pub(crate) vector: CharterVector,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) judge: Judge,
+    pub(crate) appeal: Appeal,
     pub(crate) policy_hash: Digest,
     pub(crate) ledger: Ledger<Then>,
     pub(crate) store: Box<dyn Store + Send>,
@@ -231,6 +249,7 @@ impl Engine {
             own_roles,
             vector,
             judge: Judge::new(policy, Judge::CAPACITY),
+            appeal: Appeal::default(),
             policy_hash,
             ledger: Ledger::new(tree, tiles, signer, tuning),
             store,
@@ -261,7 +280,7 @@ impl Engine {
         // Nothing is open yet: nobody is cut off.
         engine.settle_standing(now);
         engine.restore_asks(now).map_err(OpenError::Store)?;
-        engine.restore_holds().map_err(OpenError::Store)?;
+        engine.restore_holds(now).map_err(OpenError::Store)?;
         let period = u64::from(engine.charter.period_minutes()) * 60_000;
         for uri in engine.peers.keys().cloned().collect::<Vec<_>>() {
             engine.at(now.plus(period), Timer::Period(uri));
@@ -277,6 +296,13 @@ impl Engine {
         };
         engine.record_event(now, start, |_| {}, Then::Nothing);
         Ok(engine)
+    }
+
+    /// What this agency says to whoever it refuses, where the deciding rule does not.
+    #[must_use]
+    pub fn with_appeal(mut self, appeal: Appeal) -> Self {
+        self.appeal = appeal;
+        self
     }
 
     /// This node.
@@ -304,12 +330,14 @@ impl Engine {
         (self.asks.len(), self.holds.len())
     }
 
-    /// Exchanges that can get on now, since a ready connection to their peer stands: asked, and held.
+    /// Exchanges that can get on now, since a ready connection to their peer stands: asked by somebody who waits, and held.
     pub fn under_way(&self) -> (usize, usize) {
         let ready = |peer: &NodeUri| self.peers.get(peer).is_some_and(|known| known.ready.is_some());
-        let asks = self.asks.values().filter(|ask| ready(&ask.peer)).count();
-        let holds = self.holds.values().filter(|hold| hold.due_at > self.last_now && ready(&hold.peer)).count();
-        (asks, holds)
+        let asks = self.asks.values().filter(|ask| ask.ticket.is_some() && ready(&ask.peer)).count();
+        // A person's decision is not waited for, nor what is done.
+        let moves = |stage: HoldStage| !matches!(stage, HoldStage::Parked | HoldStage::Released);
+        let holds = self.holds.values().filter(|hold| moves(hold.stage) && hold.due_at > self.last_now);
+        (asks, holds.filter(|hold| ready(&hold.peer)).count())
     }
 
     /// Peers whose frames were lately refused because they bore a time in this clock's future.
@@ -363,6 +391,13 @@ impl Engine {
             Input::Withdraw { ticket, exchange } => self.withdraw(now, ticket, exchange),
             Input::Await { ticket, exchange } => self.await_end(now, ticket, exchange),
             Input::Look { ticket, exchange, officer } => self.look(now, ticket, exchange, &officer),
+            Input::Examine { ticket, exchange, officer, facts, finding } => {
+                self.examine(now, ticket, exchange, officer, facts, finding);
+            }
+            Input::Inspect { ticket, exchange, officer } => self.inspect(now, ticket, exchange, &officer),
+            Input::Decide { ticket, exchange, officer, decision } => {
+                self.decide(now, ticket, exchange, &officer, decision);
+            }
             Input::ClosePeriods { ticket } => self.close_periods(now, ticket),
             Input::Drain => self.draining = true,
             Input::Offer { ticket, parts } => self.offer(now, ticket, parts),
@@ -455,7 +490,13 @@ impl Engine {
         match then {
             Then::Nothing => {}
             Then::Ask(exchange) => self.query_recorded(now, exchange, recorded),
-            Then::Reply(exchange) => self.answer_recorded(exchange, recorded),
+            Then::Reply(exchange) => self.answer_recorded(now, exchange, recorded),
+            Then::Park(exchange) => self.parked(now, exchange, recorded),
+            Then::Decided(exchange) => self.carry_out(now, exchange),
+            Then::Confirmed(ticket, draft) => {
+                self.tickets.remove(&ticket);
+                self.question(now, ticket, *draft);
+            }
             Then::Acknowledge(exchange) => self.reply_recorded(now, exchange, recorded),
             Then::Release(exchange) => self.release_recorded(exchange, recorded),
             Then::End(exchange, conclusion) => self.end_ask(now, exchange, *conclusion),
@@ -512,6 +553,9 @@ impl Engine {
             | Input::Withdraw { ticket, .. }
             | Input::Await { ticket, .. }
             | Input::Look { ticket, .. }
+            | Input::Examine { ticket, .. }
+            | Input::Inspect { ticket, .. }
+            | Input::Decide { ticket, .. }
             | Input::Event { ticket, .. }
             | Input::ClosePeriods { ticket }
             | Input::Offer { ticket, .. }
@@ -601,6 +645,7 @@ impl Engine {
             match timer {
                 Timer::Ask(exchange) => self.ask_due(now, exchange),
                 Timer::Again(exchange) => self.again(now, exchange),
+                Timer::Parked(exchange) => self.parked_due(now, exchange),
                 Timer::Period(peer) => self.period_due(now, &peer),
                 Timer::Head(peer) => self.ask_for_heads(now, &peer),
                 Timer::Closing(peer) => self.closing_due(now, &peer),

@@ -10,6 +10,7 @@ use puente_wire::{Explanation, Terms, fault::FaultCode};
 
 use crate::api::{Effect, LocalEvent};
 use crate::engine::{Engine, Then};
+use crate::inbox;
 use crate::judging::{Say, words};
 
 /// Path of the leaf that names the key under which a record was found; the record's number stands before it.
@@ -49,7 +50,8 @@ impl Engine {
             known.lookups = known.lookups.saturating_sub(1);
         }
         let (peer, seq, route) = (hold.peer.clone(), hold.query.seq.0, hold.route);
-        if self.is_closed(&peer, seq) {
+        // A number that a PERIOD closed while a person decided is recorded all the same.
+        if hold.stored.query_index.is_none() && self.is_closed(&peer, seq) {
             // A VOID overtook the records: this number will never be recorded here.
             self.holds.remove(&exchange);
             if let Some(route) = route {
@@ -64,12 +66,20 @@ impl Engine {
             return;
         };
         let query_leaf = hold.query_leaf;
+        let confirmed = hold.stored.decision.as_ref().is_some_and(|decision| decision.kind == inbox::CONFIRM);
+        let review = grant.review_hours.filter(|_| hold.stored.decision.is_none());
         let say = if hold.cancelled {
             let text = words(now, "the asker cancelled", "quien preguntó canceló");
             Say::Refuse(RefusalReason::Cancelled, text)
         } else {
             match records {
-                Ok(records) => self.say(now, exchange, &terms, grant, (&asked, query_leaf), &records),
+                Ok(records) => match self.say(now, exchange, &terms, grant, (&asked, query_leaf), &records) {
+                    // A person of the holder's looked: what was found is no candidate any more.
+                    Say::Nothing(Outcome::HitUnconfirmed, explanation, count, handling) if confirmed => {
+                        Say::Nothing(Outcome::HitConfirmed, explanation, count, handling)
+                    }
+                    say => say,
+                },
                 Err(_) => {
                     let text = words(
                         now,
@@ -80,7 +90,11 @@ impl Engine {
                 }
             }
         };
+        let answers = !matches!(say, Say::Refuse(..));
         self.answer(now, exchange, say);
+        if let Some(hours) = review.filter(|_| answers) {
+            self.record_review(now, exchange, hours);
+        }
     }
 
     /// What the grant lets the records say. Under which keys they were found stands in the committed part of what is

@@ -6,7 +6,7 @@ use puente_model::{Digest, ExchangeId, Millis, NodeUri, RefusalReason, Secret32,
 use puente_policy::Grant;
 use puente_wire::{Explanation, Pair, PairBody, PairKind, QueryPayload, fault::FaultCode, proto};
 
-use crate::api::{ConnectionId, Effect, StreamId};
+use crate::api::{ConnectionId, Effect, StreamId, Ticket};
 use crate::control::Problem;
 use crate::engine::{Engine, Route, unwrap};
 use crate::finding::Asked;
@@ -18,6 +18,8 @@ use crate::persist::{self, StoredHold};
 pub(crate) enum HoldStage {
     /// Records are being looked up; nothing is recorded.
     LookingUp,
+    /// The QUERY stands recorded, and a person decides.
+    Parked,
     /// QUERY and ANSWER are not durable yet: nothing was replied.
     Recording,
     /// Replied; the asker's receipt is to come.
@@ -33,6 +35,7 @@ impl HoldStage {
         match self {
             Self::LookingUp | Self::Recording | Self::AwaitingReceipt => 1,
             Self::RecordingRelease | Self::Released => 2,
+            Self::Parked => 3,
         }
     }
 }
@@ -53,6 +56,8 @@ pub(crate) struct Holding {
     /// What is being looked up.
     pub(crate) asked: Option<Asked>,
     pub(crate) cancelled: bool,
+    /// Whoever decided on it is told what came of it.
+    pub(crate) decider: Option<Ticket>,
 }
 
 impl Drop for Holding {
@@ -63,14 +68,16 @@ impl Drop for Holding {
 
 impl Holding {
     pub(crate) fn put(&mut self, exchange: ExchangeId) -> (Vec<u8>, Option<Vec<u8>>) {
-        self.stored.stage = self.stage.code();
+        // Until its answer is recorded, what was parked is parked.
+        let parked = self.stored.query_index.is_some() && self.answer.is_none();
+        self.stored.stage = if parked { HoldStage::Parked.code() } else { self.stage.code() };
         (persist::hold_key(&self.peer, exchange), Some(self.stored.encode_to_vec()))
     }
 }
 
 impl Engine {
     /// Takes up the held exchanges that still await a receipt.
-    pub(crate) fn restore_holds(&mut self) -> Result<(), String> {
+    pub(crate) fn restore_holds(&mut self, now: Millis) -> Result<(), String> {
         let mut open = Vec::new();
         persist::each_open(&*self.store, persist::OPEN_HOLDS, |peer, exchange| {
             open.push((peer, exchange));
@@ -83,7 +90,7 @@ impl Engine {
             }
             self.holds.insert(exchange, hold);
         }
-        Ok(())
+        self.restore_parked(now)
     }
 
     pub(crate) fn load_hold(&self, peer: &NodeUri, exchange: ExchangeId) -> Result<Option<Holding>, String> {
@@ -91,9 +98,16 @@ impl Engine {
         let stored = StoredHold::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
         let query = stored.query.as_ref().ok_or("a held exchange without its QUERY")?;
         let (query, query_leaf) = unwrap(query).map_err(|e| e.to_string())?;
-        let answer = stored.answer.as_ref().ok_or("a held exchange without its ANSWER")?;
-        let answer = unwrap(answer).map_err(|e| e.to_string())?;
-        let stage = if stored.stage == 2 { HoldStage::Released } else { HoldStage::AwaitingReceipt };
+        let answer = match &stored.answer {
+            Some(answer) => Some(unwrap(answer).map_err(|e| e.to_string())?),
+            None => None,
+        };
+        let stage = match (stored.stage, &answer) {
+            (3, None) => HoldStage::Parked,
+            (_, None) => return Err("a held exchange without its ANSWER".to_owned()),
+            (2, _) => HoldStage::Released,
+            _ => HoldStage::AwaitingReceipt,
+        };
         Ok(Some(Holding {
             peer: query.from.clone(),
             stage,
@@ -101,12 +115,13 @@ impl Engine {
             stored,
             query,
             query_leaf,
-            answer: Some(answer),
+            answer,
             route: None,
             query_receipt: Vec::new(),
             grant: None,
             asked: None,
             cancelled: false,
+            decider: None,
         }))
     }
 
@@ -213,6 +228,7 @@ impl Engine {
             grant: None,
             asked: None,
             cancelled: false,
+            decider: None,
         };
         self.holds.insert(exchange, hold);
         match payload {
@@ -235,6 +251,10 @@ impl Engine {
         }
         hold.route = Some(route);
         if matches!(hold.stage, HoldStage::LookingUp | HoldStage::Recording) {
+            return Ok(());
+        }
+        if hold.stage == HoldStage::Parked {
+            self.send_pending(exchange, None);
             return Ok(());
         }
         self.send_reply(exchange, None);

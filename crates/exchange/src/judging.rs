@@ -1,6 +1,6 @@
 //! The holder judges a question: may it be answered, and with what.
 
-use puente_model::{ExchangeId, Handling, Millis, NodeUri, Outcome, QueryKind, RefusalReason, Step, limits};
+use puente_model::{ExchangeId, Handling, Millis, NodeUri, Outcome, QueryKind, RefusalReason, Step, Urgency, limits};
 use puente_policy::{Direction, Grant, Request, Verdict};
 use puente_wire::{Explanation, PairBody, QueryPayload, Terms};
 
@@ -74,11 +74,26 @@ impl Engine {
             self.answer(now, exchange, Say::Refuse(RefusalReason::Scope, explanation));
             return;
         }
-        if terms.step != Step::HitNoHit && !self.confirmed(&peer, terms, payload) {
+        if payload.urgency == Urgency::Urgent && payload.justification.trim().is_empty() {
             let explanation = words(
                 now,
-                "this step must quote a hit that this node gave to the same question, with a statement of facts",
-                "este paso debe citar un acierto que este nodo dio a la misma consulta, con una exposición de hechos",
+                "an urgent question says why it cannot wait",
+                "una consulta urgente dice por qué no puede esperar",
+            );
+            self.answer(now, exchange, Say::Refuse(RefusalReason::Quality, explanation));
+            return;
+        }
+        if payload.facts_statement.chars().count() > limits::FACTS_CHARS_MAX {
+            let explanation =
+                words(now, "the statement of facts is too long", "la exposición de hechos es demasiado larga");
+            self.answer(now, exchange, Say::Refuse(RefusalReason::Quality, explanation));
+            return;
+        }
+        if terms.step != Step::HitNoHit && !self.confirmed(now, &peer, terms, payload) {
+            let explanation = words(
+                now,
+                "this step must quote a recent hit that this node gave to the same question, with a statement of facts",
+                "este paso debe citar un acierto reciente que este nodo dio a la misma consulta, con una exposición de hechos",
             );
             self.answer(now, exchange, Say::Refuse(RefusalReason::Quality, explanation));
             return;
@@ -97,10 +112,14 @@ impl Engine {
             self.answer(now, exchange, Say::Refuse(RefusalReason::Quality, explanation));
             return;
         };
-        let keys = asked.keys.iter().map(|key| (key.name.to_string(), key.value.clone())).collect();
-        if let Some(hold) = self.holds.get_mut(&exchange) {
-            (hold.grant, hold.asked) = (Some(grant), Some(asked));
+        let Some(hold) = self.holds.get_mut(&exchange) else { return };
+        if let (Some(roles), None) = (&grant.decide, &hold.stored.decision) {
+            let roles = roles.clone();
+            self.park(now, exchange, &roles);
+            return;
         }
+        let keys = asked.keys.iter().map(|key| (key.name.to_string(), key.value.clone())).collect();
+        (hold.grant, hold.asked) = (Some(grant), Some(asked));
         if let Some(known) = self.peers.get_mut(&peer) {
             known.lookups += 1;
         }
@@ -116,8 +135,8 @@ impl Engine {
         kind.is_some_and(|kind| kind.states_order(params.iter().map(|(name, _)| name.as_str())))
     }
 
-    /// Step 2 quotes a step-1 hit that this node gave to the same asker on the same parameters.
-    pub(crate) fn confirmed(&self, peer: &NodeUri, terms: &Terms, payload: &QueryPayload) -> bool {
+    /// Step 2 quotes a step-1 hit that this node gave to the same asker on the same parameters, not too long ago.
+    pub(crate) fn confirmed(&self, now: Millis, peer: &NodeUri, terms: &Terms, payload: &QueryPayload) -> bool {
         let Some(leaf) = payload.confirms else { return false };
         if payload.facts_statement.trim().is_empty() {
             return false;
@@ -128,10 +147,11 @@ impl Engine {
         let same = QueryPayload::decode(&earlier.stored.payload).is_ok_and(|p| p.params == payload.params);
         let hit = earlier.answer.as_ref().is_some_and(|(pair, l)| {
             *l == leaf
+                && now.since(pair.minute.start()) <= self.tuning.hit_valid_millis
                 && matches!(
                     &pair.body,
                     PairBody::Answer { outcome: Outcome::HitUnconfirmed | Outcome::HitConfirmed, terms: t, .. }
-                        if t.kind == terms.kind
+                        if t.kind == terms.kind && t.step == Step::HitNoHit
                 )
         });
         same && hit

@@ -90,6 +90,8 @@ pub struct Tuning {
     pub queries_per_officer_per_minute: u32,
     /// Questions that one peer may have recorded here in one minute.
     pub queries_per_peer_per_minute: u32,
+    /// How long after its ANSWER a step-1 hit may be quoted at step 2, in milliseconds.
+    pub hit_valid_millis: u64,
 }
 
 impl Default for Tuning {
@@ -101,6 +103,7 @@ impl Default for Tuning {
             lookups_per_peer_max: 1_024,
             queries_per_officer_per_minute: limits::QUERIES_PER_OFFICER_PER_MINUTE_MAX,
             queries_per_peer_per_minute: limits::QUERIES_PER_PEER_PER_MINUTE_MAX,
+            hit_valid_millis: 30 * 86_400_000,
         }
     }
 }

@@ -21,7 +21,9 @@ mod engine;
 mod finding;
 mod heads;
 mod holder;
+pub mod inbox;
 mod judging;
+pub mod lead;
 mod ledger;
 mod numbers;
 mod opening;
@@ -35,5 +37,5 @@ mod resend;
 mod seeds;
 mod standing;
 
-pub use engine::{Engine, OpenError, Setup};
+pub use engine::{Appeal, Engine, OpenError, Setup};
 pub use ledger::Tuning;

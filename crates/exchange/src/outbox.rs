@@ -98,6 +98,8 @@ pub struct Question {
     pub case_ref: String,
     /// Where it stands.
     pub state: State,
+    /// Since when this node knows that the holder recorded it and that a person there decides.
+    pub pending_at: Option<Millis>,
     /// Leaf hash of the QUERY.
     pub query_leaf: Digest,
     /// Leaf hash of the ANSWER or REFUSAL.
@@ -175,6 +177,7 @@ fn read(exchange: ExchangeId, stored: &StoredAsk) -> Result<Question, String> {
         officer: payload.officer.id.clone(),
         role: payload.officer.role,
         case_ref: payload.case_ref.clone(),
+        pending_at: Some(Millis(stored.pending_at)).filter(|at| at.0 > 0 && state == State::Open),
         state,
         query_leaf,
         answer_leaf: answer.map(|(_, leaf)| leaf),
@@ -254,7 +257,7 @@ fn newest(store: &dyn Store, peer: &NodeUri, log: u32, limit: usize, filter: &Fi
 
 impl Engine {
     /// The ask, from memory or the store.
-    fn ask_of(&self, exchange: ExchangeId) -> Result<Option<Asking>, String> {
+    pub(crate) fn ask_of(&self, exchange: ExchangeId) -> Result<Option<Asking>, String> {
         for peer in self.peers.keys() {
             if let Some(ask) = self.load_ask(peer, exchange)? {
                 return Ok(Some(ask));
@@ -310,8 +313,8 @@ impl Engine {
         self.enqueue(now, Intent { entries: Vec::new(), puts: vec![ask.put(exchange)], asides: Vec::new(), then });
     }
 
-    fn store_unavailable(&mut self, ticket: Ticket, text: String) {
-        self.emit(crate::api::Effect::Alarm(crate::api::Alarm::StoreUnavailable(text)));
+    pub(crate) fn store_unavailable(&mut self, ticket: Ticket, text: String) {
+        self.store_alarm(text);
         self.tell(ticket, Conclusion::LogUnavailable);
     }
 

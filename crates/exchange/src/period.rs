@@ -154,13 +154,21 @@ impl Engine {
             PairBody::Void { voided, quoted, .. } => known.judge_void(voided.0, quoted)?,
             _ => RECORDED,
         };
+        // A question that waits for a person's decision is given up: nobody need decide any more.
+        if let Some(exchange) = pair.exchange().filter(|_| result == STANDS) {
+            self.unpark_given_up(now, peer, exchange);
+        }
         // Whoever gave up heard no answer: it is delivered again.
         if result == STANDS
             && let Some(hold) = pair.exchange().and_then(|exchange| self.holds.get(&exchange))
             && let Some((answer, _)) = hold.answer.as_ref().filter(|_| hold.peer == *peer)
         {
-            known.deliveries.push(answer.seq.0, answer.kind());
+            let (seq, kind) = (answer.seq.0, answer.kind());
+            if let Some(known) = self.peers.get_mut(peer) {
+                known.deliveries.push(seq, kind);
+            }
         }
+        let known = self.peers.get_mut(peer).ok_or(Problem::from(FaultCode::NotAMember))?;
         match known.theirs.get(&pair.seq.0).copied() {
             Some(recorded) if recorded.leaf == leaf => {
                 self.confirm(now, route.connection, leaf, result, recorded.index);
@@ -376,7 +384,10 @@ impl Engine {
         let (durable, asks) = (self.ledger.size(), &self.asks);
         let open = |own: &Own| {
             let ask = own.exchange.filter(|_| own.kind == PairKind::Query).and_then(|exchange| asks.get(&exchange));
-            ask.is_some_and(|ask| matches!(ask.stage, AskStage::Recording | AskStage::AwaitingReply))
+            // What the peer has shown that it recorded can be closed before it is answered.
+            ask.is_some_and(|ask| {
+                matches!(ask.stage, AskStage::Recording | AskStage::AwaitingReply) && ask.stored.pending_at == 0
+            })
         };
         let last = known.last_settled(durable, self.tuning.period_entries_max, open);
         if last < first {

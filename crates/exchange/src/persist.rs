@@ -57,6 +57,9 @@ pub(crate) struct StoredAsk {
     /// Whoever waited was told what was disclosed: OPENED stands for that. Every later look is a CONSULT.
     #[prost(bool, tag = "20")]
     pub(crate) told: bool,
+    /// When the holder first said that it recorded the QUERY and that a person decides; 0 if it did not.
+    #[prost(uint64, tag = "21")]
+    pub(crate) pending_at: u64,
 }
 
 /// Why a question ended otherwise than by an answer that could be read.
@@ -141,6 +144,33 @@ pub(crate) struct StoredHold {
     pub(crate) query_leaf: Vec<u8>,
     #[prost(bytes = "vec", tag = "16")]
     pub(crate) answer_leaf: Vec<u8>,
+    /// Where the QUERY stands in this node's log, if it was recorded before its answer.
+    #[prost(uint64, optional, tag = "17")]
+    pub(crate) query_index: Option<u64>,
+    /// When it was parked for a person's decision.
+    #[prost(uint64, tag = "18")]
+    pub(crate) parked_at: u64,
+    /// Roles one of which decides.
+    #[prost(uint32, repeated, tag = "19")]
+    pub(crate) deciders: Vec<u32>,
+    #[prost(message, optional, tag = "20")]
+    pub(crate) decision: Option<StoredDecision>,
+}
+
+/// What a person decided on a parked question.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredDecision {
+    /// See `Decision`.
+    #[prost(uint32, tag = "1")]
+    pub(crate) kind: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) reason: u32,
+    #[prost(string, tag = "3")]
+    pub(crate) text_en: String,
+    #[prost(string, tag = "4")]
+    pub(crate) text_es: String,
+    #[prost(string, repeated, tag = "5")]
+    pub(crate) fields: Vec<String>,
 }
 
 /// A number of this node's own, towards one peer.
@@ -235,6 +265,13 @@ pub(crate) fn open_hold_key(peer: &NodeUri, exchange: ExchangeId) -> Vec<u8> {
     key(OPEN_HOLDS, &[peer.as_str().as_bytes(), &exchange.0])
 }
 
+/// `pk/<peer>/<exchange>`: that hold waits for a person's decision.
+pub(crate) fn parked_key(peer: &NodeUri, exchange: ExchangeId) -> Vec<u8> {
+    key(PARKED, &[peer.as_str().as_bytes(), &exchange.0])
+}
+
+/// Table of [`parked_key`].
+pub(crate) const PARKED: &str = "pk";
 /// Table of [`open_ask_key`].
 pub(crate) const OPEN_ASKS: &str = "oa";
 /// Table of [`open_hold_key`].

@@ -239,6 +239,7 @@ impl Engine {
             route: None,
             receipts: Some(Vec::new()),
             again_at: now,
+            rests: false,
         };
         puts.push(ask.put(exchange));
         puts.push((persist::open_ask_key(&draft.to, exchange), Some(Vec::new())));
@@ -281,6 +282,8 @@ pub(crate) fn explain(now: Millis, refusal: &puente_policy::Refusal) -> Explanat
         rule: refusal.rule.clone().unwrap_or_default(),
         text_en: format!("{}; {}", refusal.explain_en, refusal.next_step_en),
         text_es: format!("{}; {}", refusal.explain_es, refusal.next_step_es),
+        appeal_en: refusal.appeal_en.clone(),
+        appeal_es: refusal.appeal_es.clone(),
         ..Explanation::default()
     }
 }

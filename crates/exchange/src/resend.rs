@@ -179,9 +179,12 @@ impl Engine {
     /// Asks or acknowledges again what is still unanswered.
     pub(crate) fn again(&mut self, now: Millis, exchange: ExchangeId) {
         let Some(ask) = self.asks.get(&exchange) else { return };
-        if ask.route.is_some() && ask.again_at > now {
+        if (ask.route.is_some() || ask.rests) && ask.again_at > now {
             self.at(ask.again_at, Timer::Again(exchange));
             return;
+        }
+        if let Some(ask) = self.asks.get_mut(&exchange) {
+            ask.rests = false;
         }
         self.wait_for_turn(now, exchange);
     }
@@ -279,6 +282,17 @@ impl Engine {
 
     /// A connection with the peer is ready: everything that waits for it goes out, in its turn.
     pub(crate) fn line_ready(&mut self, now: Millis, peer: &NodeUri) {
+        // Whether they were answered meanwhile is asked once.
+        let of_peer = self.asks.iter_mut().filter(|(_, ask)| ask.rests && ask.peer == *peer);
+        let resting: Vec<_> = of_peer
+            .map(|(exchange, ask)| {
+                ask.rests = false;
+                *exchange
+            })
+            .collect();
+        for exchange in resting {
+            self.put_back(exchange);
+        }
         self.resend(now, peer);
         self.redeliver(now, peer);
         if self.peers.get(peer).is_some_and(|known| !known.close_tickets.is_empty()) {

@@ -266,6 +266,10 @@ codes!(
         PeerFault = 21 => "PEER_FAULT",
         /// An auditor read the log at this node's door.
         LogRead = 22 => "LOG_READ",
+        /// A person of the holder decided on a question.
+        HumanDecision = 23 => "HUMAN_DECISION",
+        /// A question was answered without the person whose decision it otherwise needs: to be reviewed.
+        Review = 24 => "REVIEW",
     }
 );
 
@@ -274,7 +278,9 @@ impl EventKind {
     pub const fn stage(self) -> Stage {
         match self {
             Self::Collect => Stage::Collection,
-            Self::Alter | Self::Combine | Self::Correlate | Self::Confirm | Self::Refute => Stage::Processing,
+            Self::Alter | Self::Combine | Self::Correlate | Self::Confirm | Self::Refute | Self::HumanDecision => {
+                Stage::Processing
+            }
             Self::Consult | Self::Opened | Self::Unreleased | Self::Dispute | Self::OutboundRefused => {
                 Stage::Dissemination
             }

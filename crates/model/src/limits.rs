@@ -46,6 +46,12 @@ pub const FIELD_BYTES_MAX: usize = 4_096;
 pub const HOLES_PER_PERIOD_MAX: usize = 1_000;
 /// Parameters of one query; fields that one explanation names as missing.
 pub const PARAMS_PER_QUERY_MAX: usize = 64;
+/// Characters of a statement of facts.
+pub const FACTS_CHARS_MAX: usize = 10_000;
+/// Questions of one peer that may wait for a person's decision at once.
+pub const PARKED_PER_PEER_MAX: usize = 256;
+/// Characters of a text that says why a question is refused, or how to appeal.
+pub const WORDS_CHARS_MAX: usize = 500;
 /// Nations of one federation: as many as there are two-letter codes.
 pub const NATIONS_MAX: usize = 26 * 26;
 /// Signatures on one charter part.

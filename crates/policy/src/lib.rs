@@ -15,12 +15,15 @@
 //! @fields("status, theft_date")              // answers only; "" reveals the hit alone
 //! @handling("H1")                            // at least this; codes combine to the strictest
 //! @obligation("confirm-before-seizure")      // words that travel with the answer
+//! @decide("human")                           // a person decides first; or roles: "prosecutor, analyst"
+//! @review("24h")                             // instead of @decide: the answer goes out, and is reviewed by then
 //! permit (principal, action == Action::"answer", resource == Kind::"vehicle.status")
 //! when { context.step == Step::"2" && context.facts_stated };
 //!
 //! @id("bar-immigration")
 //! @reason("human-rights")                    // a refusal reason of the protocol
 //! @explain_en("...") @explain_es("...")
+//! @appeal_en("...") @appeal_es("...")        // how to appeal; without them the agency's own words
 //! forbid (principal, action, resource) when { context.purpose == Purpose::"immigration-enforcement" };
 //!
 //! @id("hide-year-abroad")

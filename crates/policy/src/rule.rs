@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use puente_model::{FieldClass, Handling, Millis, QueryKind, RefusalReason};
+use puente_model::{FieldClass, Handling, Millis, QueryKind, RefusalReason, Role};
 
 use crate::date;
 use crate::error::{Finding, finding};
@@ -35,16 +35,21 @@ pub(crate) enum Effect {
         obligations: BTreeSet<String>,
         /// The asker may learn under which keys records were found.
         match_key: bool,
+        /// Roles of the persons one of whom decides before anything is answered; none if no person needs to.
+        decide: Option<BTreeSet<Role>>,
+        /// Hours after which an answer that no person decided on is to be reviewed.
+        review: Option<u32>,
     },
     Forbid {
         reason: RefusalReason,
         explain_en: String,
         explain_es: String,
+        /// How to appeal; empty for the agency's own words.
+        appeal_en: String,
+        appeal_es: String,
     },
     /// Withholds fields without refusing.
-    Hide {
-        fields: BTreeSet<String>,
-    },
+    Hide { fields: BTreeSet<String> },
 }
 
 /// A rule as Cedar parsed it, with the text that it came from.
@@ -63,8 +68,13 @@ pub(crate) struct Source<'a> {
 }
 
 const PERMIT_ASK: &[&str] = &["id", "expires", "handling", "obligation"];
-const PERMIT_ANSWER: &[&str] = &["id", "expires", "fields", "reveals", "handling", "obligation"];
-const FORBID: &[&str] = &["id", "reason", "explain_en", "explain_es"];
+const PERMIT_ANSWER: &[&str] = &["id", "expires", "fields", "reveals", "handling", "obligation", "decide", "review"];
+const FORBID: &[&str] = &["id", "reason", "explain_en", "explain_es", "appeal_en", "appeal_es"];
+
+/// Who decides where a rule says `@decide("human")`.
+const DECIDERS: &[Role] = &[Role::Investigator, Role::ForensicExaminer, Role::Customs, Role::Prosecutor, Role::Analyst];
+/// The longest time until a review, in hours (30 days).
+const REVIEW_HOURS_MAX: u32 = 720;
 const HIDE: &[&str] = &["id", "hide"];
 
 /// Refusal reasons that a rule may give; the others belong to the protocol.
@@ -196,7 +206,49 @@ impl Reader<'_> {
                 self.words("obligation", &text, "hyphenated words, for example confirm-before-seizure", slug)?
             }
         };
-        Some(Effect::Permit { expires: expires?, fields: fields?, handling, obligations, match_key })
+        let decide = match self.source.annotations.get("decide").cloned() {
+            None => None,
+            Some(text) => Some(self.decide(&text)?),
+        };
+        let review = match self.source.annotations.get("review").cloned() {
+            None => None,
+            Some(text) => Some(self.review(&text)?),
+        };
+        if decide.is_some() && review.is_some() {
+            let mend = "keep @decide where a person decides, @review where an answer is looked at afterwards";
+            self.add("review", "what a person decided on needs no @review", mend);
+        }
+        Some(Effect::Permit { expires: expires?, fields: fields?, handling, obligations, match_key, decide, review })
+    }
+
+    /// `human`, or the roles one of which decides.
+    fn decide(&mut self, text: &str) -> Option<BTreeSet<Role>> {
+        if text.trim() == "human" {
+            return Some(DECIDERS.iter().copied().collect());
+        }
+        let mend = "write human, or roles of officers, for example prosecutor, analyst";
+        let words = self.words("decide", text, mend, |w| w.parse::<Role>().is_ok())?;
+        let roles: BTreeSet<Role> = words.iter().filter_map(|w| w.parse().ok()).collect();
+        if roles.is_empty() {
+            self.add("decide", "the @decide names nobody", mend);
+            return None;
+        }
+        Some(roles)
+    }
+
+    /// `24h`, `7d`: hours.
+    fn review(&mut self, text: &str) -> Option<u32> {
+        let text = text.trim();
+        let hours = match (text.strip_suffix('h'), text.strip_suffix('d')) {
+            (Some(n), _) => n.parse::<u32>().ok(),
+            (_, Some(n)) => n.parse::<u32>().ok().and_then(|n| n.checked_mul(24)),
+            _ => None,
+        };
+        let hours = hours.filter(|hours| (1..=REVIEW_HOURS_MAX).contains(hours));
+        if hours.is_none() {
+            self.add("review", "the @review is no time", "write hours or days, for example 24h or 7d; at most 30d");
+        }
+        hours
     }
 
     fn expires(&mut self) -> Option<Millis> {
@@ -234,7 +286,13 @@ impl Reader<'_> {
         });
         let explain_en = self.explain("explain_en", "say in English why, naming the statute or rule");
         let explain_es = self.explain("explain_es", "say the same in Spanish");
-        Some(Effect::Forbid { reason: reason?, explain_en: explain_en?, explain_es: explain_es? })
+        let appeal = |key: &str| self.source.annotations.contains_key(key);
+        let (mut appeal_en, mut appeal_es) = (String::new(), String::new());
+        if appeal("appeal_en") || appeal("appeal_es") {
+            appeal_en = self.explain("appeal_en", "say in English how to appeal")?;
+            appeal_es = self.explain("appeal_es", "say in Spanish how to appeal")?;
+        }
+        Some(Effect::Forbid { reason: reason?, explain_en: explain_en?, explain_es: explain_es?, appeal_en, appeal_es })
     }
 
     fn explain(&mut self, key: &str, mend: &str) -> Option<String> {

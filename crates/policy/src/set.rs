@@ -110,11 +110,18 @@ impl PolicySet {
             ),
             Outcome::Forbidden { rules } => {
                 let forbid = rules.iter().find_map(|i| match &self.rules[*i].effect {
-                    Effect::Forbid { reason, explain_en, explain_es } => Some((*i, *reason, explain_en, explain_es)),
+                    Effect::Forbid { reason, explain_en, explain_es, appeal_en, appeal_es } => {
+                        Some((*i, *reason, [explain_en, explain_es, appeal_en, appeal_es]))
+                    }
                     _ => None,
                 });
                 match forbid {
-                    Some((i, reason, en, es)) => refuse(reason, Some(i), en.clone(), es.clone()),
+                    Some((i, reason, [en, es, appeal_en, appeal_es])) => {
+                        let rule = Some(self.rules[i].id.clone());
+                        let refusal = Refusal::new(reason, rule, en.clone(), es.clone(), self.hash);
+                        let (appeal_en, appeal_es) = (appeal_en.clone(), appeal_es.clone());
+                        Verdict::Refuse(Refusal { appeal_en, appeal_es, ..refusal })
+                    }
                     None => refuse(RefusalReason::Failed, None, String::new(), String::new()),
                 }
             }
@@ -226,13 +233,20 @@ impl PolicySet {
             handling: request.handling,
             obligations: BTreeSet::new(),
             match_key: false,
+            decide: None,
+            review_hours: None,
             rules: Vec::with_capacity(permits.len()),
             policy_hash: self.hash,
         };
         for index in permits {
             let rule = &self.rules[*index];
-            if let Effect::Permit { fields, handling, obligations, match_key, .. } = &rule.effect {
+            if let Effect::Permit { fields, handling, obligations, match_key, decide, review, .. } = &rule.effect {
                 grant.match_key |= *match_key;
+                grant.decide = match (grant.decide.take(), decide) {
+                    (Some(one), Some(two)) => Some(one.intersection(two).copied().collect()),
+                    (one, two) => one.or_else(|| two.clone()),
+                };
+                grant.review_hours = [grant.review_hours, *review].into_iter().flatten().min();
                 grant.fields.extend(fields.iter().cloned());
                 grant.handling = handling.map_or(grant.handling, |h| grant.handling.combine(h));
                 grant.obligations.extend(obligations.iter().cloned());

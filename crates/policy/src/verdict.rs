@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use puente_model::{Digest, FieldClass, Handling, RefusalReason};
+use puente_model::{Digest, FieldClass, Handling, RefusalReason, Role};
 use serde_json::{Value, json};
 
 /// What the policies say about one question at one time.
@@ -27,6 +27,11 @@ pub struct Grant {
     pub obligations: BTreeSet<String>,
     /// The asker may learn the names of the keys under which records were found, for example `vehicle.plate_ocr`.
     pub match_key: bool,
+    /// Roles of the persons one of whom must decide before anything is answered; none if no person needs to. Where
+    /// several rules want a person, only who suits all of them.
+    pub decide: Option<BTreeSet<Role>>,
+    /// Hours after which an answer that no person decided on is to be reviewed: the soonest of every rule.
+    pub review_hours: Option<u32>,
     /// Ids of the rules that granted it, at least one, sorted.
     pub rules: Vec<String>,
     /// Hash of the policy set that decided.
@@ -48,6 +53,10 @@ pub struct Refusal {
     pub next_step_en: String,
     /// What the asker can do, in Spanish.
     pub next_step_es: String,
+    /// How to appeal, in English, if the deciding rule says so.
+    pub appeal_en: String,
+    /// How to appeal, in Spanish.
+    pub appeal_es: String,
     /// Hash of the policy set that decided.
     pub policy_hash: Digest,
 }
@@ -77,6 +86,8 @@ impl Verdict {
                 "handling": g.handling.as_str(),
                 "obligations": g.obligations,
                 "match_key": g.match_key,
+                "decide": g.decide.as_ref().map(|roles| roles.iter().map(|r| r.as_str()).collect::<Vec<_>>()),
+                "review_hours": g.review_hours,
                 "policy_hash": g.policy_hash.to_string(),
             }),
             Self::Refuse(r) => json!({
@@ -87,6 +98,8 @@ impl Verdict {
                 "explain_es": r.explain_es,
                 "next_step_en": r.next_step_en,
                 "next_step_es": r.next_step_es,
+                "appeal_en": r.appeal_en,
+                "appeal_es": r.appeal_es,
                 "policy_hash": r.policy_hash.to_string(),
             }),
         }
@@ -109,6 +122,8 @@ impl Refusal {
             explain_es: es,
             next_step_en: next_en.to_owned(),
             next_step_es: next_es.to_owned(),
+            appeal_en: String::new(),
+            appeal_es: String::new(),
             policy_hash,
         }
     }

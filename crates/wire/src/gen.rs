@@ -290,7 +290,7 @@ impl PairKind {
 pub struct Frame {
     #[prost(
         oneof = "frame::Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
     )]
     pub body: ::core::option::Option<frame::Body>,
 }
@@ -328,6 +328,8 @@ pub mod frame {
         NeedPart(super::NeedPart),
         #[prost(message, tag = "15")]
         CharterPart(super::CharterPart),
+        #[prost(message, tag = "16")]
+        Pending(super::Pending),
     }
 }
 /// First frame of each side on the control stream.
@@ -526,6 +528,11 @@ pub struct Explanation {
     /// DUPLICATE_OF: leaf hash of the QUERY it duplicates.
     #[prost(bytes = "vec", tag = "6")]
     pub duplicate_of: ::prost::alloc::vec::Vec<u8>,
+    /// How to appeal, for people.
+    #[prost(string, tag = "7")]
+    pub appeal_en: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub appeal_es: ::prost::alloc::string::String,
 }
 /// The plaintext of a disclosed body.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -554,6 +561,15 @@ pub struct Leaf {
 pub struct Acknowledge {
     #[prost(bytes = "vec", tag = "1")]
     pub exchange_id: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub receipt: ::prost::alloc::vec::Vec<u8>,
+}
+/// The QUERY is recorded here, and its answer waits for a person's decision. No entry: nothing follows from it but patience.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Pending {
+    #[prost(bytes = "vec", tag = "1")]
+    pub exchange_id: ::prost::alloc::vec::Vec<u8>,
+    /// The holder's receipt for the QUERY.
     #[prost(bytes = "vec", tag = "2")]
     pub receipt: ::prost::alloc::vec::Vec<u8>,
 }

@@ -200,6 +200,10 @@ pub struct Explanation {
     pub fields: Vec<String>,
     /// DUPLICATE_OF: leaf hash of the QUERY it duplicates.
     pub duplicate_of: Option<Digest>,
+    /// How to appeal, in English; empty where nobody says.
+    pub appeal_en: String,
+    /// How to appeal, in Spanish.
+    pub appeal_es: String,
 }
 
 impl Explanation {
@@ -212,6 +216,8 @@ impl Explanation {
             text_es: self.text_es.clone(),
             fields: self.fields.clone(),
             duplicate_of: self.duplicate_of.map(|d| d.0.to_vec()).unwrap_or_default(),
+            appeal_en: self.appeal_en.clone(),
+            appeal_es: self.appeal_es.clone(),
         }
         .encode_to_vec()
     }
@@ -224,7 +230,9 @@ impl Explanation {
             fields.push(std::str::from_utf8(field).ok()?.to_owned());
             Some(())
         })?;
-        Some(Self { at, rule, text_en, text_es, fields, duplicate_of: message.optional_digest(6)? })
+        let duplicate_of = message.optional_digest(6)?;
+        let (appeal_en, appeal_es) = (message.text(7)?.to_owned(), message.text(8)?.to_owned());
+        Some(Self { at, rule, text_en, text_es, fields, duplicate_of, appeal_en, appeal_es })
     }
 
     /// Decodes by what the schema allows, and compares with what the explanation encodes to.
@@ -238,6 +246,8 @@ impl Explanation {
             text_es: raw.text_es,
             fields: raw.fields,
             duplicate_of: optional_digest(&raw.duplicate_of, "duplicate_of")?,
+            appeal_en: raw.appeal_en,
+            appeal_es: raw.appeal_es,
         };
         if explanation.encode() == bytes { Ok(explanation) } else { Err(WireError::NotCanonical("explanation")) }
     }

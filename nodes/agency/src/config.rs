@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use puente_model::{NameError, NodeUri, Origin};
 use serde::{Deserialize, Serialize};
 
+use crate::auditors::AuditConfig;
 use crate::records::RecordSettings;
 
 /// The longest `node.toml` that is read, in bytes.
@@ -195,10 +196,17 @@ pub struct NodeConfig {
     /// `[ops]`: metrics, health, drain.
     #[serde(default)]
     pub ops: crate::ops::OpsConfig,
+    /// The door for auditors, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditConfig>,
+    /// What this agency says to whoever it refuses, and how long its hits may be confirmed.
+    #[serde(default)]
+    pub answering: crate::answering::Answering,
 }
 
 /// Keys of `node.toml`, for suggestions.
-const KEYS: &[&str] = &["node", "log", "listen", "catalogue_extra", "log_level", "records", "ops"];
+const KEYS: &[&str] =
+    &["node", "log", "listen", "catalogue_extra", "log_level", "records", "audit", "answering", "ops"];
 
 mod uri {
     use puente_model::NodeUri;
@@ -280,6 +288,9 @@ impl NodeConfig {
             let (message, mend) = (message.to_owned(), mend.to_owned());
             Err(ConfigError { file: file.to_owned(), at, message, mend })
         };
+        if let Some((key, bounds)) = config.audit.as_ref().and_then(AuditConfig::out_of_bounds) {
+            return fail(key, &format!("'{key}' of [audit] is out of bounds"), &format!("write {bounds}"));
+        }
         if config.origin().is_err() {
             return fail("log", "'log' counts the node's logs from 1", "write log = 1");
         }

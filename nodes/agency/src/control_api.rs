@@ -91,11 +91,35 @@ pub enum Command {
         #[serde(with = "text")]
         officer: OfficerId,
     },
+    /// Confirm or refute a hit; answered by [`Answer::Concluded`].
+    QuestionExamine(Box<crate::outbox::Examined>),
     /// Give a question up; answered by [`Answer::Concluded`].
     QuestionCancel {
         /// The exchange.
         #[serde(with = "text")]
         exchange: ExchangeId,
+    },
+    /// The questions that wait for a person's decision; answered by [`Answer::Inbox`].
+    Inbox,
+    /// Look at one of them: CONSULT is recorded; answered by [`Answer::Concluded`].
+    InboxShow {
+        /// The exchange.
+        #[serde(with = "text")]
+        exchange: ExchangeId,
+        /// Who looks.
+        #[serde(with = "text")]
+        officer: OfficerId,
+    },
+    /// Decide on one of them; answered by [`Answer::Concluded`] once the decision is carried out.
+    InboxDecide {
+        /// The exchange.
+        #[serde(with = "text")]
+        exchange: ExchangeId,
+        /// Who decides.
+        #[serde(with = "text")]
+        officer: OfficerId,
+        /// What.
+        decision: crate::inbox::Decided,
     },
     /// How the node is; answered by [`Answer::Status`].
     Status,
@@ -255,6 +279,13 @@ pub enum Answer {
         /// Open ones first, the soonest due before all; then the newest.
         questions: Vec<crate::outbox::Shown>,
     },
+    /// Questions that wait for a person's decision.
+    Inbox {
+        /// Urgent ones first, then the soonest due.
+        questions: Vec<crate::inbox::Waiting>,
+        /// How many of them are urgent.
+        urgent: usize,
+    },
     /// How the node is: an object for people and programs.
     Status {
         /// The node's own words.
@@ -356,6 +387,12 @@ pub struct Explained {
     pub text_es: String,
     /// Fields that the holder needs.
     pub fields: Vec<String>,
+    /// How to appeal, in English; empty where nobody says.
+    #[serde(default)]
+    pub appeal_en: String,
+    /// How to appeal, in Spanish.
+    #[serde(default)]
+    pub appeal_es: String,
 }
 
 /// One thing that is wrong with a question.
@@ -450,6 +487,27 @@ pub enum Concluded {
         /// The exchange.
         exchange: String,
     },
+    /// A question that waits for a person's decision.
+    Inspected(Box<crate::inbox::Seen>),
+    /// A person's decision was carried out.
+    Decided {
+        /// The exchange.
+        exchange: String,
+        /// What was answered, if it was.
+        outcome: Option<String>,
+        /// Why it was refused, if it was.
+        reason: Option<String>,
+    },
+    /// No such question waits for a decision.
+    NotWaiting {
+        /// The exchange.
+        exchange: String,
+    },
+    /// The officer's role does not decide on it.
+    NotYours {
+        /// Roles that do.
+        roles: Vec<String>,
+    },
     /// The event is in the log.
     Recorded {
         /// Where.
@@ -485,7 +543,8 @@ pub enum Concluded {
 impl From<&puente_wire::Explanation> for Explained {
     fn from(e: &puente_wire::Explanation) -> Self {
         let (text_en, text_es) = (e.text_en.clone(), e.text_es.clone());
-        Self { rule: e.rule.clone(), text_en, text_es, fields: e.fields.clone() }
+        let (appeal_en, appeal_es) = (e.appeal_en.clone(), e.appeal_es.clone());
+        Self { rule: e.rule.clone(), text_en, text_es, fields: e.fields.clone(), appeal_en, appeal_es }
     }
 }
 
@@ -518,6 +577,16 @@ impl From<&Conclusion> for Concluded {
             Conclusion::Withdrawn { exchange } => Self::Withdrawn { exchange: exchange.to_string() },
             Conclusion::Ended { exchange } => Self::Ended { exchange: exchange.to_string() },
             Conclusion::Unknown { exchange } => Self::Unknown { exchange: exchange.to_string() },
+            Conclusion::Inspected(seen) => Self::Inspected(Box::new(crate::inbox::Seen::from(seen.as_ref()))),
+            Conclusion::Decided { exchange, outcome, reason } => Self::Decided {
+                exchange: exchange.to_string(),
+                outcome: outcome.map(|outcome| outcome.to_string()),
+                reason: reason.map(|reason| reason.to_string()),
+            },
+            Conclusion::NotWaiting { exchange } => Self::NotWaiting { exchange: exchange.to_string() },
+            Conclusion::NotYours { roles } => {
+                Self::NotYours { roles: roles.iter().map(|role| role.to_string()).collect() }
+            }
             Conclusion::Recorded { index } => Self::Recorded { index: index.0 },
             Conclusion::PeriodsClosed { closed, unreachable } => Self::PeriodsClosed {
                 closed: *closed,

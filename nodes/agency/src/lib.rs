@@ -1,5 +1,7 @@
 //! The hands: config, driver, QUIC, stores, the `puente` command.
 
+pub mod answering;
+pub mod auditors;
 pub mod ca;
 pub mod cli;
 pub mod config;
@@ -11,6 +13,7 @@ pub mod driver;
 pub mod files;
 pub mod http;
 pub mod import;
+pub mod inbox;
 pub mod init;
 pub mod load;
 pub mod net;

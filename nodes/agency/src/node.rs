@@ -23,11 +23,11 @@ use puente_audit_log::{KeyError, Signer as _};
 use puente_exchange::api::{Conclusion, Input};
 use puente_exchange::{Engine, OpenError, Setup, Tuning};
 use puente_model::Millis;
-use puente_wire::proto::{self, Message as _};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
+use crate::auditors::{Door, DoorError, for_other_nations};
 use crate::config::NodeDir;
 use crate::control::{self, Backend, ServeError, failure};
 use crate::control_api::{Answer, Command, Concluded, Question};
@@ -40,7 +40,7 @@ use crate::officers::OfficerBookError;
 use crate::ops::check::Check;
 use crate::ops::clock::ClockWatch;
 use crate::ops::meter::Meter;
-use crate::ops::{Door, DoorError, Steps};
+use crate::ops::{self, Steps};
 use crate::records::{Health, RecordReader, RecordsError};
 use crate::signer::LogSigner;
 
@@ -99,12 +99,15 @@ pub enum RunError {
     /// The network.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// The auditors' door.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServeError),
     /// The door of metrics and health.
     #[error(transparent)]
-    Door(#[from] DoorError),
+    Ops(#[from] ops::DoorError),
     /// The operating system gives no threads, signals or randomness.
     #[error("the operating system refuses {what}: {error}")]
     System {
@@ -128,9 +131,10 @@ impl RunError {
             Self::Engine(_) => "engine",
             Self::GoesBack { .. } => "charter-goes-back",
             Self::Net(_) => "network",
+            Self::Door(_) => "auditors-door",
             Self::Control(ServeError::Running(_)) => "already-running",
             Self::Control(_) => "control-socket",
-            Self::Door(_) => "ops",
+            Self::Ops(_) => "ops",
             Self::System { .. } => "system",
         }
     }
@@ -149,8 +153,9 @@ impl RunError {
                 "put the missing parts back; any member has them: puente charter adopt FOLDER".to_owned()
             }
             Self::Net(_) => "check 'listen' in node.toml and who else uses the port".to_owned(),
+            Self::Door(_) => "check [audit] in node.toml and who else uses the port".to_owned(),
             Self::Control(_) => "one node runs in one folder".to_owned(),
-            Self::Door(_) => "check 'listen' of [ops] in node.toml and who else uses the port".to_owned(),
+            Self::Ops(_) => "check 'listen' of [ops] in node.toml and who else uses the port".to_owned(),
             Self::System { .. } => "check the limits of the user that runs the node".to_owned(),
         }
     }
@@ -191,6 +196,7 @@ pub struct Node {
     policies_seen: Mutex<Option<(Stamps, Result<puente_model::Digest, String>)>>,
     /// Nothing new is taken on any more.
     draining: AtomicBool,
+    door: Option<Door>,
     started: Instant,
     /// Somebody wants it to stop.
     stop: watch::Sender<bool>,
@@ -277,9 +283,9 @@ impl Node {
             tiles: Box::new(disk.tiles()),
             store: Box::new(disk.store()?),
             seed: *seed.expose(),
-            tuning: Tuning::default(),
+            tuning: Tuning { hit_valid_millis: u64::from(config.answering.hit_days) * 86_400_000, ..Tuning::default() },
         };
-        let engine = Engine::new(setup, now())?;
+        let engine = Engine::new(setup, now())?.with_appeal(config.answering.appeal());
         let (wishes, wished) = tokio::sync::mpsc::unbounded_channel();
         let (on_rules, on_alarm) = rules::hooks(&wishes);
         let meter = Arc::new(Meter::new());
@@ -309,7 +315,7 @@ impl Node {
         let started = Instant::now();
         let clock = ClockWatch::new(SystemTime::now(), started);
         let (checked, policies_seen, draining) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        let node = Self {
+        let mut node = Self {
             dir,
             bearings,
             now: now_in_force,
@@ -317,6 +323,7 @@ impl Node {
             disk,
             net,
             roll,
+            door: None,
             records: records_health,
             meter,
             clock,
@@ -333,6 +340,10 @@ impl Node {
         crate::import::stage::settle(&node.dir, &node.driver).await;
         tokio::spawn(keeper.keep(wished));
         node.net.accept();
+        if let Some(config) = &node.bearings.config.audit {
+            let (disk, driver) = (node.disk.clone(), node.driver.clone());
+            node.door = Some(Door::open(config, &node.net, disk, node.dir.charter(), driver).await?);
+        }
         Ok(node)
     }
 
@@ -343,6 +354,7 @@ impl Node {
             "ready": true,
             "node": self.bearings.config.node.as_str(),
             "listen": listen,
+            "audit": self.door.as_ref().map(|door| door.local_addr().to_string()),
             "control": self.dir.control().display().to_string(),
             "pid": std::process::id(),
         })
@@ -383,6 +395,9 @@ impl Node {
     /// # Errors
     /// What is derived from the journal could not be written; nothing acknowledged is lost.
     pub async fn shut_down(&self, leave_periods_open: bool) -> Result<(), DiskError> {
+        if let Some(door) = &self.door {
+            door.close().await;
+        }
         if !leave_periods_open {
             match tokio::time::timeout(CLOSING, self.driver.close_periods()).await {
                 Ok(Ok(Conclusion::PeriodsClosed { closed, unreachable })) => {
@@ -459,12 +474,6 @@ impl Node {
     }
 }
 
-/// Headers of veiled entries are for the own nation's auditors; everything else is for every auditor.
-fn for_other_nations(aside: &[u8]) -> bool {
-    let decoded = proto::Aside::decode(aside);
-    decoded.is_ok_and(|aside| !matches!(aside.body, None | Some(proto::aside::Body::SealedHeader(_))))
-}
-
 fn concluded(conclusion: Result<Conclusion, Gone>) -> Answer {
     match conclusion {
         Ok(conclusion) => Answer::Concluded(Box::new(Concluded::from(&conclusion))),
@@ -480,9 +489,13 @@ impl Backend for Node {
             Command::QuestionStatus { exchange } => self.question_status(exchange).await,
             Command::QuestionAwait { exchange } => concluded(self.driver.await_end(exchange).await),
             Command::QuestionResult { exchange, officer } => self.look(exchange, &officer).await,
+            Command::QuestionExamine(examined) => self.examine(*examined).await,
             Command::QuestionCancel { exchange } => {
                 concluded(self.driver.wish(|ticket| Input::Withdraw { ticket, exchange }).await)
             }
+            Command::Inbox => self.inbox().await,
+            Command::InboxShow { exchange, officer } => self.inspect(exchange, &officer).await,
+            Command::InboxDecide { exchange, officer, decision } => self.decide(exchange, &officer, decision).await,
             Command::Status => Answer::Status { status: self.status().await },
             Command::Event(event) => match event.try_into() {
                 Ok(event) => concluded(self.driver.event(event).await),
@@ -531,8 +544,8 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         let mut hangup = signal(SignalKind::hangup()).map_err(system("signals"))?;
         let listener = control::bind(&dir.control())?;
         // Before the node: that it is starting is worth knowing, too.
-        let ops = crate::config::NodeConfig::load(dir).map_err(LoadError::from)?.ops;
-        let door = ops.listen.map(Door::open).transpose()?;
+        let listen = crate::config::NodeConfig::load(dir).map_err(LoadError::from)?.ops.listen;
+        let door = listen.map(ops::Door::open).transpose()?;
         let offload = !options.no_segmentation_offload;
         let node = Arc::new(Node::start(dir.clone(), |net| net.segmentation_offload = offload).await?);
         let serving = tokio::spawn(control::serve(listener, node.clone()));

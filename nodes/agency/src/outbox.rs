@@ -1,7 +1,7 @@
 //! What this node asked, as the control socket shows it: states and dates, never a subject.
 
 use puente_exchange::outbox::{Question, State};
-use puente_model::{Millis, NodeUri, OfficerId};
+use puente_model::{ExchangeId, Millis, NodeUri, OfficerId};
 use serde::{Deserialize, Serialize};
 
 use crate::control_api::{maybe, text};
@@ -28,6 +28,44 @@ pub struct Wanted {
     pub limit: Option<usize>,
 }
 
+/// What an officer found out about a hit.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Examined {
+    /// The step-1 exchange.
+    #[serde(with = "text")]
+    pub exchange: ExchangeId,
+    /// Who examined it.
+    #[serde(with = "text")]
+    pub officer: OfficerId,
+    /// The statement of facts.
+    pub facts: String,
+    /// The step-2 question that follows; none if the hit is refuted.
+    #[serde(default)]
+    pub confirmed: Option<FollowUp>,
+}
+
+impl std::fmt::Debug for Examined {
+    // Facts name persons.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Examined({})", self.exchange)
+    }
+}
+
+/// What the step-2 question has of its own.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FollowUp {
+    /// Deadline: milliseconds from when the node reads this.
+    pub due_in_millis: u64,
+    /// Why it is urgent; empty if it is not.
+    #[serde(default)]
+    pub justification: String,
+    /// The offence; that of the step-1 question if empty.
+    #[serde(default)]
+    pub offence: String,
+}
+
 /// What an open question waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "for", rename_all = "kebab-case")]
@@ -39,6 +77,11 @@ pub enum Waits {
     },
     /// The holder was asked.
     Holder,
+    /// The holder recorded the question, and a person there decides.
+    Person {
+        /// Since when this node knows.
+        since: String,
+    },
 }
 
 /// A question of this node's.
@@ -98,6 +141,9 @@ impl Shown {
     pub fn of(question: &Question, lines: &[PeerStatus], started: Millis, now: Millis) -> Self {
         let line = lines.iter().find(|line| line.peer == question.to);
         let waits = question.state.is_open().then(|| match line {
+            _ if question.pending_at.is_some() => {
+                Waits::Person { since: question.pending_at.unwrap_or(now).to_string() }
+            }
             Some(line) if line.connections > 0 => Waits::Holder,
             Some(line) => Waits::Line { since: line.lost.unwrap_or(started).to_string() },
             None => Waits::Line { since: started.to_string() },

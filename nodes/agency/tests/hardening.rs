@@ -6,6 +6,8 @@
 
 #[path = "hardening/canaries.rs"]
 mod canaries;
+#[path = "hardening/door.rs"]
+mod door;
 #[path = "hardening/federation.rs"]
 mod federation;
 
@@ -315,4 +317,47 @@ fn a_node_whose_journal_is_deleted_or_moved_answers_nothing() {
     // Without its journal the node does not start as if nothing had been.
     assert!(!fed.us.try_start(""), "a log whose tail is gone went on");
     assert!(fed.us.words().contains("journal"), "{}", fed.us.words());
+}
+
+/// Auditors of both nations verify and reconcile at the doors of running nodes; each sees what its nation may see.
+#[test]
+fn auditors_of_both_nations_read_at_the_doors_of_running_nodes() {
+    let _alone = alone();
+    let mut fed = Federation::found();
+    door::prepare(&fed);
+    fed.start();
+    assert!(fed.answered_within(Duration::from_secs(20)).is_some());
+    for node in [&fed.mx, &fed.us] {
+        node.call(Command::ClosePeriods);
+        // Heads are published about once a second: what is read next holds the exchange.
+        node.call(Command::Publish);
+    }
+    let (mx, us) = (door::url(&fed.mx), door::url(&fed.us));
+    for (nation, own) in [("mx", &mx), ("us", &us)] {
+        let (code, verdict, words) = door::judge(&fed, nation, "verify", &[own]);
+        assert_eq!((code, verdict["verdict"].as_str()), (0, Some("sound")), "{verdict} {words}");
+        assert!(verdict["logs"][0]["entries"].as_u64() > Some(5), "{verdict}");
+    }
+    // What stands between the two logs is settled at the latest when both have published it.
+    door::until(|| {
+        ["mx", "us"].iter().all(|nation| {
+            let (code, verdict, words) = door::judge(&fed, nation, "reconcile", &[&mx, &us]);
+            assert_ne!(code, 1, "{verdict} {words}");
+            code == 0 && verdict["pairs"] == 1
+        })
+    });
+    let (mx_log, us_log) = ("mx/fge-bc/n1/log1", "us/tx-dps/n1/log1");
+    for (nation, own, other) in [("mx", mx_log, us_log), ("us", us_log, mx_log)] {
+        assert!(door::sealed_headers(&fed, nation, own) > 0 && door::sealed_headers(&fed, nation, other) == 0);
+    }
+    let status = fed.mx.status();
+    let readers: BTreeSet<&str> =
+        status["audit"]["auditors"].as_array().unwrap().iter().map(|a| a["auditor"].as_str().unwrap()).collect();
+    assert_eq!(readers, BTreeSet::from(["puente-auditor://mx/mx-a", "puente-auditor://us/us-a"]));
+    let said = fed.mx.run(&["node", "status"]);
+    assert!(String::from_utf8_lossy(&said.stdout).contains("puente-auditor://us/us-a  "));
+    // A node that is down is nobody's guilt, and the other's log is judged all the same.
+    fed.us.kill();
+    let (code, verdict, words) = door::judge(&fed, "mx", "reconcile", &[&mx, &us]);
+    assert_eq!((code, verdict["verdict"].as_str()), (2, Some("could-not-tell")), "{verdict} {words}");
 }

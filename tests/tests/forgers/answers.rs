@@ -181,3 +181,46 @@ fn a_key_that_never_comes_is_recorded() {
     let log = read_log(FGE, &duel.sim.nodes[FGE].disk.lock().unwrap());
     assert!(log.events().any(|e| e.kind == EventKind::Unreleased && e.quoted == Some(answer.leaf)));
 }
+
+#[test]
+fn a_pending_proves_that_the_question_is_recorded_or_is_refused_by_name() {
+    let mut duel = Duel::new();
+    let (ticket, ask, query) = duel.asked_hit();
+    let terms = query.terms().unwrap().clone();
+    let asked = ask.query.clone().unwrap();
+    let pending =
+        |exchange: Vec<u8>, receipt: Vec<u8>| Body::Pending(proto::Pending { exchange_id: exchange, receipt });
+    let id = terms.exchange.0.to_vec();
+    let other = duel.answer(&query, &ask, |_| ()).reply.answer.unwrap().receipt;
+    duel.show_head();
+    let cases = [
+        ("no receipt", FaultCode::BadReceipt, id.clone(), Vec::new()),
+        ("the asker's own receipt", FaultCode::WrongLog, id.clone(), asked.receipt.clone()),
+        ("a receipt for another entry", FaultCode::BadReceipt, id.clone(), other),
+        ("another exchange", FaultCode::UnknownExchange, vec![8; 16], asked.receipt.clone()),
+        ("no exchange", FaultCode::Malformed, vec![8; 3], asked.receipt.clone()),
+    ];
+    duel.heard();
+    for (name, code, exchange, receipt) in cases {
+        duel.send(StreamId(2), pending(exchange, receipt));
+        assert_eq!(duel.fault(), Some(code), "{name}");
+        assert_eq!(duel.sim.ending(FGE, ticket), None, "{name}: it still waits for an answer");
+    }
+    let receipt = duel.book.append(std::slice::from_ref(&asked.entry)).remove(0);
+    duel.show_head();
+    duel.send(StreamId::CONTROL, pending(id.clone(), receipt.clone()));
+    assert_eq!(duel.fault(), Some(FaultCode::OutOfOrder), "not on the control stream");
+    // The true one: the asker rests, and a thousand repeats of it write nothing.
+    duel.send(StreamId(2), pending(id.clone(), receipt.clone()));
+    assert_eq!(duel.fault(), None);
+    duel.sim.run(1_000);
+    let kept = duel.sim.nodes[FGE].disk.lock().unwrap().asides.len();
+    for _ in 0..1_000 {
+        duel.send(StreamId(2), pending(id.clone(), receipt.clone()));
+    }
+    duel.sim.run(1_000);
+    assert_eq!(duel.sim.nodes[FGE].disk.lock().unwrap().asides.len(), kept);
+    duel.heard();
+    duel.sim.run(30_000);
+    assert!(!duel.heard().iter().any(|b| matches!(b, Body::Ask(_))), "it is not asked again every few seconds");
+}

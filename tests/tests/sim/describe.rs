@@ -28,6 +28,7 @@ pub fn describe(body: &proto::frame::Body) -> String {
         Body::Reply(_) => "Reply".to_owned(),
         Body::Acknowledge(_) => "Acknowledge".to_owned(),
         Body::Release(_) => "Release".to_owned(),
+        Body::Pending(_) => "Pending".to_owned(),
         Body::Ready(_) => "Ready".to_owned(),
     }
 }

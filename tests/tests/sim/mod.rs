@@ -17,7 +17,7 @@ use puente_charter::{Charter, ClaimedPart};
 use puente_exchange::api::{
     Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, Rules, StreamId, Ticket,
 };
-use puente_exchange::{Engine, Setup, Tuning};
+use puente_exchange::{Appeal, Engine, Setup, Tuning};
 use puente_model::{Digest, EventKind, ExchangeId, Millis, NodeUri, Outcome, RefusalReason};
 use puente_wire::fault::FaultCode;
 use puente_wire::{decode_frame, proto};
@@ -78,6 +78,15 @@ pub enum Ending {
     Disputed,
     Faulted(FaultCode),
     Asked(ExchangeId),
+    Inspected {
+        facts: String,
+        params: Vec<(String, String)>,
+        justification: String,
+        confirms: Option<ExchangeId>,
+    },
+    Decided(Option<Outcome>, Option<RefusalReason>),
+    NotWaiting,
+    NotYours,
     Withdrawn,
     Ended,
     Unknown,
@@ -116,6 +125,8 @@ pub struct Node {
     next_conn: u64,
     wake: u64,
     pub endings: BTreeMap<Ticket, Ending>,
+    /// Why questions were refused, in words.
+    pub words: BTreeMap<Ticket, puente_wire::Explanation>,
     pub alarms: Vec<Alarm>,
     pub dials: bool,
 }
@@ -202,6 +213,7 @@ impl Sim {
                 next_conn: 1,
                 wake: u64::MAX,
                 endings: BTreeMap::new(),
+                words: BTreeMap::new(),
                 alarms: Vec::new(),
                 dials: true,
             });
@@ -275,7 +287,11 @@ impl Sim {
             },
             now,
         )
-        .unwrap();
+        .unwrap()
+        .with_appeal(Appeal {
+            en: "write to the oversight office".to_owned(),
+            es: "escriba al órgano de control".to_owned(),
+        });
         let it = &mut self.nodes[node];
         it.engine = Some(engine);
         it.run = run;
@@ -375,6 +391,9 @@ impl Sim {
                 self.push(at, Event::Found { node, run, lookup, records });
             }
             Effect::Conclude { ticket, conclusion } => {
+                if let Conclusion::Refused { explanation, .. } = conclusion.as_ref() {
+                    self.nodes[node].words.insert(ticket, explanation.clone());
+                }
                 let ending = ending(*conclusion);
                 self.note(|| format!("node {node} {ticket:?} {ending:?}"));
                 self.check_ending(node, &ending);
@@ -835,6 +854,15 @@ fn ending(conclusion: Conclusion) -> Ending {
         Conclusion::Unreleased { .. } => Ending::Unreleased,
         Conclusion::Disputed { .. } => Ending::Disputed,
         Conclusion::Faulted { code, .. } => Ending::Faulted(code),
+        Conclusion::Inspected(seen) => Ending::Inspected {
+            facts: seen.facts_statement.clone(),
+            params: seen.params.clone(),
+            justification: seen.justification.clone(),
+            confirms: seen.confirms.map(|(exchange, _)| exchange),
+        },
+        Conclusion::Decided { outcome, reason, .. } => Ending::Decided(outcome, reason),
+        Conclusion::NotWaiting { .. } => Ending::NotWaiting,
+        Conclusion::NotYours { .. } => Ending::NotYours,
         Conclusion::Asked { exchange } => Ending::Asked(exchange),
         Conclusion::Withdrawn { .. } => Ending::Withdrawn,
         Conclusion::Ended { .. } => Ending::Ended,

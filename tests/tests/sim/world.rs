@@ -272,6 +272,11 @@ pub struct World {
 
 impl World {
     fn new(charter: Charter, edit: fn(&str) -> String) -> Self {
+        Self::with(charter, |_, text| edit(text))
+    }
+
+    /// `adapt` may change the policies of each node.
+    fn with(charter: Charter, adapt: impl Fn(usize, &str) -> String) -> Self {
         let words = vocabulary(&charter);
         let texts = [
             policy_texts!("mx-fge-bc"),
@@ -281,9 +286,10 @@ impl World {
         ];
         let policies = texts
             .iter()
-            .map(|[inbound, outbound]| {
+            .enumerate()
+            .map(|(node, [inbound, outbound])| {
                 let files = [("inbound.cedar", *inbound), ("outbound.cedar", *outbound)].into_iter().chain(COMMON);
-                let files: Vec<_> = files.map(|(name, text)| (name.to_owned(), edit(text))).collect();
+                let files: Vec<_> = files.map(|(name, text)| (name.to_owned(), adapt(node, text))).collect();
                 Arc::new(PolicySet::load(&files, &words).unwrap())
             })
             .collect();
@@ -299,6 +305,25 @@ impl World {
     /// The federation whose policies do not tell under which keys records were found.
     pub fn silent() -> Arc<Self> {
         Arc::new(Self::new(charter(None), |text| text.replace("@reveals(\"match-key\")", "")))
+    }
+
+    /// The federation where a person in Texas decides on core data of vehicles, unless it is urgent: then it is reviewed.
+    pub fn deciding() -> Arc<Self> {
+        static MADE: OnceLock<Arc<World>> = OnceLock::new();
+        let core = "@id(\"answer-vehicle-core\")";
+        let adapt = |node: usize, text: &str| {
+            let Some(start) = text.find(core).filter(|_| node == DPS) else { return text.to_owned() };
+            let end = start + text[start..].find(';').unwrap() + 1;
+            let rule = &text[start..end];
+            let slow = rule
+                .replace(core, "@id(\"answer-vehicle-core\")\n@decide(\"prosecutor, analyst\")")
+                .replace("context.facts_stated", "context.facts_stated && context.urgency == Urgency::\"routine\"");
+            let urgent = rule
+                .replace(core, "@id(\"answer-vehicle-core-urgent\")\n@review(\"24h\")")
+                .replace("context.facts_stated", "context.facts_stated && context.urgency == Urgency::\"urgent\"");
+            format!("{}{slow}\n{urgent}{}", &text[..start], &text[end..])
+        };
+        Arc::clone(MADE.get_or_init(|| Arc::new(Self::with(charter(None), adapt))))
     }
 
     /// The federation with one member suspended.

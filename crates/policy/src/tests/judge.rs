@@ -174,3 +174,55 @@ fn sensitive_fields_are_granted_only_by_a_rule_that_says_so() {
     let both = permit("answer", "informant", "@reveals(\"sensitive\")", "");
     assert!(try_set(&both).unwrap_err().to_string().contains("'informant' is source-revealing"));
 }
+
+#[test]
+fn a_person_decides_where_a_rule_says_so_and_only_who_suits_all_of_them() {
+    use puente_model::Role;
+    let with = |one: &str, two: &str| {
+        format!(
+            "@id(\"one\") @expires(\"2030-01-01\") @fields(\"\") {one}\npermit (principal, action == Action::\"answer\", resource);\n\
+             @id(\"two\") @expires(\"2030-01-01\") @fields(\"\") {two}\npermit (principal, action == Action::\"answer\", resource);"
+        )
+    };
+    let load = |text: String| PolicySet::load(&[("a.cedar".to_owned(), text)], &super::vocabulary());
+    let judged = |one: &str, two: &str| {
+        let set = load(with(one, two)).unwrap();
+        let grant = granted(&set, &question());
+        (grant.decide.map(|roles| roles.into_iter().collect::<Vec<_>>()), grant.review_hours)
+    };
+    assert_eq!(judged("", ""), (None, None));
+    assert_eq!(judged("@decide(\"prosecutor\")", ""), (Some(vec![Role::Prosecutor]), None));
+    assert_eq!(judged("@decide(\"human\")", "@decide(\"analyst, patrol\")"), (Some(vec![Role::Analyst]), None));
+    assert_eq!(judged("@decide(\"prosecutor\")", "@decide(\"analyst\")"), (Some(vec![]), None), "nobody suits both");
+    assert_eq!(judged("@review(\"7d\")", "@review(\"24h\")"), (None, Some(24)));
+    for bad in [
+        "@decide(\"\")",
+        "@decide(\"boss\")",
+        "@decide(\"human, analyst\")",
+        "@review(\"soon\")",
+        "@review(\"0h\")",
+        "@review(\"721h\")",
+        "@decide(\"human\") @review(\"24h\")",
+    ] {
+        assert!(load(with(bad, "")).is_err(), "{bad}");
+    }
+    assert!(load(with("@review(\"720h\")", "")).is_ok() && load(with("@review(\"30d\")", "")).is_ok());
+}
+
+#[test]
+fn an_appeal_stands_in_both_languages_within_its_limit() {
+    let rule = |more: &str| {
+        let head = "@id(\"bar\") @reason(\"scope\") @explain_en(\"no\") @explain_es(\"no\")";
+        let text = format!("{head} {more}\nforbid (principal, action == Action::\"answer\", resource);");
+        PolicySet::load(&[("a.cedar".to_owned(), text)], &super::vocabulary())
+    };
+    let most = "ñ".repeat(500);
+    let set = rule(&format!("@appeal_en(\"{most}\") @appeal_es(\"escriba\")")).unwrap();
+    let Verdict::Refuse(refusal) = set.judge(&question(), super::today()) else { panic!() };
+    assert_eq!((refusal.appeal_en, refusal.appeal_es.as_str()), (most.clone(), "escriba"));
+    for bad in
+        ["@appeal_en(\"write\")", "@appeal_es(\"escriba\")", &format!("@appeal_en(\"{most}x\") @appeal_es(\"x\")")]
+    {
+        assert!(rule(bad).is_err(), "{bad}");
+    }
+}

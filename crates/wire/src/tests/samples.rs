@@ -87,6 +87,8 @@ pub(crate) fn explanation() -> Explanation {
         text_es: "una patrulla sólo puede preguntar el paso 1".to_owned(),
         fields: vec!["plate_jurisdiction".to_owned(), "vin".to_owned()],
         duplicate_of: Some(hash("earlier query")),
+        appeal_en: "write to the oversight office".to_owned(),
+        appeal_es: "escriba al órgano de control".to_owned(),
     }
 }
 

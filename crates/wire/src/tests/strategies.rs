@@ -226,15 +226,17 @@ pub(crate) fn payload() -> impl Strategy<Value = QueryPayload> {
 }
 
 pub(crate) fn explanation() -> impl Strategy<Value = Explanation> {
-    let texts = ("\\PC{0,40}", "\\PC{0,60}", "\\PC{0,60}");
+    let texts = ("\\PC{0,40}", "\\PC{0,60}", "\\PC{0,60}", "\\PC{0,60}");
     (any::<u64>(), texts, vec("[a-z_]{0,12}", 0..9), option::of(hash())).prop_map(
-        |(at, (rule, text_en, text_es), fields, duplicate_of)| Explanation {
+        |(at, (rule, text_en, text_es, appeal), fields, duplicate_of)| Explanation {
             at: Millis(at),
             rule,
             text_en,
             text_es,
             fields,
             duplicate_of,
+            appeal_en: String::new(),
+            appeal_es: appeal,
         },
     )
 }

@@ -303,7 +303,7 @@ fn others(t: &mut Table) {
         m.splice(4..4, std::iter::repeat_n(Raw::bytes(5, b"x"), limits::PARAMS_PER_QUERY_MAX));
     });
     t.bad(Explanation, "full", &[], "explicit-default-rule", "NotCanonical", |m| set(m, Raw::bytes(2, b"")));
-    t.bad(Explanation, "full", &[], "unknown-field", "NotCanonical", |m| m.push(Raw::number(7, 1)));
+    t.bad(Explanation, "full", &[], "unknown-field", "NotCanonical", |m| m.push(Raw::number(15, 1)));
 
     t.bytes(Frame, "no-bytes", "Field body", b"");
     t.bytes(Frame, "not-protobuf", "Undecodable", &[0xff; 40]);

@@ -53,6 +53,9 @@ pub enum Command {
     Import(ImportArgs),
     /// Ask another agency a question; look at questions that were put earlier.
     Query(Box<super::outbox::QueryCommand>),
+    /// Questions of other agencies that wait for a person's decision here.
+    #[command(subcommand)]
+    Inbox(super::inbox::InboxCommand),
     /// This node's audit log.
     #[command(subcommand)]
     Log(LogCommand),

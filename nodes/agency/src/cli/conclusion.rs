@@ -111,7 +111,11 @@ pub(super) fn report(
             Report::new(value, table(&rows)).hint(outbox::ended(exchange, lang))
         }
         Concluded::Unknown { exchange } => return Err(outbox::unknown(exchange, lang)),
-        Concluded::Recorded { .. }
+        Concluded::Inspected(_)
+        | Concluded::Decided { .. }
+        | Concluded::NotWaiting { .. }
+        | Concluded::NotYours { .. }
+        | Concluded::Recorded { .. }
         | Concluded::PeriodsClosed { .. }
         | Concluded::InForce { .. }
         | Concluded::NotAdopted { .. } => return Err(client::unexpected()),
@@ -127,12 +131,13 @@ pub(super) fn name_of(bearings: &Bearings, to: &NodeUri, lang: Lang) -> String {
 fn explain(rows: &mut Rows, explained: &Explained, fields: Text, lang: Lang) {
     let mut push = |text: Text, value: &str| {
         if !value.is_empty() {
-            rows.push((text.get(lang).to_owned(), value.to_owned()));
+            rows.push((text.get(lang).to_owned(), printable(value)));
         }
     };
     push(Text::Rule, &explained.rule);
     push(Text::Explanation, if lang == Lang::Es { &explained.text_es } else { &explained.text_en });
     push(fields, &explained.fields.join(", "));
+    push(Text::Appeal, if lang == Lang::Es { &explained.appeal_es } else { &explained.appeal_en });
 }
 
 /// `000/Vehicle/vin` → record number and field name.

@@ -10,6 +10,7 @@ mod client;
 mod conclusion;
 mod doctor;
 mod import;
+mod inbox;
 mod keys;
 mod log;
 mod node;
@@ -119,6 +120,7 @@ where
         Command::Node(command) => node::run(&context, command),
         Command::Import(args) => import::run(&context, &args),
         Command::Query(command) => outbox::run(&context, &command),
+        Command::Inbox(command) => inbox::run(&context, command),
         Command::Log(command) => log::run(&context, command),
         Command::Peer(command) => peer::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),

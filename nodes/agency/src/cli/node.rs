@@ -191,6 +191,15 @@ fn screen(status: &Value, problems: &[Value], lang: Lang) -> String {
     ];
     let rows: Vec<_> = rows.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();
     out.push_str(&table(&rows));
+    if let Some(door) = status["audit"].as_object() {
+        let auditors = door["auditors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        out.push_str(&format!("\nauditors at {}: {}\n", text(&door["listen"]), auditors.len()));
+        for auditor in auditors {
+            let number = |key: &str| auditor[key].as_u64().unwrap_or(0);
+            let read = format!("{} answers, {} bytes", number("answers"), number("bytes"));
+            out.push_str(&format!("  {}  {read}\n", text(&auditor["auditor"])));
+        }
+    }
     let peers = status["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
     out.push_str(&format!("\n{} peer(s)\n", peers.len()));
     for peer in peers {

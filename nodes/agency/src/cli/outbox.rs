@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use puente_catalogue::Lang;
+use puente_model::limits::FACTS_CHARS_MAX;
 use puente_model::{ExchangeId, NodeUri, OfficerId};
 use serde_json::json;
 
@@ -14,7 +15,7 @@ use super::words::{self, texts};
 use super::{Context, client, load_failure, query};
 use crate::control_api::{Answer, Command, Concluded, Question};
 use crate::load::Bearings;
-use crate::outbox::{Shown, Waits, Wanted};
+use crate::outbox::{Examined, FollowUp, Shown, Waits, Wanted};
 
 /// `puente query`.
 #[derive(Debug, Args)]
@@ -70,6 +71,41 @@ pub enum Earlier {
         #[arg(long, value_name = "ID")]
         officer: OfficerId,
     },
+    /// Confirm a hit, stating the facts: CONFIRM is recorded, and core data (step 2) is asked for with everything of the
+    /// step-1 question.
+    Confirm {
+        /// The step-1 exchange that was answered with a hit.
+        id: ExchangeId,
+        /// Who examined the hit.
+        #[arg(long, value_name = "ID")]
+        officer: OfficerId,
+        /// What was seen and established.
+        #[arg(long, value_name = "TEXT")]
+        facts: String,
+        /// The offence; that of the step-1 question unless given.
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        offence: String,
+        /// Urgent, with the justification.
+        #[arg(long, default_value = "", value_name = "JUSTIFICATION")]
+        urgent: String,
+        /// How long to wait: 30s, 10m, 2h, 3d.
+        #[arg(long, default_value = "60s", value_name = "TIME")]
+        due: String,
+        /// Do not wait for the answer.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Refute a hit, stating the facts: REFUTE is recorded, and nothing is asked.
+    Refute {
+        /// The step-1 exchange that was answered with a hit.
+        id: ExchangeId,
+        /// Who examined the hit.
+        #[arg(long, value_name = "ID")]
+        officer: OfficerId,
+        /// What was seen and established.
+        #[arg(long, value_name = "TEXT")]
+        facts: String,
+    },
     /// Give a question up: its number is voided, unless an answer came before.
     Cancel {
         /// The exchange.
@@ -90,6 +126,7 @@ texts! {
     None: "no questions", "no hay consultas";
     Open: "asked; the holder has not answered yet", "formulada; la institución aún no responde";
     AwaitsKey: "answered; the content's key is to come", "respondida; falta la clave del contenido";
+    WithPerson: "with a person at the holder since", "ante una persona de la institución desde";
     WaitsForLine: "waits for the line since", "espera la línea desde";
     Answered: "answered", "respondida";
     Refused: "refused by the holder", "rechazada por la institución consultada";
@@ -106,6 +143,7 @@ texts! {
         "la consulta sigue por sí sola; véala con 'puente query status {id}', espérela con 'puente query wait {id}', desista con 'puente query cancel {id}'";
     HasEnded: "it has ended: show it with 'puente query result {id} --officer ID'",
         "ha terminado: muéstrela con 'puente query result {id} --officer ID'";
+    Refuted: "REFUTE is recorded; nothing more is asked", "se registró REFUTE; no se pregunta nada más";
     Interrupted: "you stopped waiting; the question was not given up", "dejó de esperar; no se desistió de la consulta";
     NotYet: "no answer yet", "aún no hay respuesta";
     UnknownQuestion: "this node asked no such question", "este nodo no formuló esa consulta";
@@ -164,6 +202,39 @@ pub(super) fn run(context: &Context, command: &QueryCommand) -> Result<Report, F
         Earlier::Result { id, officer } => {
             let command = Command::QuestionResult { exchange: *id, officer: officer.clone() };
             concluded(context, *id, || answer(context, command))
+        }
+        Earlier::Confirm { id, officer, facts, offence, urgent, due, no_wait } => {
+            query::bounded("facts", facts, FACTS_CHARS_MAX)?;
+            query::bounded("urgent", urgent, query::TEXT_CHARS_MAX)?;
+            query::bounded("offence", offence, puente_policy::OFFENCE_CHARS_MAX)?;
+            let due = query::duration(due)?;
+            let confirmed = FollowUp {
+                due_in_millis: u64::try_from(due.as_millis()).unwrap_or(u64::MAX),
+                justification: urgent.clone(),
+                offence: offence.clone(),
+            };
+            let (officer, facts) = (officer.clone(), facts.clone());
+            let examined = Examined { exchange: *id, officer, facts, confirmed: Some(confirmed) };
+            concluded(context, *id, || match answer(context, Command::QuestionExamine(Box::new(examined)))? {
+                Concluded::Asked { exchange } if !no_wait => {
+                    let id = exchange.parse().map_err(|_| client::unexpected())?;
+                    wait(context, id, due + Duration::from_secs(10))
+                }
+                said => Ok(said),
+            })
+        }
+        Earlier::Refute { id, officer, facts } => {
+            query::bounded("facts", facts, FACTS_CHARS_MAX)?;
+            let (officer, facts) = (officer.clone(), facts.clone());
+            let examined = Examined { exchange: *id, officer, facts, confirmed: None };
+            match answer(context, Command::QuestionExamine(Box::new(examined)))? {
+                Concluded::Recorded { index } => {
+                    let rows = [(words::Text::Exchange.get(context.lang).to_owned(), id.to_string())];
+                    let json = json!({"exchange": id.to_string(), "recorded": index});
+                    Ok(Report::new(json, table(&rows)).note(Text::Refuted.get(context.lang)))
+                }
+                said => concluded(context, *id, || Ok(said)),
+            }
         }
         Earlier::Cancel { id } => {
             concluded(context, *id, || answer(context, Command::QuestionCancel { exchange: *id }))
@@ -273,6 +344,9 @@ fn list(context: &Context, wanted: Wanted) -> Result<Report, Failure> {
 fn state(question: &Shown, lang: Lang) -> String {
     if let Some(Waits::Line { since }) = &question.waits {
         return format!("{} {since}", Text::WaitsForLine.get(lang));
+    }
+    if let Some(Waits::Person { since }) = &question.waits {
+        return format!("{} {since}", Text::WithPerson.get(lang));
     }
     let said = |text: Text, more: Option<String>| match more {
         Some(more) => format!("{}: {more}", text.get(lang)),

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use puente_catalogue::{Finding, Lang, QueryKindSpec};
 use puente_charter::{LegalBasisError, OfficerError};
-use puente_model::limits::DEADLINE_MILLIS_MAX;
+use puente_model::limits::{DEADLINE_MILLIS_MAX, FACTS_CHARS_MAX};
 use puente_model::{LegalBasisId, Purpose, Step, Urgency};
 use serde_json::{Value, json};
 
@@ -18,9 +18,7 @@ use crate::load::Bearings;
 use crate::officers::OfficerBook;
 
 /// Characters of a case reference, an offence or a justification.
-const TEXT_CHARS_MAX: usize = 500;
-/// Characters of a statement of facts.
-const FACTS_CHARS_MAX: usize = 10_000;
+pub(super) const TEXT_CHARS_MAX: usize = 500;
 
 /// The parts of a question that charter and catalogue can judge before anything is sent.
 pub(super) struct Basics<'a> {
@@ -170,7 +168,7 @@ fn malformed(findings: &[Finding], lang: Lang) -> Failure {
         .details(Value::Array(errors))
 }
 
-fn bounded(what: &str, text: &str, max: usize) -> Result<(), Failure> {
+pub(super) fn bounded(what: &str, text: &str, max: usize) -> Result<(), Failure> {
     if text.chars().count() > max || text.chars().any(|c| c.is_control() && c != '\n') {
         return Err(Failure::usage(
             "text",

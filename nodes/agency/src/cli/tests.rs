@@ -106,7 +106,7 @@ fn a_federation_is_made_signed_verified_and_shown() {
     std::fs::write(&annex, text).unwrap();
     assert_eq!(fails(at, "charter verify @/charter").exit, Exit::Findings);
     // The next version of a part follows the one before it.
-    let next = ok(at, "charter create --next @/charter/annex-mx-1.toml --out @/next");
+    let next = ok(at, "charter propose @/charter/annex-mx-1.toml --out @/next");
     let text = std::fs::read_to_string(world.file("next/annex-mx-2.toml")).unwrap();
     assert!(text.contains("number = 2") && text.contains(next.json["previous"].as_str().unwrap()), "{text}");
 }
@@ -317,6 +317,8 @@ fn answers_and_refusals_read_well_in_80_columns() {
             text_en: "a statute bars it ".repeat(20),
             text_es: "una ley lo impide ".repeat(20),
             fields: vec![],
+            appeal_en: "write to the agency's oversight office".to_owned(),
+            appeal_es: "escriba al órgano de control de la institución".to_owned(),
         };
         let answered = Concluded::Answered {
             exchange: "0".repeat(32),
@@ -341,6 +343,8 @@ fn answers_and_refusals_read_well_in_80_columns() {
         let refused = Concluded::Refused { exchange: None, reason: "statutory-bar".to_owned(), explanation: explained };
         let report = conclusion::report(&context, &bearings, &about, &refused).unwrap();
         let words = if lang == Lang::Es { "una ley lo impide" } else { "a statute bars it" };
+        let appeal = if lang == Lang::Es { "escriba al órgano" } else { "write to the agency's" };
+        assert!(report.text.contains(appeal), "{}", report.text);
         assert!(
             report.exit == Exit::Findings && report.text.contains(words) && report.text.contains("bar-plate-reads")
         );

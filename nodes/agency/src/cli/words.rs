@@ -67,9 +67,10 @@ texts! {
     Reason: "reason", "motivo";
     Rule: "rule", "regla";
     Explanation: "explanation", "explicación";
+    Appeal: "how to appeal", "cómo impugnar";
     Malformed: "the question is malformed; nothing was sent", "la consulta está mal formada; no se envió nada";
-    ConfirmHint: "a hit is not a match: a human confirms it first; then ask with --step 2 --confirms",
-        "un acierto no es una identificación: primero lo confirma una persona; después pregunte con --step 2 --confirms";
+    ConfirmHint: "a hit is not a match: a human confirms it first; then 'puente query confirm' asks for core data",
+        "un acierto no es una identificación: primero lo confirma una persona; después 'puente query confirm' pide los datos";
     TimedOut: "no answer by the deadline; the question's number is voided if the holder never recorded it",
         "no hubo respuesta en el plazo; el número de la consulta se anula si nunca se registró";
     Unreleased: "answered, but the key to the content did not come by the deadline; UNRELEASED is recorded",

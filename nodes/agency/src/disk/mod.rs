@@ -33,8 +33,9 @@ mod segment;
 mod shared;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tiles;
+mod view;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,7 @@ pub use files::{Disk, Handle, RealDisk, Site, site};
 pub use journal::SEGMENT_BYTES;
 pub use probe::Edge;
 pub use store::{EvidenceStore, LogTiles};
+pub use view::LogView;
 
 use codec::Content;
 use evidence_reader::EvidenceReader;
@@ -250,6 +252,14 @@ impl NodeDisk {
             Some(published) => export::export(self.0.disk.as_ref(), &self.0.root, &published, to, which),
             None => Ok(Exported { size: 0, files: 0, asides: 0 }),
         }
+    }
+
+    /// What auditors may read now; none before the first publication.
+    pub fn view(&self) -> Option<LogView> {
+        let published = self.0.shared.lock().published.clone();
+        // Before the first head there is nothing to read under.
+        let published = published.filter(|published| !published.edge.is_empty());
+        published.map(|published| LogView::new(Arc::clone(&self.0.disk), &self.0.root, published))
     }
 
     /// Duration of the last write and sync of a batch, in microseconds.

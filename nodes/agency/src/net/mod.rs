@@ -16,14 +16,14 @@ mod probe;
 mod reader;
 mod reason;
 mod refusal;
-mod tls;
+pub(crate) mod tls;
 mod trust;
 mod writer;
 
 #[cfg(test)]
 mod matrix_test;
 #[cfg(test)]
-mod pki;
+pub(crate) mod pki;
 #[cfg(test)]
 mod test;
 
@@ -57,9 +57,10 @@ use dial::Dials;
 use endpoint::Handshakes;
 use inbox::Inbox;
 use link::Links;
-use refusal::Counters;
+pub(crate) use refusal::Counters;
+pub(crate) use trust::{Presenter, Trust};
+
 use tls::Verifier;
-use trust::{Presenter, Trust};
 use writer::Command;
 
 /// Bytes that the engine may hand over for one connection before the network has taken them.
@@ -304,6 +305,16 @@ impl Net {
                 Err(refusal) => Err(refusal),
             }
         })
+    }
+
+    /// What decides whose certificates count; it follows [`Net::adopt`].
+    pub(crate) fn trust(&self) -> Arc<ArcSwap<Trust>> {
+        self.shared.trust.clone()
+    }
+
+    /// This node's certificate and key; they follow [`Net::replace_identity`].
+    pub(crate) fn identity(&self) -> Arc<Identity> {
+        self.shared.identity.clone()
     }
 
     /// Last second in which this node's certificate is valid.

@@ -32,7 +32,7 @@ pub enum PeerRefusal {
         by: Jurisdiction,
     },
     /// Past its end.
-    #[error("the certificate has expired; renew it with 'puente ca renew' and check both clocks")]
+    #[error("the certificate has expired; renew it with 'puente ca issue' and check both clocks")]
     Expired,
     /// Before its beginning.
     #[error("the certificate is not valid yet; check both clocks")]

@@ -207,7 +207,7 @@ impl Verifier {
 }
 
 /// The text reaches the peer as the reason of the closed handshake; the alert is TLS's word for the class.
-fn alert(refusal: &PeerRefusal) -> Error {
+pub(crate) fn alert(refusal: &PeerRefusal) -> Error {
     Error::InvalidCertificate(match refusal {
         PeerRefusal::Expired => CertificateError::Expired,
         PeerRefusal::NotYetValid => CertificateError::NotValidYet,
@@ -218,7 +218,7 @@ fn alert(refusal: &PeerRefusal) -> Error {
     })
 }
 
-fn no_tls12() -> Error {
+pub(crate) fn no_tls12() -> Error {
     Error::PeerMisbehaved(PeerMisbehaved::SelectedTls12UsingTls13VersionExtension)
 }
 

@@ -1,9 +1,9 @@
 //! Whose certificates count, as the charter says: one set of roots per nation, never pooled.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use puente_charter::{Charter, certificate};
-use puente_model::{Jurisdiction, NodeUri};
+use puente_model::{AuditorUri, Jurisdiction, Millis, NodeUri};
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -26,7 +26,8 @@ pub(crate) enum Presenter {
 /// A snapshot of the charter, as handshakes need it: roots are parsed once, not per handshake.
 ///
 /// Promise: [`Trust::verify`] accepts exactly the certificates whose one URI names an active member other than this
-/// node, not kept out here, and whose chain ends in a root of that member's own nation.
+/// node, not kept out here, and whose chain ends in a root of that member's own nation; [`Trust::verify_auditor`] those whose one URI names
+/// an auditor of the charter and whose chain ends in a root of that auditor's own nation.
 #[derive(Debug)]
 pub(crate) struct Trust {
     own: NodeUri,
@@ -34,6 +35,7 @@ pub(crate) struct Trust {
     members: HashMap<NodeUri, Member>,
     /// Kept out here, whatever the charter says: why.
     barred: BTreeMap<NodeUri, String>,
+    auditors: HashSet<AuditorUri>,
 }
 
 /// What a dial and a handshake need to know of a member.
@@ -63,7 +65,9 @@ impl Trust {
             .members()
             .iter()
             .map(|m| (m.uri.clone(), Member { endpoints: m.endpoints.clone(), suspended: !m.is_active() }));
-        Self::new(own, roots, members)
+        let auditors = charter.jurisdictions().flat_map(|code| charter.auditors(code));
+        // A verified charter holds no name that makes no URI.
+        Ok(Self::new(own, roots, members)?.with_auditors(auditors.filter_map(|auditor| auditor.uri().ok())))
     }
 
     pub(crate) fn new<'r>(
@@ -82,13 +86,25 @@ impl Trust {
             }
             nations.push((nation, anchors));
         }
-        Ok(Self { own, nations, members: members.into_iter().collect(), barred: BTreeMap::new() })
+        let members = members.into_iter().collect();
+        Ok(Self { own, nations, members, barred: BTreeMap::new(), auditors: HashSet::new() })
     }
 
     /// The same, less those that this node keeps out.
     pub(crate) fn barring(mut self, barred: BTreeMap<NodeUri, String>) -> Self {
         self.barred = barred;
         self
+    }
+
+    /// With the auditors who may read the log.
+    pub(crate) fn with_auditors(mut self, auditors: impl IntoIterator<Item = AuditorUri>) -> Self {
+        self.auditors = auditors.into_iter().collect();
+        self
+    }
+
+    /// The node that reads this.
+    pub(crate) const fn own(&self) -> &NodeUri {
+        &self.own
     }
 
     /// A member with whom this node may exchange.
@@ -111,16 +127,50 @@ impl Trust {
         expected: Option<&NodeUri>,
         now: UnixTime,
     ) -> Result<NodeUri, PeerRefusal> {
-        let too_large = |der: &CertificateDer<'_>| der.len() > CERTIFICATE_BYTES_MAX;
-        if intermediates.len() > INTERMEDIATES_MAX || too_large(leaf) || intermediates.iter().any(too_large) {
-            return Err(PeerRefusal::ChainTooLong { max: INTERMEDIATES_MAX });
-        }
+        sizes(leaf, intermediates)?;
         let uri = certificate::peer_uri(leaf)?;
-        let nation = uri.jurisdiction();
-        let Some((_, anchors)) = self.nations.iter().find(|(code, _)| *code == nation) else {
-            return Err(PeerRefusal::UnknownNation(nation));
+        self.chain(&uri.jurisdiction(), leaf, intermediates, presenter, now)?;
+        self.active(&uri)?;
+        match expected {
+            Some(expected) if *expected != uri => {
+                Err(PeerRefusal::WrongPeer { expected: expected.clone(), found: uri })
+            }
+            _ => Ok(uri),
+        }
+    }
+
+    /// The auditor that a chain proves, and the last second in which its certificate is valid. The auditor dials.
+    pub(crate) fn verify_auditor(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(AuditorUri, Millis), PeerRefusal> {
+        sizes(leaf, intermediates)?;
+        let names = certificate::auditor_names(leaf)?;
+        self.chain(&names.uri.jurisdiction(), leaf, intermediates, Presenter::Client, now)?;
+        self.auditor(&names.uri)?;
+        Ok((names.uri, names.not_after))
+    }
+
+    /// That the charter in force lists this auditor.
+    pub(crate) fn auditor(&self, uri: &AuditorUri) -> Result<(), PeerRefusal> {
+        if self.auditors.contains(uri) { Ok(()) } else { Err(PeerRefusal::NoSuchAuditor(uri.clone())) }
+    }
+
+    /// That a chain ends in a root of this very nation.
+    fn chain(
+        &self,
+        nation: &Jurisdiction,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        presenter: Presenter,
+        now: UnixTime,
+    ) -> Result<(), PeerRefusal> {
+        let Some((_, anchors)) = self.nations.iter().find(|(code, _)| code == nation) else {
+            return Err(PeerRefusal::UnknownNation(nation.clone()));
         };
-        let cert = EndEntityCert::try_from(leaf).map_err(|error| named(error, &nation))?;
+        let cert = EndEntityCert::try_from(leaf).map_err(|error| named(error, nation))?;
         let chain = |anchors: &[TrustAnchor<'static>]| {
             let usage = match presenter {
                 Presenter::Client => KeyUsage::client_auth(),
@@ -130,24 +180,25 @@ impl Trust {
             cert.verify_for_usage(algorithms, anchors, intermediates, now, usage, None, None).map(|_| ())
         };
         match chain(anchors) {
-            Ok(()) => {}
+            Ok(()) => Ok(()),
             Err(webpki::Error::UnknownIssuer) => {
-                let other = |(code, anchors): &&(Jurisdiction, Vec<_>)| *code != nation && chain(anchors).is_ok();
-                return Err(match self.nations.iter().find(other) {
-                    Some((by, _)) => PeerRefusal::OtherNation { of: nation, by: by.clone() },
-                    None => PeerRefusal::UnknownIssuer(nation),
-                });
+                let other = |(code, anchors): &&(Jurisdiction, Vec<_>)| code != nation && chain(anchors).is_ok();
+                Err(match self.nations.iter().find(other) {
+                    Some((by, _)) => PeerRefusal::OtherNation { of: nation.clone(), by: by.clone() },
+                    None => PeerRefusal::UnknownIssuer(nation.clone()),
+                })
             }
-            Err(error) => return Err(named(error, &nation)),
-        }
-        self.active(&uri)?;
-        match expected {
-            Some(expected) if *expected != uri => {
-                Err(PeerRefusal::WrongPeer { expected: expected.clone(), found: uri })
-            }
-            _ => Ok(uri),
+            Err(error) => Err(named(error, nation)),
         }
     }
+}
+
+fn sizes(leaf: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<(), PeerRefusal> {
+    let too_large = |der: &CertificateDer<'_>| der.len() > CERTIFICATE_BYTES_MAX;
+    if intermediates.len() > INTERMEDIATES_MAX || too_large(leaf) || intermediates.iter().any(too_large) {
+        return Err(PeerRefusal::ChainTooLong { max: INTERMEDIATES_MAX });
+    }
+    Ok(())
 }
 
 fn named(error: webpki::Error, nation: &Jurisdiction) -> PeerRefusal {

@@ -1,13 +1,17 @@
 //! What officers do with questions that were put earlier.
 
 use puente_exchange::api::Input;
+use puente_exchange::inbox;
+use puente_exchange::lead::{Facts, Finding};
 use puente_exchange::outbox::{self, Filter, LIST_MAX};
-use puente_model::{ExchangeId, Millis, NodeUri, OfficerId};
+use puente_model::limits::DEADLINE_MILLIS_MAX;
+use puente_model::{ExchangeId, Millis, NodeUri, OfficerId, Urgency};
 
 use super::{Node, concluded, now};
 use crate::control::failure;
 use crate::control_api::Answer;
-use crate::outbox::{LIST_DEFAULT, Shown, Wanted};
+use crate::inbox::{Decided, Waiting};
+use crate::outbox::{Examined, LIST_DEFAULT, Shown, Wanted};
 
 impl Node {
     fn others(&self) -> Vec<NodeUri> {
@@ -43,6 +47,66 @@ impl Node {
             Ok(Ok(questions)) => Answer::Questions { questions: self.shown(&questions) },
             Ok(Err(text)) => failure("disk", text, "restore the evidence store from a backup"),
             Err(answer) => answer,
+        }
+    }
+
+    /// An officer confirms or refutes a hit; the step-2 question after CONFIRM goes on by itself.
+    pub(super) async fn examine(&self, examined: Examined) -> Answer {
+        let Examined { exchange, officer, facts, confirmed } = examined;
+        let facts = match Facts::new(&facts) {
+            Ok(facts) => facts,
+            Err(error) => return failure("facts", error, "state the facts with --facts"),
+        };
+        let officer = match self.roll.officer(&officer, now()) {
+            Ok(officer) => officer,
+            Err(error) => return failure("officer", error, "list the officers with 'puente officer list'"),
+        };
+        let finding = match confirmed {
+            None => Finding::Refuted,
+            Some(more) => Finding::Confirmed {
+                due_at: now().plus(more.due_in_millis.min(DEADLINE_MILLIS_MAX)),
+                urgency: if more.justification.is_empty() { Urgency::Routine } else { Urgency::Urgent },
+                justification: more.justification,
+                offence: more.offence,
+                stays: true,
+            },
+        };
+        let wish = |ticket| Input::Examine { ticket, exchange, officer, facts, finding };
+        concluded(self.driver.wish(wish).await)
+    }
+
+    /// The questions that wait for a person's decision.
+    pub(super) async fn inbox(&self) -> Answer {
+        match self.on_disk(move |disk| Ok(inbox::list(&disk.store()?))).await {
+            Ok(Ok(parked)) => {
+                let questions: Vec<_> = parked.iter().map(|one| Waiting::of(one, now())).collect();
+                let urgent = parked.iter().filter(|one| one.urgency == Urgency::Urgent).count();
+                Answer::Inbox { questions, urgent }
+            }
+            Ok(Err(text)) => failure("disk", text, "restore the evidence store from a backup"),
+            Err(answer) => answer,
+        }
+    }
+
+    /// A question that waits, for an officer whose role decides on it.
+    pub(super) async fn inspect(&self, exchange: ExchangeId, officer: &OfficerId) -> Answer {
+        match self.roll.officer(officer, now()) {
+            Ok(officer) => concluded(self.driver.wish(|ticket| Input::Inspect { ticket, exchange, officer }).await),
+            Err(error) => failure("officer", error, "list the officers with 'puente officer list'"),
+        }
+    }
+
+    /// A person's decision.
+    pub(super) async fn decide(&self, exchange: ExchangeId, officer: &OfficerId, decided: Decided) -> Answer {
+        let decision = match decided.decision() {
+            Ok(decision) => decision,
+            Err(error) => return failure("decision", error, "see 'puente inbox --help'"),
+        };
+        match self.roll.officer(officer, now()) {
+            Ok(officer) => {
+                concluded(self.driver.wish(|ticket| Input::Decide { ticket, exchange, officer, decision }).await)
+            }
+            Err(error) => failure("officer", error, "list the officers with 'puente officer list'"),
         }
     }
 

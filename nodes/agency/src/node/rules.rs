@@ -204,7 +204,7 @@ impl Node {
         };
         match self.net.replace_identity(&chain, &key) {
             Ok(changed) => Reloaded::done(WHAT, changed),
-            Err(error) => Reloaded::failed(WHAT, error, "issue a certificate for this node: puente ca renew"),
+            Err(error) => Reloaded::failed(WHAT, error, "issue a certificate for this node: puente ca issue"),
         }
     }
 

@@ -192,6 +192,7 @@ impl Node {
             "alarms": driver.alarms.iter().map(|(at, text)| format!("{at}: {text}")).collect::<Vec<_>>(),
             "peers": peers,
             "faults": self.net.faults(),
+            "audit": self.door.as_ref().map(crate::auditors::Door::status),
         })
     }
 }

@@ -98,8 +98,8 @@ fn meaning<'p>(pair: &'p Pair, own: &NodeUri) -> Option<Meaning<'p>> {
     let role = |asker: bool| if asker { "asker" } else { "holder" };
     Some(match &pair.body {
         PairBody::Query { terms, .. } => {
-            // The holder writes it together with its answer, which says the rest.
-            let next = mine.then_some("await-answer");
+            // The holder writes it together with its answer, which says the rest, unless a person decides first.
+            let next = Some(if mine { "await-answer" } else { "await-decision" });
             Meaning { role: role(mine), terms, outcome: None, name: "record-question", next }
         }
         PairBody::Answer { terms, outcome, field_class, .. } => {
@@ -137,12 +137,8 @@ fn end(conclusion: &Conclusion) -> Option<(String, Option<ExchangeId>)> {
         // It goes on without anybody who waits.
         Conclusion::Asked { .. } => (ASKED.to_owned(), None),
         Conclusion::Withdrawn { exchange } => ("WITHDRAWN".to_owned(), Some(*exchange)),
-        Conclusion::Ended { .. }
-        | Conclusion::InForce { .. }
-        | Conclusion::NotAdopted(_)
-        | Conclusion::Unknown { .. }
-        | Conclusion::Recorded { .. }
-        | Conclusion::PeriodsClosed { .. } => return None,
+        // What else is wished for is no exchange.
+        _ => return None,
     })
 }
 

@@ -108,7 +108,7 @@ impl RecordsError {
 /// The writing side of the record store: imports.
 pub enum RecordStore {
     /// The file `records.db` of the node's folder.
-    Sqlite(SqliteStore),
+    Sqlite(Box<SqliteStore>),
     /// The node's own tables in PostgreSQL.
     Postgres(Box<PostgresStore>),
 }
@@ -129,7 +129,7 @@ impl RecordStore {
     pub fn open_with(dir: &NodeDir, settings: &RecordSettings) -> Result<Self, RecordsError> {
         match &settings.store {
             _ if settings.mapping.is_some() => Err(RecordsError::InPlace),
-            StoreAt::Folder | StoreAt::File(_) => Ok(Self::Sqlite(SqliteStore::open(&dir.records())?)),
+            StoreAt::Folder | StoreAt::File(_) => Ok(Self::Sqlite(Box::new(SqliteStore::open(&dir.records())?))),
             StoreAt::Postgres(url) => {
                 let server = Server::new(dir, url, settings)?;
                 Ok(Self::Postgres(Box::new(PostgresStore::open(&server, Tables::new(&settings.schema))?)))

@@ -343,6 +343,10 @@ impl Federation {
         }
     }
 
+    pub(crate) fn pin(&self) -> &str {
+        &self.pin
+    }
+
     pub(crate) fn start(&mut self) {
         for node in [&mut self.mx, &mut self.us] {
             assert!(node.try_start(""), "{}", node.words());

@@ -16,36 +16,36 @@ use puente_model::{LeafIndex, Secret32};
 use super::files::Disk;
 use super::{DiskError, NodeDisk, Recovered};
 
-pub(super) const ORIGIN: &str = "mx.example/fiscalia/log1";
+pub(crate) const ORIGIN: &str = "mx.example/fiscalia/log1";
 /// Small segments make the journal roll in tests.
-pub(super) const SMALL: u64 = 16 << 10;
+pub(crate) const SMALL: u64 = 16 << 10;
 
-pub(super) fn signer() -> Ed25519Signer {
+pub(crate) fn signer() -> Ed25519Signer {
     Ed25519Signer::new(ORIGIN, KeyKind::Ed25519, &Secret32::new([7; 32])).unwrap()
 }
 
-pub(super) fn store_key() -> Secret32 {
+pub(crate) fn store_key() -> Secret32 {
     Secret32::new([9; 32])
 }
 
-pub(super) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<(NodeDisk, Recovered), DiskError> {
+pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<(NodeDisk, Recovered), DiskError> {
     NodeDisk::open_on(disk, dir, &store_key(), signer().verifier(), SMALL)
 }
 
 /// What the engine does, reduced to the log: stages, signs, and takes in once durable.
-pub(super) struct Author {
-    pub(super) log: Log,
+pub(crate) struct Author {
+    pub(crate) log: Log,
     signer: Ed25519Signer,
     number: u64,
 }
 
 impl Author {
-    pub(super) fn new(log: Log) -> Self {
+    pub(crate) fn new(log: Log) -> Self {
         Self { log, signer: signer(), number: 0 }
     }
 
     /// A batch of `entries`, and how to take it in.
-    pub(super) fn batch(
+    pub(crate) fn batch(
         &mut self,
         entries: Vec<Vec<u8>>,
         puts: Vec<(Vec<u8>, Option<Vec<u8>>)>,

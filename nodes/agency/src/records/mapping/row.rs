@@ -22,11 +22,14 @@ pub(super) struct Reading<'m> {
 }
 
 /// What is wrong with one row: fields and codes, no value.
-pub(super) type Wrong = Vec<(String, &'static str)>;
+type Wrong = Vec<(String, &'static str)>;
+
+/// Canonical bytes, and name and value of each match key.
+type Made = (Vec<u8>, Vec<(String, String)>);
 
 impl Mapped {
     /// The canonical record of a row, and its match keys.
-    pub(super) fn record(&self, row: &[Option<String>]) -> Result<(Vec<u8>, Vec<(String, String)>), Wrong> {
+    fn record(&self, row: &[Option<String>]) -> Result<Made, Wrong> {
         let mut cells = BTreeMap::new();
         let mut wrong = Wrong::new();
         for field in &self.fields {

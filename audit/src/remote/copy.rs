@@ -1,0 +1,386 @@
+//! From a door into a folder: resumable, a few files at a time, the head last.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use puente_audit_log::{BundleId, ClaimedCheckpoint, LogPath, SignedCheckpoint, TILE_WIDTH, TileId};
+use puente_charter::Charter;
+use puente_model::Origin;
+use puente_model::limits::{ENTRY_BYTES_MAX, NOTE_BYTES_MAX};
+
+use super::client::{Client, Got};
+use super::error::RemoteError;
+use super::tls::Credentials;
+use super::trust::Trust;
+use crate::dir::read_bounded;
+use crate::roster::Roster;
+use crate::state::replace;
+
+/// Connections to one node.
+pub const CONNECTIONS: usize = 4;
+/// Bytes of the sidecar that are asked for at once.
+const ASIDES_BYTES: u64 = 4 << 20;
+/// Bytes of a full tile.
+const TILE_BYTES: u64 = 32 * TILE_WIDTH as u64;
+/// The largest bundle, in bytes.
+const BUNDLE_BYTES_MAX: u64 = TILE_WIDTH as u64 * (ENTRY_BYTES_MAX as u64 + 2);
+/// Progress is told at least this often: silence is never longer than five seconds.
+const TELL_EVERY: Duration = Duration::from_secs(3);
+/// Copies that were set aside, of one log.
+const ASIDE_COPIES_MAX: u32 = 1_000;
+
+/// What a copy may take.
+#[derive(Debug, Clone, Copy)]
+pub struct CopyLimits {
+    /// Bytes fetched for one copy.
+    pub bytes_max: u64,
+    /// How long one answer may take, from the name lookup to its last byte.
+    pub patience: Duration,
+    /// Attempts for one file.
+    pub attempts: u32,
+    /// Pause before the second attempt; it doubles with each one.
+    pub pause: Duration,
+    /// Connections to one node.
+    pub connections: usize,
+}
+
+impl Default for CopyLimits {
+    fn default() -> Self {
+        Self {
+            bytes_max: 64 << 30,
+            patience: Duration::from_secs(120),
+            attempts: 5,
+            pause: Duration::from_millis(500),
+            connections: CONNECTIONS,
+        }
+    }
+}
+
+/// How far a copy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyProgress {
+    /// Entries under the head.
+    pub entries: u64,
+    /// Tiles and bundles that are there.
+    pub files: u64,
+    /// Tiles and bundles in all.
+    pub files_all: u64,
+    /// Bytes fetched.
+    pub bytes: u64,
+}
+
+/// A finished copy.
+#[derive(Debug)]
+pub struct Copied {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// The log.
+    pub origin: String,
+    /// Bytes fetched.
+    pub bytes: u64,
+    /// Something in it lay there before and was not fetched anew.
+    pub reused: bool,
+    /// The head's note that the folder held before.
+    pub before: Option<Vec<u8>>,
+}
+
+/// Copies logs from nodes' doors into folders below `keep`.
+pub struct Copier<'c> {
+    /// Who is who.
+    pub charter: &'c Charter,
+    /// What the auditor shows.
+    pub credentials: &'c Credentials,
+    /// Where copies are kept: below it one folder for each auditor's nation, and in it one for each log.
+    pub keep: &'c Path,
+    /// What a copy may take.
+    pub limits: CopyLimits,
+}
+
+impl std::fmt::Debug for Copier<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Copier({:?}, {})", self.credentials, self.keep.display())
+    }
+}
+
+impl Copier<'_> {
+    /// Copies the log of the node at `url`; `anew`: what lies there is set aside first. `tell` is called at the start,
+    /// at the end and every few seconds, from another thread.
+    ///
+    /// # Errors
+    /// [`RemoteError`]. What was fetched stays and is not fetched again; the head in the folder is still the old one.
+    pub fn copy(&self, url: &str, anew: bool, tell: &(dyn Fn(CopyProgress) + Sync)) -> Result<Copied, RemoteError> {
+        let client = Client::new(url, Trust::of(self.charter)?, self.credentials, self.limits)?;
+        let progress = Progress::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| progress.tell(tell));
+            let done = self.fetch(&client, anew, &progress);
+            progress.end();
+            done
+        })
+    }
+
+    fn fetch(&self, client: &Client, anew: bool, progress: &Progress) -> Result<Copied, RemoteError> {
+        let Got { bytes: note, asides } = client.get("checkpoint", NOTE_BYTES_MAX as u64, None)?;
+        progress.got(note.len() as u64);
+        let (head, origin) = self.head(client, &note)?;
+        let asides = asides.ok_or_else(|| RemoteError::Protocol {
+            path: "checkpoint".to_owned(),
+            why: "it does not tell how long the sidecar is".to_owned(),
+        })?;
+        let nation = self.credentials.auditor().jurisdiction();
+        let dir = self.keep.join(format!("for-{nation}")).join(origin.as_str());
+        let before = read_bounded(&dir.join("checkpoint"), NOTE_BYTES_MAX as u64).ok();
+        let size_before = before.as_deref().and_then(|note| ClaimedCheckpoint::parse(note).ok());
+        let shrunk = size_before.is_some_and(|claimed| claimed.claimed().size() > head.size());
+        if (anew || shrunk) && dir.exists() {
+            // A larger head is evidence against a node that shows a smaller one: it stays, and so do its files.
+            set_aside(&dir)?;
+        }
+        make_dir(&dir)?;
+        let size = head.size().0;
+        progress.begin(size);
+        let work = Work {
+            client,
+            dir: &dir,
+            names: Mutex::new(Box::new(names(size))),
+            failed: Mutex::new(None),
+            stop: AtomicBool::new(false),
+            reused: AtomicBool::new(false),
+            progress,
+            bytes_max: self.limits.bytes_max,
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..self.limits.connections.max(1) {
+                scope.spawn(|| work.run());
+            }
+        });
+        if let Some(error) = lock(&work.failed).take() {
+            return Err(error);
+        }
+        let reused = work.reused.load(Ordering::Relaxed) | self.asides(client, &dir, asides, progress)?;
+        replace(&dir.join("checkpoint"), &note).map_err(|error| local(&dir, error))?;
+        Ok(Copied { dir, origin: origin.to_string(), bytes: progress.bytes.load(Ordering::Relaxed), reused, before })
+    }
+
+    /// The head, verified, of a log of the very node that answered.
+    fn head(&self, client: &Client, note: &[u8]) -> Result<(SignedCheckpoint, Origin), RemoteError> {
+        let head = Roster::new(self.charter).head(note).map_err(|error| RemoteError::Head(error.to_string()))?;
+        let origin: Origin = head.origin().parse().map_err(|_| RemoteError::Head("it names no log".to_owned()))?;
+        let node = client.node().ok_or_else(|| RemoteError::NoNode("it showed no certificate".to_owned()))?;
+        let owner = self.charter.member_by_origin(&origin).map(|(member, _)| &member.uri);
+        if owner != Some(node) {
+            return Err(RemoteError::OtherLog { node: node.clone(), origin: origin.to_string() });
+        }
+        Ok((head, origin))
+    }
+
+    /// Brings the sidecar to its length under the head; says whether a part of it lay there before.
+    fn asides(&self, client: &Client, dir: &Path, length: u64, progress: &Progress) -> Result<bool, RemoteError> {
+        let path = dir.join("asides");
+        let failed = |error: io::Error| RemoteError::Disk { path: path.clone(), why: error.to_string() };
+        // A link would be followed to somewhere else.
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.file_type().is_file()) {
+            return Err(failed(io::Error::other("it is not a regular file")));
+        }
+        let mut file: File = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+        let have = file.metadata().map_err(failed)?.len();
+        if have > length {
+            file.set_len(length).map_err(failed)?;
+        }
+        let mut at = have.min(length);
+        let reused = at > 0;
+        while let Some(left) = NonZeroU64::new(length - at) {
+            let range: Range<u64> = at..at + left.get().min(ASIDES_BYTES);
+            progress.room(range.end - range.start, self.limits.bytes_max)?;
+            let got = client.get("asides", range.end - range.start, Some(range.clone()))?;
+            file.write_all(&got.bytes).map_err(failed)?;
+            progress.got(got.bytes.len() as u64);
+            at = range.end;
+        }
+        file.sync_all().map_err(failed)?;
+        Ok(reused)
+    }
+}
+
+/// Names of all tiles and bundles of a tree, the partial ones last.
+fn names(size: u64) -> impl Iterator<Item = LogPath> + Send {
+    let full = TILE_WIDTH;
+    let bundles = (0..size >> 8).filter_map(move |index| BundleId::new(index, full).ok().map(LogPath::Bundle));
+    let tiles = (0..8_u8).flat_map(move |level| {
+        let count = size.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0);
+        (0..count).filter_map(move |index| TileId::new(level, index, full).ok().map(LogPath::Tile))
+    });
+    let width = |hashes: u64| u16::try_from(hashes % u64::from(TILE_WIDTH)).unwrap_or(0);
+    let bundle = BundleId::new(size >> 8, width(size)).ok().map(LogPath::Bundle);
+    let edge = (0..8_u8).filter_map(move |level| {
+        let hashes = size >> (8 * level);
+        TileId::new(level, hashes >> 8, width(hashes)).ok().map(LogPath::Tile)
+    });
+    bundles.chain(tiles).chain(bundle).chain(edge)
+}
+
+/// How many there are.
+fn count(size: u64) -> u64 {
+    let full: u64 = (1..8_u32).map(|level| size >> (8 * level)).sum();
+    let partial = (0..8_u32).filter(|level| !(size >> (8 * level)).is_multiple_of(256)).count() as u64;
+    full + (size >> 8) + partial + u64::from(!size.is_multiple_of(256))
+}
+
+/// What the connections share.
+struct Work<'w> {
+    client: &'w Client,
+    dir: &'w Path,
+    names: Mutex<Box<dyn Iterator<Item = LogPath> + Send>>,
+    failed: Mutex<Option<RemoteError>>,
+    stop: AtomicBool,
+    reused: AtomicBool,
+    progress: &'w Progress,
+    bytes_max: u64,
+}
+
+impl Work<'_> {
+    fn run(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let Some(path) = lock(&self.names).next() else { return };
+            if let Err(error) = self.one(path) {
+                self.stop.store(true, Ordering::Relaxed);
+                lock(&self.failed).get_or_insert(error);
+                return;
+            }
+            self.progress.files.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn one(&self, path: LogPath) -> Result<(), RemoteError> {
+        let name = path.to_string();
+        let at = self.dir.join(&name);
+        let exact = match path {
+            LogPath::Tile(id) => Some(32 * u64::from(id.width())),
+            LogPath::Bundle(_) | LogPath::Checkpoint => None,
+        };
+        if fs::symlink_metadata(&at).is_ok_and(|found| found.is_file() && exact.is_none_or(|len| len == found.len())) {
+            self.reused.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        let max = if exact.is_some() { TILE_BYTES } else { BUNDLE_BYTES_MAX };
+        self.progress.room(0, self.bytes_max)?;
+        let got = self.client.get(&name, max, None)?;
+        self.progress.got(got.bytes.len() as u64);
+        let failed = |error: io::Error| RemoteError::Disk { path: at.clone(), why: error.to_string() };
+        if let Some(folder) = at.parent() {
+            make_dir(folder)?;
+        }
+        let draft = at.with_extension(if at.extension().is_some() { "p.tmp" } else { "tmp" });
+        fs::write(&draft, &got.bytes).map_err(failed)?;
+        fs::rename(&draft, &at).map_err(failed)
+    }
+}
+
+/// Puts a copy out of the way of a new one. Nothing is deleted: it may be evidence.
+fn set_aside(dir: &Path) -> Result<(), RemoteError> {
+    let failed = |why: String| RemoteError::Disk { path: dir.to_owned(), why };
+    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let free = (1..ASIDE_COPIES_MAX).map(|n| dir.with_file_name(format!("{name}.before-{n}"))).find(|to| !to.exists());
+    let to = free.ok_or_else(|| failed("too many copies were set aside here: move them elsewhere".to_owned()))?;
+    fs::rename(dir, to).map_err(|error| failed(error.to_string()))
+}
+
+fn make_dir(dir: &Path) -> Result<(), RemoteError> {
+    fs::create_dir_all(dir).map_err(|error| RemoteError::Disk { path: dir.to_owned(), why: error.to_string() })
+}
+
+fn local(dir: &Path, error: crate::AuditError) -> RemoteError {
+    match error {
+        crate::AuditError::File { path, why } => RemoteError::Disk { path, why },
+        error => RemoteError::Disk { path: dir.to_owned(), why: error.to_string() },
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct Progress {
+    entries: AtomicU64,
+    files_all: AtomicU64,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    ended: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Progress {
+    fn begin(&self, size: u64) {
+        self.entries.store(size, Ordering::Relaxed);
+        self.files_all.store(count(size), Ordering::Relaxed);
+    }
+
+    fn got(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// That so many bytes more are not too many.
+    fn room(&self, more: u64, max: u64) -> Result<(), RemoteError> {
+        let too_many = self.bytes.load(Ordering::Relaxed).saturating_add(more) > max;
+        if too_many { Err(RemoteError::TooMuch { max }) } else { Ok(()) }
+    }
+
+    fn now(&self) -> CopyProgress {
+        let number = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        CopyProgress {
+            entries: number(&self.entries),
+            files: number(&self.files),
+            files_all: number(&self.files_all),
+            bytes: number(&self.bytes),
+        }
+    }
+
+    fn tell(&self, tell: &dyn Fn(CopyProgress)) {
+        let mut ended = lock(&self.ended);
+        while !*ended {
+            tell(self.now());
+            ended = self.changed.wait_timeout(ended, TELL_EVERY).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        tell(self.now());
+    }
+
+    fn end(&self) {
+        *lock(&self.ended) = true;
+        self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_has_these_files() {
+        assert_eq!(names(0).count(), 0);
+        let list = |size| names(size).map(|path| path.to_string()).collect::<Vec<_>>();
+        assert_eq!(list(1), ["tile/entries/000.p/1", "tile/0/000.p/1"]);
+        assert_eq!(list(256), ["tile/entries/000", "tile/0/000", "tile/1/000.p/1"]);
+        assert_eq!(
+            list(513),
+            [
+                "tile/entries/000",
+                "tile/entries/001",
+                "tile/0/000",
+                "tile/0/001",
+                "tile/entries/002.p/1",
+                "tile/0/002.p/1",
+                "tile/1/000.p/2"
+            ]
+        );
+        for size in [0, 1, 255, 256, 257, 65_535, 65_536, 65_537, 70_000] {
+            assert_eq!(names(size).count() as u64, count(size), "{size}");
+        }
+    }
+}

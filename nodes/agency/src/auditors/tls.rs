@@ -1,0 +1,89 @@
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ServerConfig};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme, version::TLS13};
+
+use crate::net::tls::{alert, no_tls12, provider};
+use crate::net::{Counters, Identity, Trust};
+
+/// Lets auditors of the charter in force in, and nobody else.
+struct AuditorVerifier {
+    trust: Arc<ArcSwap<Trust>>,
+    refused: Arc<Counters>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl fmt::Debug for AuditorVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuditorVerifier")
+    }
+}
+
+impl ClientCertVerifier for AuditorVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let checked = self.trust.load().verify_auditor(leaf, intermediates, now);
+        checked.map(|_| ClientCertVerified::assertion()).map_err(|refusal| {
+            if self.refused.count(refusal.class()) {
+                tracing::warn!(class = refusal.class(), "an auditor's certificate was refused: {refusal}");
+            }
+            alert(&refusal)
+        })
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(no_tls12())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// TLS of the door: the node's own certificate, auditors' certificates, HTTP/1.1.
+pub(super) fn server(
+    trust: Arc<ArcSwap<Trust>>,
+    identity: Arc<Identity>,
+    refused: Arc<Counters>,
+) -> Result<ServerConfig, Error> {
+    let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+    let verifier = Arc::new(AuditorVerifier { trust, refused, algorithms });
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(identity);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.max_early_data_size = 0;
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    Ok(config)
+}

@@ -1,0 +1,260 @@
+//! `puente inbox …`: questions of other agencies that wait for a person's decision here.
+
+use clap::Subcommand;
+use puente_catalogue::Lang;
+use puente_model::{ExchangeId, OfficerId, Outcome, RefusalReason};
+use serde_json::json;
+
+use super::conclusion::printable;
+use super::output::{Failure, Report, table};
+use super::words::{self, texts};
+use super::{Context, client, load_failure};
+use crate::control_api::{Answer, Command, Concluded};
+use crate::inbox::{Decided, Seen, Waiting};
+use crate::load::Bearings;
+
+/// `puente inbox`.
+#[derive(Debug, Subcommand)]
+pub enum InboxCommand {
+    /// List what waits: urgent questions first, then the soonest due. Shows no subject, records nothing.
+    List,
+    /// Show one question to an officer whose role decides on it; that is recorded as CONSULT.
+    Show {
+        /// The exchange.
+        id: ExchangeId,
+        /// Who looks.
+        #[arg(long, value_name = "ID")]
+        officer: OfficerId,
+    },
+    /// Answer with what the policy permits; a step-1 hit is confirmed by the person who looked.
+    Confirm {
+        /// The exchange.
+        id: ExchangeId,
+        /// Who decides.
+        #[arg(long, value_name = "ID")]
+        officer: OfficerId,
+        /// For this node's own log.
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        note: String,
+    },
+    /// Answer with what the policy permits.
+    Answer {
+        /// The exchange.
+        id: ExchangeId,
+        /// Who decides.
+        #[arg(long, value_name = "ID")]
+        officer: OfficerId,
+        /// For this node's own log.
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        note: String,
+    },
+    /// Refuse, with the class of the reason and words in both languages.
+    Refuse {
+        /// The exchange.
+        id: ExchangeId,
+        /// Who decides.
+        #[arg(long, value_name = "ID")]
+        officer: OfficerId,
+        /// The class: scope, sovereignty, ongoing-operation, source-protection, statutory-bar, quality, human-rights,
+        /// no-legal-basis.
+        #[arg(long)]
+        reason: RefusalReason,
+        /// Why, in English.
+        #[arg(long, value_name = "TEXT")]
+        text_en: String,
+        /// Why, in Spanish.
+        #[arg(long, value_name = "TEXT")]
+        text_es: String,
+    },
+    /// Say which fields the question lacks.
+    NeedsData {
+        /// The exchange.
+        id: ExchangeId,
+        /// Who decides.
+        #[arg(long, value_name = "ID")]
+        officer: OfficerId,
+        /// Names of the fields, comma-separated.
+        #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
+        fields: Vec<String>,
+        /// What is missing, in English.
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        text_en: String,
+        /// What is missing, in Spanish.
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        text_es: String,
+    },
+}
+
+texts! {
+    Empty: "nothing waits for a decision", "nada espera una decisión";
+    Count: "questions that wait", "consultas en espera";
+    Urgent: "URGENT", "URGENTE";
+    UrgentCount: "urgent", "urgentes";
+    Why: "why it cannot wait", "por qué no puede esperar";
+    From: "asked by", "pregunta";
+    Kind: "question", "consulta";
+    Step: "step", "paso";
+    Purpose: "purpose", "finalidad";
+    Role: "role of who asks", "rol de quien pregunta";
+    Officer: "officer who asks", "funcionario que pregunta";
+    Case: "case", "expediente";
+    Offence: "offence", "delito";
+    Facts: "statement of facts", "exposición de hechos";
+    Params: "asked about", "sobre";
+    Confirms: "confirms the hit of", "confirma la coincidencia de";
+    DueAt: "due at", "plazo";
+    Left: "time left", "tiempo restante";
+    Since: "waits since", "espera desde";
+    Deciders: "decided by", "decide";
+    Carried: "decided; it is being carried out", "decidida; se está ejecutando";
+    Done: "carried out", "ejecutada";
+    NotWaiting: "no question with this id waits for a decision: it was decided, given up, or has expired",
+        "ninguna consulta con esta clave espera una decisión: se decidió, se desistió de ella o venció";
+    NotYours: "this officer's role does not decide on it", "el rol de esta persona no decide sobre ella";
+    HowToDecide: "decide with 'puente inbox answer|confirm|refuse|needs-data {id} --officer ID'",
+        "decida con 'puente inbox answer|confirm|refuse|needs-data {id} --officer ID'";
+    ListThem: "'puente inbox list' shows what waits", "'puente inbox list' muestra lo que espera";
+}
+
+pub(super) fn run(context: &Context, command: InboxCommand) -> Result<Report, Failure> {
+    let decide = |id: ExchangeId, officer: OfficerId, decision: Decided| {
+        decided(context, &Command::InboxDecide { exchange: id, officer, decision })
+    };
+    match command {
+        InboxCommand::List => list(context),
+        InboxCommand::Show { id, officer } => decided(context, &Command::InboxShow { exchange: id, officer }),
+        InboxCommand::Confirm { id, officer, note } => decide(id, officer, Decided::Confirm { note }),
+        InboxCommand::Answer { id, officer, note } => decide(id, officer, Decided::Answer { note }),
+        InboxCommand::Refuse { id, officer, reason, text_en, text_es } => {
+            decide(id, officer, Decided::Refuse { reason: reason.to_string(), text_en, text_es })
+        }
+        InboxCommand::NeedsData { id, officer, fields, text_en, text_es } => {
+            decide(id, officer, Decided::NeedsData { fields, text_en, text_es })
+        }
+    }
+}
+
+fn list(context: &Context) -> Result<Report, Failure> {
+    let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
+    let mut node = client::running(context)?;
+    let Answer::Inbox { questions, urgent } = client::call(&mut node, Command::Inbox, None)? else {
+        return Err(client::unexpected());
+    };
+    let (lang, json) = (context.lang, json!({"waiting": questions.len(), "urgent": urgent, "questions": questions}));
+    if questions.is_empty() {
+        return Ok(Report::new(json, format!("{}\n", Text::Empty.get(lang))));
+    }
+    let counts = [(Text::Count, questions.len()), (Text::UrgentCount, urgent)];
+    let counts = counts.map(|(text, n)| (text.get(lang).to_owned(), n.to_string()));
+    let mut text = table(&counts);
+    for question in &questions {
+        text.push_str(&format!("\n{}\n", question.exchange));
+        text.push_str(&table(&described(&bearings, question, lang)));
+    }
+    Ok(Report::new(json, text))
+}
+
+fn described(bearings: &Bearings, question: &Waiting, lang: Lang) -> Vec<(String, String)> {
+    let row = |text: Text, value: String| (format!("  {}", text.get(lang)), value);
+    let label = bearings.catalogue.query_kind(&question.kind).map(|kind| kind.labels().get(lang));
+    let kind = label.map_or_else(|| question.kind.clone(), |label| format!("{label} ({})", question.kind));
+    let mut rows = Vec::new();
+    if question.urgency == "urgent" {
+        rows.push(row(Text::Urgent, String::new()));
+    }
+    rows.extend([
+        row(Text::From, question.from.clone()),
+        row(Text::Kind, kind),
+        row(Text::Step, question.step.clone()),
+        row(Text::Purpose, format!("{} ({})", question.purpose, question.basis)),
+        row(Text::Role, question.role.clone()),
+        row(Text::DueAt, question.due_at.clone()),
+    ]);
+    if question.left_millis > 0 {
+        rows.push(row(Text::Left, words::duration(question.left_millis / 1_000)));
+    }
+    rows.push(row(Text::Since, question.parked_at.clone()));
+    rows.push(row(Text::Deciders, question.deciders.join(", ")));
+    if question.decided {
+        rows.push((String::new(), Text::Carried.get(lang).to_owned()));
+    }
+    rows
+}
+
+fn decided(context: &Context, command: &Command) -> Result<Report, Failure> {
+    let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
+    let lang = context.lang;
+    let mut node = client::running(context)?;
+    let Answer::Concluded(said) = client::call(&mut node, command.clone(), None)? else {
+        return Err(client::unexpected());
+    };
+    let json = json!(said);
+    match *said {
+        Concluded::Inspected(seen) => {
+            let hint = Text::HowToDecide.get(lang).replace("{id}", &seen.question.exchange);
+            Ok(Report::new(json, table(&shown(&bearings, &seen, lang))).hint(hint))
+        }
+        Concluded::Decided { exchange, outcome, reason } => {
+            let outcome = outcome.map(|code| {
+                code.parse::<Outcome>().map_or(code.clone(), |o| format!("{} ({code})", words::outcome(o, lang)))
+            });
+            let reason = reason.map(|code| {
+                code.parse::<RefusalReason>().map_or(code.clone(), |r| format!("{} ({code})", words::reason(r, lang)))
+            });
+            let rows = [
+                (words::Text::Exchange.get(lang).to_owned(), exchange),
+                (Text::Done.get(lang).to_owned(), outcome.or(reason).unwrap_or_default()),
+            ];
+            Ok(Report::new(json, table(&rows)))
+        }
+        Concluded::NotWaiting { exchange } => Err(Failure::usage("not-waiting", Text::NotWaiting.get(lang))
+            .hint(Text::ListThem.get(lang))
+            .details(json!({"exchange": exchange}))),
+        Concluded::NotYours { roles } => Err(Failure::usage("not-yours", Text::NotYours.get(lang))
+            .hint(format!("{}: {}", Text::Deciders.get(lang), roles.join(", ")))
+            .details(json!({"roles": roles}))),
+        Concluded::Invalid { errors } => {
+            let message = errors.first().map(|e| e.message.clone()).unwrap_or_default();
+            Err(Failure::usage("decision", message).hint("see 'puente inbox --help'"))
+        }
+        Concluded::LogUnavailable => Err(client::log_unavailable()),
+        _ => Err(client::unexpected()),
+    }
+}
+
+/// Why it cannot wait comes first.
+fn shown(bearings: &Bearings, seen: &Seen, lang: Lang) -> Vec<(String, String)> {
+    let row = |text: Text, value: &str| (format!("  {}", text.get(lang)), printable(value));
+    let mut rows = Vec::new();
+    if !seen.justification.is_empty() {
+        rows.push(row(Text::Why, &seen.justification));
+    }
+    rows.extend(described(bearings, &seen.question, lang));
+    rows.push(row(Text::Officer, &format!("{} {}", seen.officer, seen.officer_name)));
+    rows.push(row(Text::Case, &seen.case_ref));
+    for (text, value) in [(Text::Offence, &seen.offence), (Text::Facts, &seen.facts_statement)] {
+        if !value.is_empty() {
+            rows.push(row(text, value));
+        }
+    }
+    let params: Vec<_> = seen.params.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    rows.push(row(Text::Params, &params.join(", ")));
+    if let (Some(exchange), Some(at)) = (&seen.confirms, &seen.confirms_asked_at) {
+        rows.push(row(Text::Confirms, &format!("{exchange} ({at})")));
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_stands_in_both_languages() {
+        for text in ALL {
+            let (en, es) = (text.get(Lang::En), text.get(Lang::Es));
+            assert!(!en.trim().is_empty() && !es.trim().is_empty(), "{text:?}");
+            assert_eq!(en.matches("{id}").count(), es.matches("{id}").count(), "{text:?}");
+        }
+    }
+}

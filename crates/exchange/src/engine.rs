@@ -15,7 +15,7 @@ use rand_core::SeedableRng as _;
 use crate::adoption::Changes;
 use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Input, LocalEvent, Rules, Store, StreamId, Ticket};
 use crate::asker::Asking;
-use crate::holder::Holding;
+use crate::holder::{HoldStage, Holding};
 use crate::ledger::{Intent, Ledger, Recorded, Tuning};
 use crate::peer::{Connection, Peer};
 use crate::period::STANDS;
@@ -330,12 +330,14 @@ impl Engine {
         (self.asks.len(), self.holds.len())
     }
 
-    /// Exchanges that can get on now, since a ready connection to their peer stands: asked, and held.
+    /// Exchanges that can get on now, since a ready connection to their peer stands: asked by somebody who waits, and held.
     pub fn under_way(&self) -> (usize, usize) {
         let ready = |peer: &NodeUri| self.peers.get(peer).is_some_and(|known| known.ready.is_some());
-        let asks = self.asks.values().filter(|ask| ready(&ask.peer)).count();
-        let holds = self.holds.values().filter(|hold| hold.due_at > self.last_now && ready(&hold.peer)).count();
-        (asks, holds)
+        let asks = self.asks.values().filter(|ask| ask.ticket.is_some() && ready(&ask.peer)).count();
+        // A person's decision is not waited for, nor what is done.
+        let moves = |stage: HoldStage| !matches!(stage, HoldStage::Parked | HoldStage::Released);
+        let holds = self.holds.values().filter(|hold| moves(hold.stage) && hold.due_at > self.last_now);
+        (asks, holds.filter(|hold| ready(&hold.peer)).count())
     }
 
     /// Peers whose frames were lately refused because they bore a time in this clock's future.

@@ -98,8 +98,8 @@ fn meaning<'p>(pair: &'p Pair, own: &NodeUri) -> Option<Meaning<'p>> {
     let role = |asker: bool| if asker { "asker" } else { "holder" };
     Some(match &pair.body {
         PairBody::Query { terms, .. } => {
-            // The holder writes it together with its answer, which says the rest.
-            let next = mine.then_some("await-answer");
+            // The holder writes it together with its answer, which says the rest, unless a person decides first.
+            let next = Some(if mine { "await-answer" } else { "await-decision" });
             Meaning { role: role(mine), terms, outcome: None, name: "record-question", next }
         }
         PairBody::Answer { terms, outcome, field_class, .. } => {

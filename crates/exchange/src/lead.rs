@@ -1,7 +1,7 @@
 //! A hit is not a match: `candidate → lead → confirmed | refuted`, each a type of its own.
 //!
-//! A machine's hit is a [`Candidate`]. An officer who takes it up makes it a [`Lead`]; only a lead can be confirmed or
-//! refuted, and only with a statement of facts. Only what is [`Confirmed`] can be asked about at step 2.
+//! A machine's hit is a `Candidate`. An officer who takes it up makes it a `Lead`; only a lead can be confirmed or
+//! refuted, and only with a statement of facts. Only what is `Confirmed` can be asked about at step 2.
 
 use puente_model::{Digest, EventKind, ExchangeId, Millis, NodeUri, Outcome, Step, Urgency, limits};
 use puente_wire::{Officer, Pair, PairBody, QueryPayload, Terms};

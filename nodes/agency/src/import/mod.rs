@@ -1,7 +1,7 @@
 //! Bringing records in: streaming, row by row; good rows go in, bad rows are
 //! named with their line, what is wrong and how to mend it.
 //!
-//! Rows are parsed ([`rows`]), looked up so that each record goes in once, and
+//! Rows are parsed (`rows`), looked up so that each record goes in once, and
 //! gathered in batches of bounded size ([`batch`]). A batch is staged on disk
 //! ([`stage`]), committed by one COLLECT event (the RFC 6962 root over the
 //! salted commitments of its records) and only then stored ([`desk`]). The

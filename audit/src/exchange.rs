@@ -65,7 +65,8 @@ pub(crate) enum End {
 impl End {
     fn discloses(self) -> bool {
         match self {
-            Self::Answer(Outcome::HitConfirmed | Outcome::CoreData, _) => true,
+            // A confirmed hit without fields is an outcome like a miss: nobody waits for its key.
+            Self::Answer(Outcome::CoreData, _) => true,
             Self::Answer(_, class) => class != FieldClass::None,
             Self::Refusal => false,
         }

@@ -63,6 +63,19 @@ fn holes_that_a_period_names_are_no_gaps() {
     assert!(verdict.findings.is_empty(), "{:#?}", verdict.findings);
 }
 
+/// What a person confirms at step 1 is an outcome, without fields: there is no key to wait for, however late it gets.
+#[test]
+fn a_confirmed_hit_without_fields_needs_no_release() {
+    let mut world = World::busy();
+    world.exchange(MX, US, Course::Confirmed);
+    let dir = tempfile::tempdir().unwrap();
+    let copies = world.copies(dir.path(), &[MX, US]);
+    let mut later = Auditor::new(charter(), now().plus(86_400_000)).with_keys(all_keys());
+    let verdict = later.reconcile(&[&copies[0], &copies[1]]).unwrap();
+    assert_sound(&verdict);
+    assert!(verdict.findings.is_empty(), "{:#?}", verdict.findings);
+}
+
 #[test]
 fn each_log_is_sound_by_itself_and_its_head_is_remembered() {
     let dir = tempfile::tempdir().unwrap();

@@ -355,6 +355,8 @@ pub(crate) enum Course {
     /// Answered; the answer has not reached the asker.
     Answered,
     NoHit,
+    /// A person confirmed the hit; nothing is disclosed.
+    Confirmed,
     Refused,
     /// The question has not reached the holder.
     Asked,
@@ -564,8 +566,15 @@ impl World {
             },
             _ => PairBody::Answer {
                 terms: terms.clone(),
-                outcome: if course == Course::NoHit { Outcome::NoHit } else { Outcome::HitUnconfirmed },
-                field_class: if course == Course::NoHit { FieldClass::None } else { FieldClass::Plain },
+                outcome: match course {
+                    Course::NoHit => Outcome::NoHit,
+                    Course::Confirmed => Outcome::HitConfirmed,
+                    _ => Outcome::HitUnconfirmed,
+                },
+                field_class: match course {
+                    Course::NoHit | Course::Confirmed => FieldClass::None,
+                    _ => FieldClass::Plain,
+                },
                 count: CountBand::UnderFive,
                 commitment,
                 escrow: hash,

@@ -505,7 +505,10 @@ mod tests {
         let mut closed = PeerLog::new(signer(1).verifier().clone(), Some(2));
         assert_eq!(fault(closed.extend(&author.heads[3], 0, &[])), Some(FaultCode::WrongLog));
         closed.extend(&author.heads[2], 0, &[]).unwrap();
-        assert!(closed.restore(&author.heads[3]).is_err());
+        // What was accepted before the log was closed stays evidence; what another key signed never was.
+        closed.restore(&author.heads[3]).unwrap();
+        assert_eq!(closed.accepted_size(), 3);
+        assert!(PeerLog::new(signer(2).verifier().clone(), None).restore(&author.heads[3]).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //! @handling("H1")                            // at least this; codes combine to the strictest
 //! @obligation("confirm-before-seizure")      // words that travel with the answer
 //! @decide("human")                           // a person decides first; or roles: "prosecutor, analyst"
-//! @review("24h")                             // instead of @decide: the answer goes out, and is reviewed by then
+//! // @review("24h") instead of @decide: the answer goes out at once, and somebody looks at it by then
 //! permit (principal, action == Action::"answer", resource == Kind::"vehicle.status")
 //! when { context.step == Step::"2" && context.facts_stated };
 //!

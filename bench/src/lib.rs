@@ -11,8 +11,10 @@
 //! | `exchange` | audited questions beside a bare echo and a unary call without any log |
 //! | `engine` | the same exchanges between two engines alone: no disk, no sockets |
 //! | `attack` | what hostile peers cost a node |
+//! | `small` | a node with a million records on one core and 512 MiB |
 
 pub mod attack;
+pub mod cage;
 pub mod echo;
 pub mod engine;
 pub mod exchange;
@@ -23,6 +25,7 @@ pub mod machine;
 pub mod peers;
 pub mod pki;
 pub mod process;
+pub mod small;
 pub mod stats;
 pub mod unary;
 pub mod world;

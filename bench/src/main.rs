@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use puente_bench::{Failure, attack, echo, exchange, load, log, process, unary};
+use puente_bench::{Failure, attack, echo, exchange, load, log, process, small, unary};
 
 /// Measures Puente beside its peers; prints one JSON object.
 #[derive(Debug, Parser)]
@@ -89,6 +89,24 @@ enum What {
         /// Questions to a node that cannot record them.
         #[arg(long, default_value_t = 10_000)]
         questions: u64,
+        /// Folder for everything that is written, on the disk to be measured; removed at the end.
+        #[arg(long, default_value = "target/bench")]
+        folder: PathBuf,
+    },
+    /// A node with a million records on one core and 512 MiB.
+    Small {
+        /// The program; else the one beside this one.
+        #[arg(long)]
+        puente: Option<PathBuf>,
+        /// Records that the node has.
+        #[arg(long, default_value_t = 1_000_000)]
+        records: u64,
+        /// Questions a second.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        per_second: u64,
+        /// How long it is asked, in seconds.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        seconds: u64,
         /// Folder for everything that is written, on the disk to be measured; removed at the end.
         #[arg(long, default_value = "target/bench")]
         folder: PathBuf,
@@ -195,6 +213,16 @@ fn run(what: What) -> Result<serde_json::Value, Failure> {
             let folder = fresh(&folder)?;
             let plan = attack::Plan { puente, peers, questions, folder: folder.clone(), only };
             let measured = attack::measure(&plan, |words| eprintln!("{words}"));
+            if measured.is_ok() {
+                std::fs::remove_dir_all(&folder)?;
+            }
+            return measured;
+        }
+        What::Small { puente, records, per_second, seconds, folder } => {
+            let folder = fresh(&folder)?;
+            let duration = std::time::Duration::from_secs(seconds);
+            let plan = small::Plan { puente, records, per_second, duration, folder: folder.clone() };
+            let measured = small::measure(&plan);
             if measured.is_ok() {
                 std::fs::remove_dir_all(&folder)?;
             }

@@ -13,8 +13,10 @@
 //! | `lookup` | key lookups beside the same prepared statement without Puente |
 //! | `import` | records from a file into SQLite |
 //! | `attack` | what hostile peers cost a node |
+//! | `small` | a node with a million records on one core and 512 MiB |
 
 pub mod attack;
+pub mod cage;
 pub mod echo;
 pub mod engine;
 pub mod exchange;
@@ -27,6 +29,7 @@ pub mod machine;
 pub mod peers;
 pub mod pki;
 pub mod process;
+pub mod small;
 pub mod stats;
 pub mod unary;
 pub mod world;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use puente_bench::{Failure, attack, echo, exchange, import, load, log, lookup, process, unary};
+use puente_bench::{Failure, attack, echo, exchange, import, load, log, lookup, process, small, unary};
 
 /// Measures Puente beside its peers; prints one JSON object.
 #[derive(Debug, Parser)]
@@ -124,6 +124,24 @@ enum What {
     /// One import (a part of `import`).
     #[command(hide = true)]
     ImportOnce { file: PathBuf, folder: PathBuf },
+    /// A node with a million records on one core and 512 MiB.
+    Small {
+        /// The program; else the one beside this one.
+        #[arg(long)]
+        puente: Option<PathBuf>,
+        /// Records that the node has.
+        #[arg(long, default_value_t = 1_000_000)]
+        records: u64,
+        /// Questions a second.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        per_second: u64,
+        /// How long it is asked, in seconds.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        seconds: u64,
+        /// Folder for everything that is written, on the disk to be measured; removed at the end.
+        #[arg(long, default_value = "target/bench")]
+        folder: PathBuf,
+    },
     /// Appends (a part of `log`).
     #[command(hide = true)]
     LogAppend {
@@ -248,6 +266,16 @@ fn run(what: What) -> Result<serde_json::Value, Failure> {
             return measured;
         }
         What::ImportOnce { file, folder } => return import::once(&file, &folder),
+        What::Small { puente, records, per_second, seconds, folder } => {
+            let folder = fresh(&folder)?;
+            let duration = std::time::Duration::from_secs(seconds);
+            let plan = small::Plan { puente, records, per_second, duration, folder: folder.clone() };
+            let measured = small::measure(&plan);
+            if measured.is_ok() {
+                std::fs::remove_dir_all(&folder)?;
+            }
+            return measured;
+        }
         What::LogAppend { entries, batch, folder } => return log::append(&folder, entries, batch),
         What::LogMemory { entries, folder: _ } => return log::memory(entries),
         What::LogRestart { folder } => return log::restart(&folder),

@@ -13,6 +13,7 @@ use puente_model::Millis;
 use serde_json::Value;
 
 use crate::Failure;
+use crate::cage::Cage;
 
 /// Officers of the asking agency: an officer may ask 600 questions a minute.
 pub const OFFICERS: usize = 800;
@@ -50,6 +51,11 @@ impl Puente {
         if beside.exists() { Ok(Self(beside)) } else { Err("no 'puente' beside this program: give --puente".into()) }
     }
 
+    /// The program's file.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Runs one command; its JSON.
     fn run(&self, dir: &Path, arguments: &[&str]) -> Result<Value, Failure> {
         let output = Command::new(&self.0).arg("--dir").arg(dir).arg("--json").args(arguments).output()?;
@@ -60,6 +66,15 @@ impl Puente {
         }
         Ok(serde_json::from_str(&text)?)
     }
+}
+
+/// How the two agencies are founded.
+#[derive(Debug, Default)]
+pub struct Founding<'a> {
+    /// More members, as the federation's description lists them.
+    pub members: &'a str,
+    /// What the holder's processes may use.
+    pub cage: Option<&'a Cage>,
 }
 
 /// A node that runs until this value is dropped.
@@ -180,14 +195,17 @@ impl World {
     /// # Errors
     /// A command fails: what it said.
     pub fn start(puente: Puente, folder: &Path) -> Result<Self, Failure> {
-        Self::start_with(puente, folder, "")
+        let world = Self::found(puente, folder, &Founding::default())?;
+        world.import()?;
+        Ok(world)
     }
 
-    /// The same with more members, as the federation's description lists them.
+    /// The same as said, and without records yet.
     ///
     /// # Errors
     /// A command fails: what it said.
-    pub fn start_with(puente: Puente, folder: &Path, members: &str) -> Result<Self, Failure> {
+    pub fn found(puente: Puente, folder: &Path, founding: &Founding<'_>) -> Result<Self, Failure> {
+        let members = founding.members;
         let at = now();
         let mut nations = String::new();
         let mut auditors = String::new();
@@ -270,23 +288,34 @@ impl World {
             }
         }
         fs::write(folder.join("mx-fge-bc/officers.toml"), officers(at)?)?;
-        let asker = start(&puente, folder, "mx-fge-bc")?;
-        let holder = start(&puente, folder, "us-tx-dps")?;
-        let world = Self { puente, folder: folder.to_owned(), asker, holder, holder_port: ports[1] };
-        world.import()?;
-        Ok(world)
+        let asker = start(&puente, folder, "mx-fge-bc", None)?;
+        let holder = start(&puente, folder, "us-tx-dps", founding.cage)?;
+        Ok(Self { puente, folder: folder.to_owned(), asker, holder, holder_port: ports[1] })
     }
 
-    /// Brings the holder's records in.
-    fn import(&self) -> Result<(), Failure> {
-        let mut csv = "vin,make,model,model_year,colour,status,theft_date,entering_agency\n".to_owned();
-        for number in 0..RECORDS {
-            writeln!(csv, "{},FORD,F-150,2019,BLUE,active,2025-03-01,us/tx-dps", vin(number))?;
-        }
-        let file = self.folder.join("vehicles.csv");
-        fs::write(&file, csv)?;
+    /// Brings [`RECORDS`] records of the holder's in.
+    ///
+    /// # Errors
+    /// The import fails: what it said.
+    pub fn import(&self) -> Result<(), Failure> {
+        let file = self.write_records(RECORDS)?;
         self.puente.run(&self.holder.dir, &["import", &file.display().to_string(), "--type", "Vehicle"])?;
         Ok(())
+    }
+
+    /// Writes so many vehicles as CSV.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_records(&self, count: u64) -> Result<PathBuf, Failure> {
+        let path = self.folder.join("vehicles.csv");
+        let mut csv = std::io::BufWriter::new(fs::File::create(&path)?);
+        writeln!(csv, "vin,make,model,model_year,colour,status,theft_date,entering_agency")?;
+        for number in 0..count {
+            writeln!(csv, "{},FORD,F-150,2019,BLUE,active,2025-03-01,us/tx-dps", vin(number))?;
+        }
+        csv.flush()?;
+        Ok(path)
     }
 }
 
@@ -347,10 +376,11 @@ fn officers(at: Millis) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn start(puente: &Puente, folder: &Path, name: &str) -> Result<Node, Failure> {
+fn start(puente: &Puente, folder: &Path, name: &str, cage: Option<&Cage>) -> Result<Node, Failure> {
     let dir = folder.join(name);
     let words = fs::File::create(folder.join(format!("{name}.stderr")))?;
-    let child = Command::new(&puente.0)
+    let child = cage
+        .map_or_else(|| Command::new(&puente.0), |cage| cage.command(&puente.0))
         .arg("--dir")
         .arg(&dir)
         .args(["node", "run"])

@@ -23,7 +23,7 @@ use crate::Failure;
 use crate::goal::{at_least, at_most};
 use crate::machine;
 use crate::stats::round;
-use crate::world::{Puente, World};
+use crate::world::{Founding, Puente, World};
 use honest::Window;
 use members::Member;
 
@@ -136,7 +136,9 @@ struct Field {
 
 impl Field {
     fn found(puente: Puente, plan: &Plan, count: usize) -> Result<Self, Failure> {
-        let world = World::start_with(puente, &plan.folder, &members::stanzas(count)?)?;
+        let members = members::stanzas(count)?;
+        let world = World::found(puente, &plan.folder, &Founding { members: &members, ..Founding::default() })?;
+        world.import()?;
         let mut honest = Member::all(&plan.folder, count)?;
         let hostile = honest.split_off(DIALLERS);
         let node = SocketAddr::from(([127, 0, 0, 1], world.holder_port));

@@ -9,7 +9,7 @@ use puente_audit_log::{
     ClaimedReceipt, LogPath, NoteSignature, VerifierKey,
 };
 use puente_catalogue::{Catalogue, Record};
-use puente_charter::{certificate, parse_signatures, Officers, Part};
+use puente_charter::{certificate, parse_signatures, ClaimedPart, Officers, Part, PartBytes};
 use puente_evidence::{disclosure, guard, AnswerTree, CheckedEscrow, CheckedSealed, Multiproof};
 use puente_model::{Digest, LeafIndex, TreeSize};
 use puente_wire::{
@@ -33,6 +33,7 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("bundle", bundle),
     ("vkey", vkey),
     ("charter", charter),
+    ("charter-part", charter_part),
     ("charter-signatures", charter_signatures),
     ("officers", officers),
     ("certificate", certificate_),
@@ -86,7 +87,13 @@ fn frame(data: &[u8]) {
         }
         Body::HeadProof(proof) => drop(split_hashes(&proof.proof)),
         Body::Have(have) => assert!(have.missing.len() <= puente_model::limits::HOLES_PER_PERIOD_MAX),
-        Body::Probe(_) | Body::NeedHead(_) | Body::Fault(_) => {}
+        Body::Pending(pending) => tlog_proof(&pending.receipt),
+        Body::CharterPart(part) => match &part.part {
+            Some(proto::charter_part::Part::Common(bytes)) => part_of(PartBytes::Common(bytes)),
+            Some(proto::charter_part::Part::Annex(bytes)) => part_of(PartBytes::Annex(bytes)),
+            None => {}
+        },
+        Body::Probe(_) | Body::NeedHead(_) | Body::NeedPart(_) | Body::Fault(_) => {}
     }
 }
 
@@ -239,6 +246,23 @@ fn charter(data: &[u8]) {
         let again = Part::from_toml("again.toml", &again).unwrap_or_else(|e| panic!("{e}\n{again}"));
         assert_eq!(again.hash(), part.hash());
     }
+}
+
+/// A part that travelled says in TOML what it said in canonical bytes.
+fn part_of(bytes: PartBytes<'_>) {
+    let Ok(claimed) = ClaimedPart::from_canonical(bytes, &[]) else { return };
+    let toml = match claimed.part() {
+        Part::Common(common) => common.to_toml(),
+        Part::Annex(annex) => annex.to_toml(),
+    };
+    let toml = toml.unwrap_or_else(|e| panic!("{e}"));
+    let again = Part::from_toml("again.toml", &toml).unwrap_or_else(|e| panic!("{e}\n{toml}"));
+    assert_eq!(again.hash(), claimed.hash());
+}
+
+fn charter_part(data: &[u8]) {
+    part_of(PartBytes::Common(data));
+    part_of(PartBytes::Annex(data));
 }
 
 fn charter_signatures(data: &[u8]) {

@@ -46,6 +46,8 @@ pub fn measure(plan: &Plan) -> Result<Value, Failure> {
     let world = World::found(Puente::find(plan.puente.as_deref())?, &plan.folder, &founding)?;
     let file = world.write_records(plan.records)?;
     let import = import(&world, &cage, &file)?;
+    // The asker answers once it is ready: it records every officer's grant first.
+    world.asker.command(&json!({"cmd": "status"}))?;
     std::thread::sleep(REST);
     let (_, rest) = machine::memory_kib(world.holder.pid());
     let cpu = machine::cpu_seconds(world.holder.pid());

@@ -145,7 +145,8 @@ fn describe(words: &mut Words, index: u64, entry: &[u8]) {
         _ => String::new(),
     };
     let when = shown.minute.map(|m| format!(" at {m}")).unwrap_or_default();
-    words.say(format!("The entry is a {}{who}{when}: {}.", shown.kind, shown.says));
+    let what = format!("{}{who}{when}", shown.kind);
+    words.say(format!("The entry is a {what}: {}.", shown.says));
 }
 
 fn check_proof(text: &[u8], entry: Option<&[u8]>, checker: &Checker<'_>) -> Checked {

@@ -19,7 +19,7 @@ pub enum Severity {
 }
 
 macro_rules! classes {
-    ($($(#[$doc:meta])* $v:ident $text:literal $severity:ident $en:literal $es:literal;)+) => {
+    ($($(#[$doc:meta])* $v:ident = $text:literal $severity:ident $sentence:literal;)+) => {
         /// What a finding is. The text form is stable.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Class { $($(#[$doc])* $v),+ }
@@ -39,8 +39,8 @@ macro_rules! classes {
             }
 
             /// What it says, in plain words.
-            pub const fn sentence(self, lang: Lang) -> &'static str {
-                match (self, lang) { $((Self::$v, Lang::En) => $en, (Self::$v, Lang::Es) => $es),+ }
+            pub fn sentence(self, lang: Lang) -> &'static str {
+                puente_words::text(lang, match self { $(Self::$v => $sentence),+ })
             }
         }
     };
@@ -48,237 +48,179 @@ macro_rules! classes {
 
 classes! {
     /// The copy does not lead to its own signed head.
-    Corrupt "corrupt" Unsound
-        "the copied files do not lead to the log's own signed head"
-        "los archivos copiados no conducen a la cabeza firmada de la propia bitácora";
+    Corrupt = "corrupt" Unsound
+        "the copied files do not lead to the log's own signed head";
     /// The head is malformed or not signed by the log's key.
-    BadHead "bad-head" Unsound
-        "the head is malformed or not signed with the log's key"
-        "la cabeza está mal formada o no está firmada con la llave de la bitácora";
+    BadHead = "bad-head" Unsound
+        "the head is malformed or not signed with the log's key";
     /// The head is smaller than one that the log signed before.
-    Truncated "truncated" Unsound
-        "the log was presented shorter than a head that it had already signed"
-        "la bitácora se presentó más corta que una cabeza que ya había firmado";
+    Truncated = "truncated" Unsound
+        "the log was presented shorter than a head that it had already signed";
     /// An earlier signed head is not part of the presented log.
-    Rewritten "rewritten" Unsound
-        "entries under an earlier signed head were rewritten"
-        "se reescribieron asientos que estaban bajo una cabeza firmada anterior";
+    Rewritten = "rewritten" Unsound
+        "entries under an earlier signed head were rewritten";
     /// Two signed views of one log that cannot both be honest.
-    SplitView "split-view" Unsound
-        "the log signed two histories that contradict each other and showed them to different parties"
-        "la bitácora firmó dos historias contradictorias y las mostró a partes distintas";
+    SplitView = "split-view" Unsound
+        "the log signed two histories that contradict each other and showed them to different parties";
     /// The same number, or the same exchange, said two different things.
-    Equivocated "equivocated" Unsound
-        "two different entries were given out under one number or as the end of one exchange"
-        "se emitieron dos asientos distintos bajo un mismo número o como fin de un mismo intercambio";
+    Equivocated = "equivocated" Unsound
+        "two different entries were given out under one number or as the end of one exchange";
     /// An entry that the node's own receipt proves is not in its log.
-    Omitted "omitted" Unsound
-        "an entry that the node's own receipt proves is missing from its log"
-        "falta en la bitácora un asiento que su propio recibo demuestra";
+    Omitted = "omitted" Unsound
+        "an entry that the node's own receipt proves is missing from its log";
     /// An answer that the asker receipted is not in its log.
-    NeverLogged "never-logged" Unsound
-        "the asker gave a receipt for an answer that its log does not hold"
-        "quien preguntó dio recibo de una respuesta que su bitácora no contiene";
+    NeverLogged = "never-logged" Unsound
+        "the asker gave a receipt for an answer that its log does not hold";
     /// An entry names an author who neither holds nor receipted it.
-    Fabricated "fabricated" Unsound
-        "an entry names another node as its author, who neither holds it nor gave a receipt for it"
-        "un asiento nombra como autor a otro nodo, que ni lo tiene ni dio recibo de él";
+    Fabricated = "fabricated" Unsound
+        "an entry names another node as its author, who neither holds it nor gave a receipt for it";
     /// An entry that has not reached the other log.
-    Undelivered "undelivered" Notice
-        "an entry has not reached the other log yet; nobody is at fault"
-        "un asiento aún no llega a la otra bitácora; nadie es responsable";
+    Undelivered = "undelivered" Notice
+        "an entry has not reached the other log yet; nobody is at fault";
     /// An answer after its question's deadline.
-    Late "late" Unsound
-        "a question was answered after its deadline"
-        "una pregunta se respondió después de su plazo";
+    Late = "late" Unsound
+        "a question was answered after its deadline";
     /// A question that still has time.
-    Pending "pending" Notice
-        "a question has no end yet and is within its deadline"
-        "una pregunta aún no tiene fin y está dentro de su plazo";
+    Pending = "pending" Notice
+        "a question has no end yet and is within its deadline";
     /// A recorded question without its end.
-    Unanswered "unanswered" Unsound
-        "a recorded question got neither answer nor refusal by its deadline"
-        "una pregunta asentada no tuvo respuesta ni negativa dentro de su plazo";
+    Unanswered = "unanswered" Unsound
+        "a recorded question got neither answer nor refusal by its deadline";
     /// An asker's question to which no end came.
-    NoEnd "no-end" Notice
-        "no end came back for a question; the asker cannot know whose fault that is"
-        "no volvió el fin de una pregunta; quien preguntó no puede saber de quién es la falta";
+    NoEnd = "no-end" Notice
+        "no end came back for a question; the asker cannot know whose fault that is";
     /// Bytes that are no entry.
-    Grammar "grammar" Unsound
-        "an entry is not written in the protocol's grammar"
-        "un asiento no está escrito en la gramática del protocolo";
+    Grammar = "grammar" Unsound
+        "an entry is not written in the protocol's grammar";
     /// A domestic exchange that foreigners can read.
-    DomesticInClear "domestic-in-clear" Unsound
-        "a domestic exchange stands in the clear"
-        "un intercambio interno está a la vista";
+    DomesticInClear = "domestic-in-clear" Unsound
+        "a domestic exchange stands in the clear";
     /// An entry between other nodes.
-    NotAParty "not-a-party" Unsound
-        "the log holds an entry of an exchange that its node is no party to"
-        "la bitácora contiene un asiento de un intercambio en que su nodo no es parte";
+    NotAParty = "not-a-party" Unsound
+        "the log holds an entry of an exchange that its node is no party to";
     /// An own entry numbered by another log.
-    WrongLog "wrong-log" Unsound
-        "an entry is numbered by a log that is not this one"
-        "un asiento está numerado por una bitácora que no es ésta";
+    WrongLog = "wrong-log" Unsound
+        "an entry is numbered by a log that is not this one";
     /// A number was skipped.
-    SeqGap "seq-gap" Unsound
-        "the node's own numbering has a gap"
-        "la numeración propia del nodo tiene un hueco";
+    SeqGap = "seq-gap" Unsound
+        "the node's own numbering has a gap";
     /// A number was used again.
-    SeqRepeat "seq-repeat" Unsound
-        "a number was recorded twice"
-        "un número se asentó dos veces";
+    SeqRepeat = "seq-repeat" Unsound
+        "a number was recorded twice";
     /// An entry under a number that was closed.
-    ClosedNumber "closed-number" Unsound
-        "an entry was recorded under a number that a period had closed"
-        "se asentó un asiento bajo un número que un periodo ya había cerrado";
+    ClosedNumber = "closed-number" Unsound
+        "an entry was recorded under a number that a period had closed";
     /// A time in the future.
-    FutureDated "future-dated" Unsound
-        "an entry is dated in the future"
-        "un asiento tiene fecha futura";
+    FutureDated = "future-dated" Unsound
+        "an entry is dated in the future";
     /// A time far before its neighbours.
-    BackDated "back-dated" Notice
-        "an entry is dated well before the entries that stand before it"
-        "un asiento tiene fecha muy anterior a los asientos que lo preceden";
+    BackDated = "back-dated" Notice
+        "an entry is dated well before the entries that stand before it";
     /// An answer, refusal or release without its question.
-    AnswerWithoutQuery "answer-without-query" Unsound
-        "an answer or refusal quotes no question that stands before it"
-        "una respuesta o negativa no cita una pregunta que esté antes";
+    AnswerWithoutQuery = "answer-without-query" Unsound
+        "an answer or refusal quotes no question that stands before it";
     /// Terms differ inside one exchange.
-    TermsChanged "terms-changed" Unsound
-        "an entry changes the terms of its exchange"
-        "un asiento cambia los términos de su intercambio";
+    TermsChanged = "terms-changed" Unsound
+        "an entry changes the terms of its exchange";
     /// Two questions under one exchange id.
-    ExchangeRepeated "exchange-repeated" Unsound
-        "an exchange id was used for a second question"
-        "un identificador de intercambio se usó para una segunda pregunta";
+    ExchangeRepeated = "exchange-repeated" Unsound
+        "an exchange id was used for a second question";
     /// A key given out without an answer.
-    ReleaseWithoutAnswer "release-without-answer" Unsound
-        "a release quotes no disclosing answer that stands before it"
-        "una liberación no cita una respuesta con contenido que esté antes";
+    ReleaseWithoutAnswer = "release-without-answer" Unsound
+        "a release quotes no disclosing answer that stands before it";
     /// A key given out twice.
-    ReleasedTwice "released-twice" Unsound
-        "the key of one answer was released by two entries"
-        "la llave de una respuesta se liberó con dos asientos";
+    ReleasedTwice = "released-twice" Unsound
+        "the key of one answer was released by two entries";
     /// A key given out without the asker's receipt.
-    ReleaseUnproven "release-unproven" Unsound
-        "a release names a receipt of the asker that is not kept: content went out without proof that it was logged"
-        "una liberación nombra un recibo de quien preguntó que no se conserva: salió contenido sin prueba de su asiento";
+    ReleaseUnproven = "release-unproven" Unsound
+        "a release names a receipt of the asker that is not kept: content went out without proof that it was logged";
     /// A kept receipt that does not verify.
-    ReceiptInvalid "receipt-invalid" Unsound
-        "a kept receipt does not verify"
-        "un recibo conservado no se verifica";
+    ReceiptInvalid = "receipt-invalid" Unsound
+        "a kept receipt does not verify";
     /// No receipt of the author is kept.
-    ReceiptMissing "receipt-missing" CouldNotTell
-        "the author's receipt for an entry is not among the files"
-        "el recibo del autor de un asiento no está entre los archivos";
+    ReceiptMissing = "receipt-missing" CouldNotTell
+        "the author's receipt for an entry is not among the files";
     /// A PERIOD's bounds do not follow the one before.
-    PeriodRange "period-range" Unsound
-        "a period does not begin where the one before it ended"
-        "un periodo no comienza donde terminó el anterior";
+    PeriodRange = "period-range" Unsound
+        "a period does not begin where the one before it ended";
     /// A PERIOD's root is not that of the entries.
-    PeriodMismatch "period-mismatch" Unsound
-        "a period's root is not that of the recorded entries"
-        "la raíz de un periodo no es la de los asientos";
+    PeriodMismatch = "period-mismatch" Unsound
+        "a period's root is not that of the recorded entries";
     /// A PERIOD names holes that are none.
-    HoleMismatch "hole-mismatch" Unsound
-        "a period names as missing a number that is not"
-        "un periodo nombra como faltante un número que no lo es";
+    HoleMismatch = "hole-mismatch" Unsound
+        "a period names as missing a number that is not";
     /// A PERIOD carries a peer head that does not verify.
-    PeerHeadInvalid "peer-head-invalid" Unsound
-        "a recorded head of the other node's log does not verify"
-        "una cabeza asentada de la bitácora del otro nodo no se verifica";
+    PeerHeadInvalid = "peer-head-invalid" Unsound
+        "a recorded head of the other node's log does not verify";
     /// A VOID that names no own question.
-    VoidMismatch "void-mismatch" Unsound
-        "a void names no question of its author"
-        "una anulación no nombra una pregunta de su autor";
+    VoidMismatch = "void-mismatch" Unsound
+        "a void names no question of its author";
     /// No escrow for an entry that commits to one.
-    EscrowMissing "escrow-missing" Unsound
-        "the escrow that an entry commits to is missing"
-        "falta la custodia con que un asiento se comprometió";
+    EscrowMissing = "escrow-missing" Unsound
+        "the escrow that an entry commits to is missing";
     /// Another escrow than the committed one.
-    EscrowMismatch "escrow-mismatch" Unsound
-        "the kept escrow is not the one that the entry commits to"
-        "la custodia conservada no es aquella con que el asiento se comprometió";
+    EscrowMismatch = "escrow-mismatch" Unsound
+        "the kept escrow is not the one that the entry commits to";
     /// Seeds that do not stand before their use.
-    SeedsMissing "seeds-missing" Unsound
-        "the seeds of an escrow or sealed header do not stand earlier in the log"
-        "las semillas de una custodia o encabezado no están antes en la bitácora";
+    SeedsMissing = "seeds-missing" Unsound
+        "the seeds of an escrow or sealed header do not stand earlier in the log";
     /// Seeds sealed to the wrong auditors.
-    SeedsWrongAuditor "seeds-wrong-auditor" Unsound
-        "seeds are not sealed to the auditors that the charter names"
-        "las semillas no están selladas para los auditores que nombra la carta";
+    SeedsWrongAuditor = "seeds-wrong-auditor" Unsound
+        "seeds are not sealed to the auditors that the charter names";
     /// A node that is not in the charter.
-    NotAMember "not-a-member" Unsound
-        "an entry names a node or log that is not in the charter"
-        "un asiento nombra un nodo o bitácora que no está en la carta";
+    NotAMember = "not-a-member" Unsound
+        "an entry names a node or log that is not in the charter";
     /// A legal basis that the charter does not know.
-    BasisUnknown "legal-basis-unknown" Unsound
-        "a question rests on a legal basis that the charter does not know"
-        "una pregunta se apoya en una base legal que la carta no conoce";
+    BasisUnknown = "legal-basis-unknown" Unsound
+        "a question rests on a legal basis that the charter does not know";
     /// A legal basis that had lapsed.
-    BasisExpired "legal-basis-expired" Unsound
-        "a question rests on a legal basis that had lapsed"
-        "una pregunta se apoya en una base legal que había vencido";
+    BasisExpired = "legal-basis-expired" Unsound
+        "a question rests on a legal basis that had lapsed";
     /// A purpose outside the legal basis.
-    PurposeNotCovered "purpose-not-covered" Unsound
-        "a question's purpose is not covered by its legal basis"
-        "la finalidad de una pregunta no está cubierta por su base legal";
+    PurposeNotCovered = "purpose-not-covered" Unsound
+        "a question's purpose is not covered by its legal basis";
     /// A nation that may not invoke the legal basis.
-    BasisNotForNation "basis-not-for-nation" Unsound
-        "the asking nation may not invoke this legal basis"
-        "la nación que pregunta no puede invocar esta base legal";
+    BasisNotForNation = "basis-not-for-nation" Unsound
+        "the asking nation may not invoke this legal basis";
     /// The charter vector went back.
-    CharterBack "charter-back" Unsound
-        "an entry was made under an older charter than one before it"
-        "un asiento se hizo bajo una carta más antigua que la de uno anterior";
+    CharterBack = "charter-back" Unsound
+        "an entry was made under an older charter than one before it";
     /// A charter version that the auditor does not have.
-    CharterUnknown "charter-unknown" CouldNotTell
-        "an entry was made under a charter version that this auditor does not have"
-        "un asiento se hizo bajo una versión de la carta que este auditor no tiene";
+    CharterUnknown = "charter-unknown" CouldNotTell
+        "an entry was made under a charter version that this auditor does not have";
     /// A sealed header that is not the committed one.
-    HeaderMismatch "header-mismatch" Unsound
-        "the sealed header of a veiled entry is not the one that it commits to"
-        "el encabezado sellado de un asiento velado no es aquel con que se comprometió";
+    HeaderMismatch = "header-mismatch" Unsound
+        "the sealed header of a veiled entry is not the one that it commits to";
     /// Sealed headers that no given key opens.
-    HeaderUnread "header-unread" CouldNotTell
-        "sealed headers lie beside the log and no given key opens them"
-        "hay encabezados sellados junto a la bitácora y ninguna llave dada los abre";
+    HeaderUnread = "header-unread" CouldNotTell
+        "sealed headers lie beside the log and no given key opens them";
     /// Veiled entries without their sealed header, for an own auditor.
-    HeaderMissing "header-missing" CouldNotTell
-        "veiled entries of the auditor's own nation have no sealed header"
-        "asientos velados de la propia nación no tienen encabezado sellado";
+    HeaderMissing = "header-missing" CouldNotTell
+        "veiled entries of the auditor's own nation have no sealed header";
     /// The sidecar is damaged.
-    AsideMalformed "aside-malformed" Unsound
-        "the file of receipts and escrow beside the log is damaged"
-        "el archivo de recibos y custodias junto a la bitácora está dañado";
+    AsideMalformed = "aside-malformed" Unsound
+        "the file of receipts and escrow beside the log is damaged";
     /// A sidecar record of an entry that is not under the head.
-    AsideStray "aside-stray" CouldNotTell
-        "a receipt or escrow belongs to no entry under the head"
-        "un recibo o custodia no corresponde a ningún asiento bajo la cabeza";
+    AsideStray = "aside-stray" CouldNotTell
+        "a receipt or escrow belongs to no entry under the head";
     /// Files that reach beyond the head.
-    BeyondHead "beyond-head" CouldNotTell
-        "files of the log reach beyond its head: the head is older than the files"
-        "hay archivos de la bitácora más allá de su cabeza: la cabeza es anterior a los archivos";
+    BeyondHead = "beyond-head" CouldNotTell
+        "files of the log reach beyond its head: the head is older than the files";
     /// Entries beyond the size at which the charter closed the log.
-    BeyondClosed "beyond-closed" Unsound
-        "the log goes on beyond the size at which the charter closed it"
-        "la bitácora continúa más allá del tamaño en que la carta la cerró";
+    BeyondClosed = "beyond-closed" Unsound
+        "the log goes on beyond the size at which the charter closed it";
     /// A file that is not there.
-    Unavailable "unavailable" CouldNotTell
-        "a file that the verdict needs is missing or cannot be read"
-        "falta o no se puede leer un archivo que el veredicto necesita";
+    Unavailable = "unavailable" CouldNotTell
+        "a file that the verdict needs is missing or cannot be read";
     /// A log that the charter does not name.
-    UnknownLog "unknown-log" CouldNotTell
-        "the charter names no such log"
-        "la carta no nombra esa bitácora";
+    UnknownLog = "unknown-log" CouldNotTell
+        "the charter names no such log";
     /// A signature line by nobody that the charter names.
-    UnknownSignature "unknown-signature" CouldNotTell
-        "a head carries a signature line by nobody that the charter names"
-        "una cabeza lleva una línea de firma de nadie que la carta nombre";
+    UnknownSignature = "unknown-signature" CouldNotTell
+        "a head carries a signature line by nobody that the charter names";
     /// A recorded dispute.
-    Disputed "disputed" Notice
-        "the asker recorded that what was released does not match what was committed"
-        "quien preguntó asentó que lo liberado no coincide con lo comprometido";
+    Disputed = "disputed" Notice
+        "the asker recorded that what was released does not match what was committed";
 }
 
 impl fmt::Display for Class {

@@ -16,6 +16,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use puente_audit_log::VerifierKey;
 use puente_evidence::HpkeKeyPair;
 use puente_model::{Digest, Millis, Secret32};
+use puente_words::{command_line, say, text};
 use serde::Serialize;
 
 /// What a program returns when it could not tell: also for wrong arguments and unreadable files.
@@ -23,11 +24,13 @@ const COULD_NOT_TELL: u8 = 2;
 /// Findings printed one by one.
 const FINDINGS_PRINTED_MAX: usize = 50;
 
+const EXITS: &str = "The verdict goes to stdout, words go to stderr.\n\
+    Exit code: 0 sound, 1 unsound, 2 could not tell.";
+
 /// Verifies and reconciles Puente's logs from copied files alone.
 #[derive(Debug, Parser)]
-#[command(name = "puente-audit", version, arg_required_else_help = true)]
-#[command(after_help = "The verdict goes to stdout, words go to stderr.\n\
-    Exit code: 0 sound, 1 unsound, 2 could not tell.")]
+#[command(name = "puente-audit", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = EXITS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -43,9 +46,15 @@ struct Cli {
     /// One JSON object on stdout.
     #[arg(long, global = true)]
     json: bool,
-    /// Language of the sentences: en or es.
-    #[arg(long, global = true, default_value = "en", value_name = "LANG")]
-    lang: Lang,
+    /// Language: en or es; else that of the locale.
+    #[arg(long, global = true, value_name = "LANG")]
+    lang: Option<Lang>,
+}
+
+impl Cli {
+    fn lang(&self) -> Lang {
+        self.lang.unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -129,10 +138,13 @@ pub fn run() -> ExitCode {
 
 /// Runs a command line, the program's name first, and says how to exit. Prints the verdict on stdout, words on stderr.
 pub fn run_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
+    let args: Vec<OsString> = args.into_iter().collect();
+    let lang = command_line::chosen(&args, |name| std::env::var(name).ok());
+    let cli = match command_line::parse::<Cli, _, _>(args, lang) {
+        Ok(cli) => Cli { lang: Some(lang), ..cli },
         Err(error) => {
-            let _ = error.print();
+            let said = command_line::rendered(&error.render().to_string(), lang);
+            let _ = if error.use_stderr() { write!(io::stderr(), "{said}") } else { write!(io::stdout(), "{said}") };
             return if error.use_stderr() { ExitCode::from(COULD_NOT_TELL) } else { ExitCode::SUCCESS };
         }
     };
@@ -143,9 +155,10 @@ pub fn run_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 let object = serde_json::json!({ "verdict": Conclusion::CouldNotTell, "error": error.to_string() });
                 let _ = out(&object.to_string());
             } else if !matches!(cli.command, Command::Init | Command::Show { .. } | Command::Prove { .. }) {
-                let _ = out(&format!("verdict: {}", Conclusion::CouldNotTell.in_words(cli.lang)));
+                let english = format!("verdict: {}", Conclusion::CouldNotTell.in_words(lang));
+                let _ = out(&say(lang, &english));
             }
-            let _ = writeln!(io::stderr(), "error: {error}");
+            words(&format!("{} {}", text(lang, "error:"), say(lang, &error.to_string())));
             ExitCode::from(COULD_NOT_TELL)
         }
     }
@@ -182,8 +195,10 @@ fn init(cli: &Cli) -> Result<Conclusion, AuditError> {
             "state": cli.state.display().to_string(),
         }))?;
     } else {
-        out(&format!("charter: {} version {vector}, {members} members", charter.federation()))?;
-        words(&format!("The auditor's folder is {}; verdicts will be remembered there.", cli.state.display()));
+        let lang = cli.lang();
+        let (name, state) = (charter.federation(), cli.state.display());
+        out(&say(lang, &format!("charter: {name} version {vector}, {members} members")))?;
+        words(&say(lang, &format!("The auditor's folder is {state}; verdicts will be remembered there.")));
     }
     Ok(Conclusion::Sound)
 }
@@ -202,8 +217,10 @@ fn auditor(cli: &Cli, how: &How) -> Result<Auditor, AuditError> {
         auditor = auditor.with_evidence(dir);
     }
     if io::stderr().is_terminal() {
-        auditor = auditor.with_progress(|log, done, all| {
-            let _ = write!(io::stderr(), "\r{log}: {done} of {all} entries\x1b[K");
+        let lang = cli.lang();
+        auditor = auditor.with_progress(move |log, done, all| {
+            let english = format!("{log}: {done} of {all} entries");
+            let _ = write!(io::stderr(), "\r{}\x1b[K", say(lang, &english));
             if done.saturating_add(50_000) > all {
                 let _ = write!(io::stderr(), "\r\x1b[K");
             }
@@ -228,40 +245,37 @@ fn now() -> Millis {
 }
 
 fn report(cli: &Cli, verdict: &Verdict) -> Result<Conclusion, AuditError> {
+    let lang = cli.lang();
     if cli.json {
         print_json(verdict)?;
     } else {
         let entries: u64 = verdict.logs.iter().map(|log| log.entries).sum();
         let names: Vec<&str> =
             verdict.logs.iter().map(|log| if log.origin.is_empty() { &*log.dir } else { &*log.origin }).collect();
-        let (logs, count) = match cli.lang {
-            Lang::En => ("logs", "entries"),
-            Lang::Es => ("bitácoras", "asientos"),
+        let concluded = verdict.verdict.in_words(lang);
+        let english = match names.as_slice() {
+            [one] => format!("verdict: {concluded}  log: {one}  entries: {entries}"),
+            many => format!("verdict: {concluded}  logs: {}  entries: {entries}", many.len()),
         };
-        let concluded = verdict.verdict.in_words(cli.lang);
-        let line = match names.as_slice() {
-            [one] => format!("verdict: {concluded}  log: {one}  {count}: {entries}"),
-            many => format!("verdict: {concluded}  {logs}: {}  {count}: {entries}", many.len()),
-        };
-        out(&line)?;
+        out(&say(lang, &english))?;
     }
     for finding in verdict.findings.iter().take(FINDINGS_PRINTED_MAX) {
         let mark = match finding.severity {
-            Severity::Unsound => "error",
-            Severity::CouldNotTell => "gap",
-            Severity::Notice => "note",
+            Severity::Unsound => text(lang, "error"),
+            Severity::CouldNotTell => text(lang, "gap"),
+            Severity::Notice => text(lang, "note"),
         };
-        words(&format!("{mark}: [{}] {}", finding.class, finding.sentence(cli.lang)));
+        words(&format!("{mark}: [{}] {}", finding.class, finding.sentence(lang)));
         if !finding.detail.is_empty() {
-            words(&format!("       {}", finding.detail));
+            words(&format!("       {}", say(lang, &finding.detail)));
         }
         if let Some(path) = &finding.evidence {
-            words(&format!("       evidence: {path}"));
+            words(&format!("       {}: {path}", text(lang, "evidence")));
         }
     }
     let further = verdict.findings.len().saturating_sub(FINDINGS_PRINTED_MAX) as u64 + verdict.findings_not_listed;
     if further > 0 {
-        words(&format!("… {further} more; use --json for a list"));
+        words(&say(lang, &format!("… {further} more; use --json for a list")));
     }
     Ok(verdict.verdict)
 }
@@ -306,8 +320,10 @@ fn check(cli: &Cli, file: &Path, entry: Option<&Path>, vkey: Option<&str>) -> Re
     if cli.json {
         print_json(&checked)?;
     } else {
-        out(&format!("verdict: {}  file: {}", checked.verdict.in_words(cli.lang), checked.what))?;
-        checked.words.iter().for_each(|line| words(line));
+        let lang = cli.lang();
+        let english = format!("verdict: {}  file: {}", checked.verdict.in_words(lang), checked.what);
+        out(&say(lang, &english))?;
+        checked.words.iter().for_each(|line| words(&say(lang, line)));
     }
     Ok(checked.verdict)
 }

@@ -1,6 +1,7 @@
 //! What an audit finds, and what follows from it.
 
 use puente_model::NodeUri;
+use puente_words::text;
 use serde::{Serialize, Serializer};
 
 use crate::Lang;
@@ -41,15 +42,13 @@ impl Conclusion {
     }
 
     /// For people.
-    pub const fn in_words(self, lang: Lang) -> &'static str {
-        match (self, lang) {
-            (Self::Sound, Lang::En) => "sound",
-            (Self::Unsound, Lang::En) => "unsound",
-            (Self::CouldNotTell, Lang::En) => "could not tell",
-            (Self::Sound, Lang::Es) => "íntegro",
-            (Self::Unsound, Lang::Es) => "no íntegro",
-            (Self::CouldNotTell, Lang::Es) => "no se pudo determinar",
-        }
+    pub fn in_words(self, lang: Lang) -> &'static str {
+        let words = match self {
+            Self::Sound => "sound",
+            Self::Unsound => "unsound",
+            Self::CouldNotTell => "could not tell",
+        };
+        text(lang, words)
     }
 }
 
@@ -157,15 +156,16 @@ impl Finding {
     }
 
     fn phrased(mut self) -> Self {
-        let place = |entry: &str, number: &str| {
-            let index = self.index.map(|i| format!(", {entry} {i}")).unwrap_or_default();
-            let seq = self.seq.map(|s| format!(", {number} {s}")).unwrap_or_default();
-            format!("{}{index}{seq}", self.log)
+        let phrased = |lang| {
+            let index = self.index.map(|i| format!(", {} {i}", text(lang, "entry"))).unwrap_or_default();
+            let seq = self.seq.map(|s| format!(", {} {s}", text(lang, "number"))).unwrap_or_default();
+            let who = match &self.attributed_to {
+                Blame::Node(node) => node.as_str(),
+                Blame::Unknown => text(lang, "unknown"),
+            };
+            format!("{}{index}{seq}: {} ({who}).", self.log, self.class.sentence(lang))
         };
-        let who = self.attributed_to.as_str();
-        self.en = format!("{}: {} ({who}).", place("entry", "number"), self.class.sentence(Lang::En));
-        let who = if who == "unknown" { "desconocido" } else { who };
-        self.es = format!("{}: {} ({who}).", place("asiento", "número"), self.class.sentence(Lang::Es));
+        (self.en, self.es) = (phrased(Lang::En), phrased(Lang::Es));
         self
     }
 

@@ -355,7 +355,12 @@ fn the_program_reads_doors_and_folders_side_by_side() {
     assert!(ran.words.contains("300 entries") || ran.words.contains(" entries, "), "progress: {}", ran.words);
     let both = desk.run(&[&["reconcile", &url, "us-sdpd-n1", "--without-headers", "--lang", "es"], &door[..]].concat());
     assert_eq!(both.code, 0, "{}{}", both.out, both.words);
-    assert!(both.out.contains("bitácoras: 2") && both.words.contains("la copia está en"), "{}{}", both.out, both.words);
+    assert!(
+        both.out.contains("bitácoras: 2  asientos: ") && both.words.contains("la copia está en"),
+        "{}{}",
+        both.out,
+        both.words
+    );
     // What was damaged here is nobody's fault: it is fetched anew, and what it was is kept.
     let kept = desk.path("puente-auditor/copies/for-us/mx/fge-bc/n1/log1");
     let bundle = kept.join("tile/entries/000");

@@ -9,9 +9,9 @@ use serde_json::Value;
 const EDGES: &[(&str, &[&str])] = &[
     ("puente-model", &[]),
     ("puente-charter", &["puente-model"]),
-    ("puente-catalogue", &["puente-model"]),
+    ("puente-catalogue", &["puente-model", "puente-words"]),
     ("puente-wire", &["puente-model"]),
-    ("puente-policy", &["puente-model"]),
+    ("puente-policy", &["puente-model", "puente-words"]),
     ("puente-words", &["puente-model"]),
     ("puente-audit-log", &["puente-model"]),
     ("puente-evidence", &["puente-model", "puente-wire"]),
@@ -29,7 +29,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "puente-audit",
-        &["puente-audit-log", "puente-catalogue", "puente-charter", "puente-evidence", "puente-model", "puente-wire"],
+        &[
+            "puente-audit-log",
+            "puente-catalogue",
+            "puente-charter",
+            "puente-evidence",
+            "puente-model",
+            "puente-wire",
+            "puente-words",
+        ],
     ),
     (
         "puente-agency",

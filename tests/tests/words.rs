@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, ExprCall, ExprLit, ExprMethodCall, FieldValue, Lit, LitStr, Local, Macro, Member, Pat};
 
@@ -11,10 +12,16 @@ use syn::{Attribute, Expr, ExprCall, ExprLit, ExprMethodCall, FieldValue, Lit, L
 const ROOMS: &[&str] = &["crates", "nodes", "audit"];
 /// Constructors of what a command says: the message is the second argument.
 const FAILURES: &[&str] = &["usage", "findings", "unreachable", "unavailable"];
-/// Methods that add words to it.
-const ADDS: &[&str] = &["hint", "note"];
+/// Methods that add words to it, or to what an auditor reads.
+const ADDS: &[&str] = &["hint", "note", "say", "fail", "gap"];
+/// Functions that make what an auditor reads: messages among their arguments.
+const FAULTS: &[&str] = &["fault", "blame", "finding", "invalid", "w"];
+/// Tables of texts. A literal after an equals sign is a code, or a comment.
+const TABLES: &[&str] = &["texts", "words", "classes", "problems"];
 /// Names of functions, variables and fields that hold a message.
 const HOLDERS: &[&str] = &["mend", "hint", "advice"];
+/// Names of variables that hold a message.
+const LOCALS: &[&str] = &["message", "words", "english"];
 /// Constants that hold help.
 const HELPS: &[&str] = &["EXITS"];
 /// Methods whose argument is looked for, not said.
@@ -65,6 +72,38 @@ impl Found {
     fn last(&mut self, block: &syn::Block) {
         if let Some(syn::Stmt::Expr(last, None)) = block.stmts.last() {
             self.texts(last);
+        }
+    }
+
+    /// The literals of a table.
+    fn table(&mut self, tokens: TokenStream) {
+        let mut code = false;
+        for token in tokens {
+            match &token {
+                TokenTree::Group(group) => self.table(group.stream()),
+                TokenTree::Literal(_) if !code => {
+                    if let Ok(text) = syn::parse2::<LitStr>(token.clone().into()) {
+                        self.message(&text.value());
+                    }
+                }
+                _ => {}
+            }
+            code = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '=');
+        }
+    }
+
+    /// `text(lang, "…")`, `say(lang, "…")` and `w("…")` among what a macro is given.
+    fn said_within(&mut self, tokens: TokenStream) {
+        let mut said = false;
+        for token in tokens {
+            if let TokenTree::Group(group) = &token {
+                if said {
+                    let direct = |t: &TokenTree| matches!(t, TokenTree::Literal(_));
+                    self.table(group.stream().into_iter().filter(direct).collect());
+                }
+                self.said_within(group.stream());
+            }
+            said = matches!(&token, TokenTree::Ident(name) if name == "text" || name == "say" || name == "w");
         }
     }
 
@@ -137,6 +176,9 @@ impl<'ast> Visit<'ast> for Found {
             let failure = before == "Failure" && FAILURES.contains(&last.as_str());
             // `say(lang, "…")` and `text(lang, "…")`.
             let said = (last == "say" || last == "text") && call.args.len() == 2;
+            if FAULTS.iter().any(|name| last == *name) || (before == "Finding" && last == "new") {
+                call.args.iter().for_each(|arg| self.texts(arg));
+            }
             if let (true, Some(text)) = (failure || said, call.args.get(1)) {
                 self.texts(text);
             }
@@ -147,6 +189,9 @@ impl<'ast> Visit<'ast> for Found {
     fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
         if let (true, Some(text)) = (ADDS.iter().any(|name| call.method == name), call.args.first()) {
             self.texts(text);
+        }
+        if FAULTS.iter().any(|name| call.method == name) {
+            call.args.iter().for_each(|arg| self.texts(arg));
         }
         if LOOKS.iter().any(|name| call.method == name) {
             return self.visit_expr(&call.receiver);
@@ -165,7 +210,7 @@ impl<'ast> Visit<'ast> for Found {
 
     fn visit_local(&mut self, local: &'ast Local) {
         if let (Pat::Ident(name), Some(init)) = (&local.pat, &local.init)
-            && (name.ident == "message" || HOLDERS.iter().any(|holder| name.ident == holder))
+            && LOCALS.iter().chain(HOLDERS).any(|holder| name.ident == holder)
         {
             self.texts(&init.expr);
         }
@@ -186,6 +231,11 @@ impl<'ast> Visit<'ast> for Found {
     }
 
     fn visit_macro(&mut self, made: &'ast Macro) {
+        if TABLES.iter().any(|name| made.path.segments.last().is_some_and(|s| s.ident == name)) {
+            self.table(made.tokens.clone());
+        } else {
+            self.said_within(made.tokens.clone());
+        }
         if self.all {
             self.format(made);
         }
@@ -230,6 +280,7 @@ impl<'ast> Visit<'ast> for Found {
         if HELPS.iter().any(|name| item.ident == name) {
             self.texts(&item.expr);
         }
+        visit::visit_item_const(self, item);
     }
 
     fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {

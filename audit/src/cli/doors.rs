@@ -4,6 +4,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use puente_words::{say, text};
+
 use super::{Cli, How, auditor, report, words};
 use crate::remote::{Copied, Copier, CopyLimits, CopyProgress, Credentials, RemoteError};
 use crate::{AuditError, Auditor, Conclusion, Lang, Source};
@@ -71,7 +73,10 @@ pub(super) fn run(cli: &Cli, how: &How, names: &[&Path], pairs: bool) -> Result<
             return report(cli, &verdict);
         }
         // What lay here may have been damaged here: no node is blamed for it.
-        say(cli.lang, Word::Anew);
+        words(text(
+            cli.lang(),
+            "A fault shows in a copy that was not fetched anew: it is set aside, and the log fetched once more.",
+        ));
         for (log, name) in logs.iter_mut().zip(names) {
             if let Named::Copied(copy) = log
                 && copy.reused
@@ -114,7 +119,7 @@ fn one(
     let copier = Copier { charter: auditor.charter(), credentials, keep: &keep, limits };
     let lines = !io::stderr().is_terminal();
     let tell = |progress: CopyProgress| {
-        let line = telling(cli.lang, url, progress);
+        let line = telling(cli.lang(), url, progress);
         let _ = if lines { writeln!(io::stderr(), "{line}") } else { write!(io::stderr(), "\r{line}\x1b[K") };
     };
     let copied = copier.copy(url, anew, &tell);
@@ -123,7 +128,8 @@ fn one(
     }
     match copied {
         Ok(copy) => {
-            say(cli.lang, Word::Kept(&copy));
+            let (origin, bytes, dir) = (&copy.origin, size(copy.bytes), copy.dir.display());
+            words(&say(cli.lang(), &format!("{origin}: {bytes} fetched; the copy is in {dir}")));
             Ok(Named::Copied(copy))
         }
         // What is wrong on this side is no matter of the line: nothing is audited then.
@@ -134,39 +140,12 @@ fn one(
     }
 }
 
-/// What is said on the way, in both languages.
-enum Word<'w> {
-    Anew,
-    Kept(&'w Copied),
-}
-
-fn say(lang: Lang, word: Word<'_>) {
-    words(&match (word, lang) {
-        (Word::Anew, Lang::En) => {
-            "A fault shows in a copy that was not fetched anew: it is set aside, and the log fetched once more."
-                .to_owned()
-        }
-        (Word::Anew, Lang::Es) => {
-            "Hay una falla en una copia que no se obtuvo de nuevo: se aparta y la bitácora se obtiene otra vez."
-                .to_owned()
-        }
-        (Word::Kept(copy), Lang::En) => {
-            format!("{}: {} fetched; the copy is in {}", copy.origin, size(copy.bytes), copy.dir.display())
-        }
-        (Word::Kept(copy), Lang::Es) => {
-            format!("{}: {} obtenidos; la copia está en {}", copy.origin, size(copy.bytes), copy.dir.display())
-        }
-    });
-}
-
 fn telling(lang: Lang, url: &str, progress: CopyProgress) -> String {
     let CopyProgress { entries, files, files_all, bytes } = progress;
     let bytes = size(bytes);
-    match (lang, files_all) {
-        (Lang::En, 0) => format!("{url}: {bytes}"),
-        (Lang::Es, 0) => format!("{url}: {bytes}"),
-        (Lang::En, _) => format!("{url}: {entries} entries, {files} of {files_all} files, {bytes}"),
-        (Lang::Es, _) => format!("{url}: {entries} asientos, {files} de {files_all} archivos, {bytes}"),
+    match files_all {
+        0 => format!("{url}: {bytes}"),
+        _ => say(lang, &format!("{url}: {entries} entries, {files} of {files_all} files, {bytes}")).into_owned(),
     }
 }
 

@@ -1,11 +1,11 @@
 use std::fmt;
 
 use puente_model::Lang;
+use puente_words::text;
 
 macro_rules! problems {
     ($($(#[$doc:meta])* $v:ident = $code:literal {
-        en: $en:literal, $en_mend:literal,
-        es: $es:literal, $es_mend:literal $(,)?
+        $message:literal; $mend:literal
     })+) => {
         /// What can be wrong, or doubtful, with one value: a stable code, and
         /// the words for it. The words never hold the value itself.
@@ -23,13 +23,13 @@ macro_rules! problems {
             }
 
             /// What is wrong.
-            pub const fn message(self, lang: Lang) -> &'static str {
-                match (self, lang) { $((Self::$v, Lang::En) => $en, (Self::$v, Lang::Es) => $es),+ }
+            pub fn message(self, lang: Lang) -> &'static str {
+                text(lang, match self { $(Self::$v => $message),+ })
             }
 
             /// What to do about it.
-            pub const fn mend(self, lang: Lang) -> &'static str {
-                match (self, lang) { $((Self::$v, Lang::En) => $en_mend, (Self::$v, Lang::Es) => $es_mend),+ }
+            pub fn mend(self, lang: Lang) -> &'static str {
+                text(lang, match self { $(Self::$v => $mend),+ })
             }
         }
     };
@@ -38,153 +38,123 @@ macro_rules! problems {
 problems! {
     /// A required value is absent.
     Missing = "missing" {
-        en: "the value is required", "give it",
-        es: "el valor es obligatorio", "indíquelo",
+        "the value is required"; "give it"
     }
     /// No field has this name.
     UnknownColumn = "unknown-column" {
-        en: "no such column", "rename or remove it",
-        es: "no existe esa columna", "cámbiele el nombre o quítela",
+        "no such column"; "rename or remove it"
     }
     /// Two columns mean one field.
     DuplicateColumn = "duplicate-column" {
-        en: "another column means the same field", "keep one of them",
-        es: "otra columna significa el mismo campo", "deje solo una",
+        "another column means the same field"; "keep one of them"
     }
     /// Longer than a field may be.
     TooLong = "too-long" {
-        en: "the value is too long", "shorten it",
-        es: "el valor es demasiado largo", "acórtelo",
+        "the value is too long"; "shorten it"
     }
     /// More values than a repeated field may hold.
     TooMany = "too-many" {
-        en: "too many values", "keep the most important ones",
-        es: "demasiados valores", "deje los más importantes",
+        "too many values"; "keep the most important ones"
     }
     /// Control or invisible characters.
     ControlCharacter = "control-character" {
-        en: "the value holds control or invisible characters", "remove them",
-        es: "el valor contiene caracteres de control o invisibles", "quítelos",
+        "the value holds control or invisible characters"; "remove them"
     }
     /// A character that this identifier never has.
     BadCharacter = "bad-character" {
-        en: "a character that this identifier never has", "compare it with the original (I and 1, O and 0, Q and 0 are often confused)",
-        es: "un carácter que este identificador nunca tiene", "compárelo con el original (I y 1, O y 0, Q y 0 suelen confundirse)",
+        "a character that this identifier never has"; "compare it with the original (I and 1, O and 0, Q and 0 are often confused)"
     }
     /// The wrong number of characters.
     BadLength = "bad-length" {
-        en: "the wrong number of characters", "compare it with the original; nothing may be missing or added",
-        es: "número de caracteres incorrecto", "compárelo con el original; no debe faltar ni sobrar nada",
+        "the wrong number of characters"; "compare it with the original; nothing may be missing or added"
     }
     /// The right characters in the wrong order.
     BadForm = "bad-form" {
-        en: "not in the expected form", "write it as the note of this field shows",
-        es: "no tiene la forma esperada", "escríbalo como indica la nota de este campo",
+        "not in the expected form"; "write it as the note of this field shows"
     }
     /// A decisive check digit fails: rejected, unless overridden.
     CheckDigit = "check-digit" {
-        en: "the check digit does not hold", "compare it with the original; if it really reads so, give the reason in the column's .override",
-        es: "el dígito verificador no corresponde", "compárelo con el original; si de verdad dice eso, dé la razón en la columna .override",
+        "the check digit does not hold"; "compare it with the original; if it really reads so, give the reason in the column's .override"
     }
     /// A check digit that is often wrong in practice fails: accepted.
     CheckDigitDoubtful = "check-digit-doubtful" {
-        en: "the check digit does not hold, as in some genuine ones", "compare it with the original",
-        es: "el dígito verificador no corresponde, como en algunos auténticos", "compárelo con el original",
+        "the check digit does not hold, as in some genuine ones"; "compare it with the original"
     }
     /// The identifier has no check digit.
     NoCheckDigit = "no-check-digit" {
-        en: "an identifier without a check digit: a mistake cannot be noticed", "compare it with the original",
-        es: "identificador sin dígito verificador: un error no puede notarse", "compárelo con el original",
+        "an identifier without a check digit: a mistake cannot be noticed"; "compare it with the original"
     }
     /// An RFC without its homoclave.
     NoHomoclave = "no-homoclave" {
-        en: "the RFC has no homoclave: several people can share it", "add the last three characters when known",
-        es: "el RFC no tiene homoclave: varias personas pueden compartirlo", "añada los tres últimos caracteres cuando se conozcan",
+        "the RFC has no homoclave: several people can share it"; "add the last three characters when known"
     }
     /// An identifier that stands for nobody in particular.
     GenericIdentifier = "generic-identifier" {
-        en: "a generic identifier that stands for nobody in particular", "find the real one",
-        es: "un identificador genérico que no señala a nadie en particular", "busque el verdadero",
+        "a generic identifier that stands for nobody in particular"; "find the real one"
     }
     /// No such day, or not in the expected form.
     BadDate = "bad-date" {
-        en: "no such date", "write it as year-month-day, for example 2026-03-01",
-        es: "esa fecha no existe", "escríbala como año-mes-día, por ejemplo 2026-03-01",
+        "no such date"; "write it as year-month-day, for example 2026-03-01"
     }
     /// No such state, municipality, county or country.
     BadPlace = "bad-place" {
-        en: "no such place code", "use the official code list",
-        es: "no existe esa clave de lugar", "use el catálogo oficial",
+        "no such place code"; "use the official code list"
     }
     /// Not a code of its list.
     NotInList = "not-in-list" {
-        en: "not a code of its list", "use one of the list",
-        es: "no es una clave de su catálogo", "use una del catálogo",
+        "not a code of its list"; "use one of the list"
     }
     /// Not a code of an open list: kept.
     Unlisted = "unlisted" {
-        en: "not in the list of known values; kept as written", "check the spelling",
-        es: "no está en la lista de valores conocidos; se conserva como está", "revise la ortografía",
+        "not in the list of known values; kept as written"; "check the spelling"
     }
     /// Not a whole number, or not yes or no.
     NotNumber = "not-a-number" {
-        en: "not a whole number", "use digits only",
-        es: "no es un número entero", "use solo dígitos",
+        "not a whole number"; "use digits only"
     }
     /// Not a decimal number.
     NotDecimal = "not-a-decimal" {
-        en: "not a decimal number", "use digits and one point, without commas or a sign",
-        es: "no es un número decimal", "use dígitos y un punto, sin comas ni signo",
+        "not a decimal number"; "use digits and one point, without commas or a sign"
     }
     /// Not yes or no.
     NotYesNo = "not-yes-no" {
-        en: "neither yes nor no", "use yes or no",
-        es: "no es sí ni no", "use sí o no",
+        "neither yes nor no"; "use yes or no"
     }
     /// Outside its bounds.
     OutOfRange = "out-of-range" {
-        en: "outside its bounds", "check the number and its unit",
-        es: "fuera de sus límites", "revise el número y su unidad",
+        "outside its bounds"; "check the number and its unit"
     }
     /// Two fields that contradict each other.
     StateConflict = "state-conflict" {
-        en: "contradicts another field", "correct one of the two",
-        es: "contradice a otro campo", "corrija uno de los dos",
+        "contradicts another field"; "correct one of the two"
     }
     /// Part of a number is not known.
     PartialNumber = "partial-number" {
-        en: "part of the number is not known", "add the rest when it is",
-        es: "falta parte del número", "añada el resto cuando se conozca",
+        "part of the number is not known"; "add the rest when it is"
     }
     /// A record that no question will find.
     NeverFound = "never-found" {
-        en: "kept, and never found by a question: a juvenile, victim or protected person", "nothing to do; check that it is right",
-        es: "se conserva y ninguna consulta lo encontrará: persona menor, víctima o protegida", "nada que hacer; verifique que sea correcto",
+        "kept, and never found by a question: a juvenile, victim or protected person"; "nothing to do; check that it is right"
     }
     /// A span of time that is turned round or too long.
     BadWindow = "bad-window" {
-        en: "the span of time is too long or turned round", "ask for a shorter one, from before until",
-        es: "el intervalo es demasiado largo o está invertido", "pida uno más corto, con el inicio antes del fin",
+        "the span of time is too long or turned round"; "ask for a shorter one, from before until"
     }
     /// A place more exact than is kept: coarsened.
     Coarsened = "coarsened" {
-        en: "more exact than is kept; made coarser", "nothing to do",
-        es: "más exacto de lo que se conserva; se redondeó", "nada que hacer",
+        "more exact than is kept; made coarser"; "nothing to do"
     }
     /// A question without anything to look up.
     NothingToMatch = "nothing-to-match" {
-        en: "there is nothing to look up", "give at least one complete key",
-        es: "no hay nada que buscar", "dé al menos una clave completa",
+        "there is nothing to look up"; "give at least one complete key"
     }
     /// A value that is not in its normal form.
     NotNormalised = "not-normalised" {
-        en: "not in its normal form", "the sender must normalise before it asks",
-        es: "no está en su forma normal", "el emisor debe normalizar antes de preguntar",
+        "not in its normal form"; "the sender must normalise before it asks"
     }
     /// An override that is not needed or not allowed.
     BadOverride = "bad-override" {
-        en: "this override is not needed, not allowed or has no reason", "remove it, or give a reason of 3 to 500 characters",
-        es: "esta excepción no hace falta, no se permite o no tiene razón", "quítela, o dé una razón de 3 a 500 caracteres",
+        "this override is not needed, not allowed or has no reason"; "remove it, or give a reason of 3 to 500 characters"
     }
 }
 
@@ -230,7 +200,7 @@ impl Finding {
     }
 
     /// What to do about it.
-    pub const fn mend(&self, lang: Lang) -> &'static str {
+    pub fn mend(&self, lang: Lang) -> &'static str {
         self.problem.mend(lang)
     }
 }

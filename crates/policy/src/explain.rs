@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use puente_model::{Lang, Millis, Purpose, RefusalReason, Role, Urgency};
+use puente_words::text;
 use serde_json::{Value, json};
 
 use crate::date;
@@ -70,29 +71,20 @@ impl Attribute {
         }
     }
 
-    const fn words(self, language: Lang) -> &'static str {
-        match (self, language) {
-            (Self::Purpose, Lang::En) => "purpose",
-            (Self::Purpose, Lang::Es) => "finalidad",
-            (Self::Basis, Lang::En) => "legal basis",
-            (Self::Basis, Lang::Es) => "base legal",
-            (Self::OfficerRole, Lang::En) => "officer's role",
-            (Self::OfficerRole, Lang::Es) => "rol de quien pregunta",
-            (Self::Step, Lang::En) => "step",
-            (Self::Step, Lang::Es) => "paso",
-            (Self::Urgency, Lang::En) => "urgency",
-            (Self::Urgency, Lang::Es) => "urgencia",
-            (Self::FactsStated, Lang::En) => "statement of facts",
-            (Self::FactsStated, Lang::Es) => "exposición de hechos",
-            (Self::SuspicionStated, Lang::En) => "basis of suspicion stated",
-            (Self::SuspicionStated, Lang::Es) => "motivo de sospecha expuesto",
-            (Self::CaseStated, Lang::En) => "case named",
-            (Self::CaseStated, Lang::Es) => "caso indicado",
-            (Self::OrderStated, Lang::En) => "court order named",
-            (Self::OrderStated, Lang::Es) => "orden judicial indicada",
-            (Self::AgencyRole, Lang::En) => "agency's role",
-            (Self::AgencyRole, Lang::Es) => "rol de la institución",
-        }
+    fn words(self, language: Lang) -> &'static str {
+        let words = match self {
+            Self::Purpose => "purpose",
+            Self::Basis => "legal basis",
+            Self::OfficerRole => "officer's role",
+            Self::Step => "step",
+            Self::Urgency => "urgency",
+            Self::FactsStated => "statement of facts",
+            Self::SuspicionStated => "basis of suspicion stated",
+            Self::CaseStated => "case named",
+            Self::OrderStated => "court order named",
+            Self::AgencyRole => "agency's role",
+        };
+        text(language, words)
     }
 }
 
@@ -288,35 +280,33 @@ pub(crate) fn ungranted(
 impl Explanation {
     /// The explanation in words, one statement to a line.
     pub fn lines(&self, language: Lang) -> Vec<String> {
-        let en = language == Lang::En;
         let mut out = Vec::new();
         let rules = |ids: &[String]| ids.join(", ");
-        match (&self.verdict, en) {
-            (Verdict::Permit(_), true) => out.push(format!("permitted by: {}", rules(&self.deciding))),
-            (Verdict::Permit(_), false) => out.push(format!("permitido por: {}", rules(&self.deciding))),
-            (Verdict::Refuse(r), true) => out.push(format!("refused ({}): {}", r.reason, r.explain_en)),
-            (Verdict::Refuse(r), false) => out.push(format!("rechazado ({}): {}", r.reason, r.explain_es)),
+        match &self.verdict {
+            Verdict::Permit(_) => {
+                out.push(format!("{}: {}", text(language, "permitted by"), rules(&self.deciding)));
+            }
+            Verdict::Refuse(r) => {
+                let why = if language == Lang::En { &r.explain_en } else { &r.explain_es };
+                out.push(format!("{} ({}): {why}", text(language, "refused"), r.reason));
+            }
         }
         if let Verdict::Permit(grant) = &self.verdict {
             let (fields, handling) = (grant.fields.iter().cloned().collect::<Vec<_>>().join(", "), grant.handling);
             let duties = grant.obligations.iter().cloned().collect::<Vec<_>>().join(", ");
-            let none = if en { "none" } else { "ninguno" };
-            let or = |text: String| if text.is_empty() { none.to_owned() } else { text };
-            out.push(format!("{}: {}", if en { "fields" } else { "campos" }, or(fields)));
-            out.push(format!("{}: {handling}", if en { "handling" } else { "manejo" }));
-            out.push(format!("{}: {}", if en { "obligations" } else { "obligaciones" }, or(duties)));
+            let or = |list: String| if list.is_empty() { text(language, "none").to_owned() } else { list };
+            out.push(format!("{}: {}", text(language, "fields"), or(fields)));
+            out.push(format!("{}: {handling}", text(language, "handling")));
+            out.push(format!("{}: {}", text(language, "obligations"), or(duties)));
         } else if !self.deciding.is_empty() {
-            out.push(format!("{}: {}", if en { "decided by" } else { "decidido por" }, rules(&self.deciding)));
+            out.push(format!("{}: {}", text(language, "decided by"), rules(&self.deciding)));
         }
         for (rule, end) in &self.expired {
-            let word = if en { "ended on" } else { "terminó el" };
-            out.push(format!("{rule}: {word} {}", date::show(*end)));
+            out.push(format!("{rule}: {} {}", text(language, "ended on"), date::show(*end)));
         }
-        let turn = match (self.verdict.is_permit(), en) {
-            (true, true) => "it would be refused with",
-            (true, false) => "se rechazaría con",
-            (false, true) => "it would be permitted with",
-            (false, false) => "se permitiría con",
+        let turn = match self.verdict.is_permit() {
+            true => text(language, "it would be refused with"),
+            false => text(language, "it would be permitted with"),
         };
         let mut grouped: BTreeMap<Vec<(Attribute, String)>, Vec<&Alternative>> = BTreeMap::new();
         for alternative in &self.alternatives {
@@ -331,19 +321,19 @@ impl Explanation {
         for (key, group) in grouped {
             let last = |a: &&Alternative| a.changes.last().map(|c| c.to.clone());
             let values = group.iter().filter_map(last).collect::<Vec<_>>().join(" | ");
-            let text = |(attribute, to): &(Attribute, String)| {
+            let change = |(attribute, to): &(Attribute, String)| {
                 let to = if to.is_empty() { values.as_str() } else { to.as_str() };
                 format!("{} = {}", attribute.words(language), local(to, language))
             };
-            let and = if en { " and " } else { " y " };
-            let text = key.iter().map(text).collect::<Vec<_>>().join(and);
+            let and = format!(" {} ", text(language, "and"));
+            let changes = key.iter().map(change).collect::<Vec<_>>().join(&and);
             let by: BTreeSet<&str> = group.iter().flat_map(|a| a.rules.iter().map(String::as_str)).collect();
             let by = by.into_iter().collect::<Vec<_>>().join(", ");
             let by = if by.is_empty() { String::new() } else { format!(" ({by})") };
-            out.push(format!("{turn} {text}{by}"));
+            out.push(format!("{turn} {changes}{by}"));
         }
         if let Verdict::Refuse(r) = &self.verdict {
-            out.push(if en { r.next_step_en.clone() } else { r.next_step_es.clone() });
+            out.push(if language == Lang::En { r.next_step_en.clone() } else { r.next_step_es.clone() });
         }
         out
     }
@@ -370,10 +360,7 @@ impl Explanation {
 
 /// Flag values in the reader's language; codes stay as they are.
 fn local(value: &str, language: Lang) -> &str {
-    match (value, language) {
-        ("yes", Lang::Es) => "sí",
-        _ => value,
-    }
+    if value == "yes" { text(language, "yes") } else { value }
 }
 
 impl fmt::Display for Explanation {

@@ -18,13 +18,14 @@
 //! the sources and fails if one is missing here, or if one here is in no source any more. Words that clap says
 //! stand under the context `clap`.
 
+#[cfg(feature = "clap")]
+pub mod command_line;
 mod spanish;
 mod template;
 
 use std::borrow::Cow;
 
-use puente_model::Lang;
-
+pub use puente_model::Lang;
 pub use spanish::{Entry, entries};
 
 /// A message in the reader's language; `english` is the whole message, composed.
@@ -35,10 +36,38 @@ pub fn say(lang: Lang, english: &str) -> Cow<'_, str> {
     }
 }
 
-/// A text without values in the reader's language.
+/// A text of the sources in the reader's language, with its placeholders if it has any.
 pub fn text(lang: Lang, english: &'static str) -> &'static str {
     match lang {
         Lang::En => english,
         Lang::Es => spanish::words().text(english).unwrap_or(english),
     }
+}
+
+/// A table of texts: an enum with one variant a text. The text is looked up by what stands in the table, so that its
+/// placeholders (`{0}`, `{id}`) can be filled afterwards.
+///
+/// ```
+/// puente_words::texts! {
+///     /// What a doorbell says.
+///     enum Text {
+///         Who: "who is there";
+///     }
+/// }
+/// assert_eq!(Text::Who.get(puente_model::Lang::En), "who is there");
+/// ```
+#[macro_export]
+macro_rules! texts {
+    ($(#[$meta:meta])* $vis:vis enum $table:ident { $($(#[$doc:meta])* $name:ident: $text:literal;)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        $vis enum $table { $($(#[$doc])* #[doc = $text] $name),+ }
+
+        impl $table {
+            /// The text in this language.
+            $vis fn get(self, lang: $crate::Lang) -> &'static str {
+                $crate::text(lang, match self { $(Self::$name => $text),+ })
+            }
+        }
+    };
 }

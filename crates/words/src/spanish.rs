@@ -41,6 +41,8 @@ pub fn entries() -> Result<Vec<Entry>, String> {
 /// The Spanish words.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
+    /// By what the sources hold, placeholders included.
+    ids: HashMap<String, String>,
     whole: HashMap<String, String>,
     /// The one that says most itself comes first.
     templates: Vec<(Template, Template)>,
@@ -57,6 +59,7 @@ impl Words {
         let mut words = Self::default();
         for Entry { id, text, .. } in entries.into_iter().filter(|entry| !entry.text.is_empty()) {
             let (from, to) = (Template::parse(&id), Template::parse(&text));
+            words.ids.insert(id, text);
             match (from.whole(), to.whole()) {
                 (Some(from), Some(to)) => {
                     words.whole.insert(from.to_owned(), to.to_owned());
@@ -69,7 +72,7 @@ impl Words {
     }
 
     pub(crate) fn text(&self, english: &str) -> Option<&str> {
-        self.whole.get(english).map(String::as_str)
+        self.ids.get(english).map(String::as_str)
     }
 
     pub(crate) fn say(&self, english: &str) -> Option<String> {

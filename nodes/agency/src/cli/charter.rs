@@ -7,6 +7,7 @@ use puente_charter::{
     AnnexPart, Charter, CharterError, CharterStatus, CommonPart, Offer, Part, PartSignature, parse_signatures, sign,
 };
 use puente_model::{Digest, Jurisdiction, NodeUri};
+use puente_words::texts;
 use serde_json::{Value, json};
 use toml::value::{Table, Value as Toml};
 
@@ -279,23 +280,22 @@ fn sign_part(path: &Path, key_path: &Path, name: Option<&str>) -> Result<Report,
     )))
 }
 
-/// English and Spanish.
-const IN_FORCE: [&str; 2] = ["in force", "en vigor"];
-const UNCHANGED: [&str; 2] = ["in force already; nothing changed", "ya estaba en vigor; nada cambió"];
-const AT_START: [&str; 2] = [
-    "kept; no node runs here: it is recorded and in force when the node starts",
-    "guardado; aquí no funciona ningún nodo: se registra y entra en vigor cuando el nodo arranque",
-];
+texts! {
+    /// What came of an adoption.
+    enum Text {
+        InForce: "in force";
+        Unchanged: "in force already; nothing changed";
+        AtStart: "kept; no node runs here: it is recorded and in force when the node starts";
+    }
+}
 
 /// Adopts the newer parts of a folder, through the running node, or for its next start.
 fn adopt(context: &Context, folder: &Path) -> Result<Report, Failure> {
-    let es = context.lang == puente_catalogue::Lang::Es;
-    let say = |[en, spanish]: [&'static str; 2]| if es { spanish } else { en };
     if let Some(mut node) = client::connect(context)? {
         let from = folder.canonicalize().map_err(|error| Failure::file(folder, &error))?;
         return match client::call(&mut node, Command::Adopt { from }, None)? {
             Answer::Adopted { vector, changed } => {
-                let words = say(if changed { IN_FORCE } else { UNCHANGED });
+                let words = if changed { Text::InForce } else { Text::Unchanged }.get(context.lang);
                 let value = json!({"vector": vector, "changed": changed, "in_force": true});
                 Ok(Report::new(value, format!("{vector}  {words}\n")))
             }
@@ -323,7 +323,7 @@ fn adopt(context: &Context, folder: &Path) -> Result<Report, Failure> {
         }
         parts::keep(&context.dir.charter(), &new).map_err(|error| Failure::file(&context.dir.charter(), &error))?;
     }
-    let words = say(if charter.is_some() { AT_START } else { UNCHANGED });
+    let words = if charter.is_some() { Text::AtStart } else { Text::Unchanged }.get(context.lang);
     let value = json!({"vector": vector, "changed": charter.is_some(), "in_force": charter.is_none()});
     Ok(Report::new(value, format!("{vector}  {words}\n")))
 }

@@ -22,7 +22,6 @@ mod peers;
 mod policy;
 mod query;
 mod records;
-mod spoken;
 mod words;
 
 use std::ffi::OsString;
@@ -33,6 +32,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use puente_model::{Lang, Millis};
+use puente_words::command_line;
 use serde_json::json;
 
 pub use args::Cli;
@@ -71,7 +71,7 @@ pub fn main() -> ExitCode {
         return puente_audit::cli::run_from(args.into_iter().skip(1));
     }
     let as_json = args.iter().any(|a| a == "--json");
-    let lang = spoken::asked_for(&args).or_else(spoken::of_locale).unwrap_or_default();
+    let lang = command_line::chosen(&args, |name| std::env::var(name).ok());
     let result = run_at(args, now(), lang);
     let (mut out, mut err) = (anstream::stdout(), anstream::stderr());
     let printed = output::print(&result, lang, as_json, &mut out, &mut err);
@@ -106,7 +106,7 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
-    let cli = match spoken::parse::<Cli, _, _>(args, lang) {
+    let cli = match command_line::parse::<Cli, _, _>(args, lang) {
         Ok(cli) => cli,
         Err(error) => return parse_failure(&error, lang),
     };
@@ -151,10 +151,10 @@ fn load_failure(error: crate::load::LoadError) -> Failure {
 
 /// Help and version are good news; the rest says what is wrong with the command line.
 fn parse_failure(error: &clap::Error, lang: Lang) -> Result<Report, Failure> {
-    let plain = spoken::rendered(&error.render().to_string(), lang);
+    let plain = command_line::rendered(&error.render().to_string(), lang);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            Ok(Report::new(json!({"text": plain}), spoken::rendered(&error.render().ansi().to_string(), lang)))
+            Ok(Report::new(json!({"text": plain}), command_line::rendered(&error.render().ansi().to_string(), lang)))
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Err(Failure::usage("usage", "a command is missing").hint(plain))

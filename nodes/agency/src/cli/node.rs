@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use puente_catalogue::Lang;
+use puente_words::texts;
 use serde_json::{Value, json};
 
 use super::args::NodeCommand;
@@ -128,22 +129,26 @@ fn status(context: &Context) -> Result<Report, Failure> {
     Ok(Report::new(status, text).exit(exit))
 }
 
-/// English and Spanish, by outcome.
-const RELOADED: [[&str; 3]; 3] = [
-    ["changed", "in force from now on", "en vigor desde ahora"],
-    ["same", "unchanged", "sin cambios"],
-    ["failed", "the old one stays in force", "sigue en vigor lo anterior"],
-];
+texts! {
+    /// What came of a reload.
+    enum Text {
+        Changed: "in force from now on";
+        Same: "unchanged";
+        Failed: "the old one stays in force";
+    }
+}
+
+/// By the outcome's stable word.
+const RELOADED: [(&str, Text); 3] = [("changed", Text::Changed), ("same", Text::Same), ("failed", Text::Failed)];
 
 fn reload(context: &Context) -> Result<Report, Failure> {
     let mut node = client::running(context)?;
     let Answer::Reloaded { items } = client::call(&mut node, Command::Reload, None)? else {
         return Err(client::unexpected());
     };
-    let es = context.lang == puente_catalogue::Lang::Es;
     let word = |outcome: &str| {
-        let row = RELOADED.iter().find(|[code, ..]| *code == outcome);
-        row.map_or("", |[_, en, spanish]| if es { spanish } else { en })
+        let row = RELOADED.iter().find(|(code, _)| *code == outcome);
+        row.map_or("", |(_, text)| text.get(context.lang))
     };
     let rows: Vec<_> = items.iter().map(|i| (i.what.clone(), word(&i.outcome).to_owned())).collect();
     let failed = items.iter().any(|item| item.outcome == "failed");

@@ -1,8 +1,8 @@
 //! `puente peer`: who this node exchanges with, apart from what the charter says.
 
 use clap::Subcommand;
-use puente_catalogue::Lang;
 use puente_model::NodeUri;
+use puente_words::texts;
 use serde_json::json;
 
 use super::output::{Failure, Report};
@@ -37,17 +37,13 @@ pub enum PeerCommand {
     },
 }
 
-/// English and Spanish.
-const BLOCKED: [&str; 2] = ["blocked", "bloqueado"];
-const UNBLOCKED: [&str; 2] = ["no longer blocked", "ya no está bloqueado"];
-const TELL: [&str; 2] = [
-    "tell your governance office: only the annex suspends a member for everybody",
-    "avise a su oficina de gobernanza: solo el anexo suspende a un miembro para todos",
-];
-
-fn say(context: &Context, words: [&'static str; 2]) -> &'static str {
-    let [en, es] = words;
-    if context.lang == Lang::Es { es } else { en }
+texts! {
+    /// What it says.
+    enum Text {
+        Blocked: "blocked";
+        Unblocked: "no longer blocked";
+        Tell: "tell your governance office: only the annex suspends a member for everybody";
+    }
 }
 
 pub(super) fn run(context: &Context, command: PeerCommand) -> Result<Report, Failure> {
@@ -73,10 +69,10 @@ pub(super) fn run(context: &Context, command: PeerCommand) -> Result<Report, Fai
     };
     match *concluded {
         Concluded::Recorded { index } => {
-            let word = say(context, if reason.is_some() { BLOCKED } else { UNBLOCKED });
+            let word = if reason.is_some() { Text::Blocked } else { Text::Unblocked }.get(context.lang);
             let value = json!({"peer": peer.as_str(), "blocked": reason.is_some(), "index": index});
             let report = Report::new(value, format!("{peer}  {word}\n"));
-            Ok(if reason.is_some() { report.hint(say(context, TELL)) } else { report })
+            Ok(if reason.is_some() { report.hint(Text::Tell.get(context.lang)) } else { report })
         }
         Concluded::Invalid { errors } => {
             let first = errors.into_iter().next();

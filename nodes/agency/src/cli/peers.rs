@@ -12,39 +12,26 @@ use crate::load::Bearings;
 use crate::net::{Identity, Probed, probe};
 use crate::ops::check::{Words, w};
 
-const CONNECTED: Words = w("connected", "conectado");
-const NOT_CONNECTED: Words = w("not connected", "sin conexión");
-const NOT_RUNNING: Words = w("this node is not running", "este nodo no está en marcha");
-const SUSPENDED: Words = w("suspended", "suspendido");
-const UNREACHABLE: Words = w("unreachable", "inalcanzable");
-const OWN: Words = w("this node", "este nodo");
-const WELL: Words = w("every step succeeded", "todos los pasos salieron bien");
+const CONNECTED: Words = w("connected");
+const NOT_CONNECTED: Words = w("not connected");
+const NOT_RUNNING: Words = w("this node is not running");
+const SUSPENDED: Words = w("suspended");
+const UNREACHABLE: Words = w("unreachable");
+const OWN: Words = w("this node");
+const WELL: Words = w("every step succeeded");
 
 /// What to do when a step towards a peer fails.
 pub(crate) fn remedy(step: &str) -> Words {
     match step {
-        "member" => w(
-            "ask your governance body whether the annex lists it, and is adopted here",
-            "pregunte a su órgano de gobierno si el anexo lo incluye y si está adoptado aquí",
-        ),
-        "dns" => w("check DNS, and the endpoint in the annex", "revise el DNS y la dirección en el anexo"),
-        "udp" => w(
-            "let UDP through to and from that address; ask the peer whether its node runs",
-            "deje pasar UDP hacia y desde esa dirección; pregunte si el otro nodo está en marcha",
-        ),
-        "tls" => w(
-            "the peer may not accept this node: compare certificates, clocks and charters",
-            "quizá el otro nodo no acepta a este: compare certificados, relojes y cartas",
-        ),
-        "certificate" => {
-            w("the peer has to renew or mend its certificate", "el otro nodo debe renovar o corregir su certificado")
-        }
-        "ready" => w("ask the peer to look at 'puente node status'", "pida al otro nodo que vea 'puente node status'"),
-        "charter" => w("both need the same newest charter", "ambos necesitan la misma carta, la más nueva"),
-        "catalogue" => {
-            w("both need the catalogue that the charter names", "ambos necesitan el catálogo que nombra la carta")
-        }
-        _ => w("run 'puente policy check' and mend the rules", "ejecute 'puente policy check' y corrija las reglas"),
+        "member" => w("ask your governance body whether the annex lists it, and is adopted here"),
+        "dns" => w("check DNS, and the endpoint in the annex"),
+        "udp" => w("let UDP through to and from that address; ask the peer whether its node runs"),
+        "tls" => w("the peer may not accept this node: compare certificates, clocks and charters"),
+        "certificate" => w("the peer has to renew or mend its certificate"),
+        "ready" => w("ask the peer to look at 'puente node status'"),
+        "charter" => w("both need the same newest charter"),
+        "catalogue" => w("both need the catalogue that the charter names"),
+        _ => w("run 'puente policy check' and mend the rules"),
     }
 }
 

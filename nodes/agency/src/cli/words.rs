@@ -1,7 +1,8 @@
-//! Every text of the command that exists in both languages, and how times are shown.
+//! Words that several commands say, and how times are shown.
 
 use puente_catalogue::Lang;
 use puente_model::{Millis, Outcome, RefusalReason};
+use puente_words::{text, texts};
 
 /// An instant for people: UTC, to the minute.
 pub(super) fn instant(at: Millis) -> String {
@@ -30,123 +31,75 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
-macro_rules! texts {
-    ($($(#[$doc:meta])* $name:ident: $en:literal, $es:literal;)+) => {
-        /// Texts in both languages.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum Text { $($(#[$doc])* $name),+ }
-
-        impl Text {
-            pub(super) const fn get(self, lang: Lang) -> &'static str {
-                match (self, lang) { $((Self::$name, Lang::En) => $en, (Self::$name, Lang::Es) => $es),+ }
-            }
-        }
-
-        #[cfg(test)]
-        pub(super) const ALL: &[Text] = &[$(Text::$name),+];
-    };
-}
-
-pub(super) use texts;
-
 texts! {
-    Asked: "asked", "pregunta";
-    To: "to", "a";
-    OutcomeLabel: "outcome", "resultado";
-    Handling: "handling", "manejo";
-    Obligations: "obligations", "obligaciones";
-    Exchange: "exchange", "intercambio";
-    AnswerLeaf: "leaf (ANSWER)", "hoja (ANSWER)";
-    Record: "record", "registro";
-    Fields: "fields", "campos";
-    FoundBy: "found by", "hallado por";
-    NoFields: "nothing was disclosed", "no se reveló nada";
-    RefusedByHolder: "refused by the holder", "rechazada por la institución consultada";
-    RefusedHere: "refused by this node's own rules; nothing was sent",
-        "rechazada por las reglas de este nodo; no se envió nada";
-    Reason: "reason", "motivo";
-    Rule: "rule", "regla";
-    Explanation: "explanation", "explicación";
-    Appeal: "how to appeal", "cómo impugnar";
-    Malformed: "the question is malformed; nothing was sent", "la consulta está mal formada; no se envió nada";
-    ConfirmHint: "a hit is not a match: a human confirms it first; then 'puente query confirm' asks for core data",
-        "un acierto no es una identificación: primero lo confirma una persona; después 'puente query confirm' pide los datos";
-    TimedOut: "no answer by the deadline; the question's number is voided if the holder never recorded it",
-        "no hubo respuesta en el plazo; el número de la consulta se anula si nunca se registró";
-    Unreleased: "answered, but the key to the content did not come by the deadline; UNRELEASED is recorded",
-        "se respondió, pero la clave del contenido no llegó en el plazo; se registró UNRELEASED";
-    Disputed: "the released content does not match its commitment; DISPUTE is recorded",
-        "el contenido entregado no corresponde a su compromiso; se registró DISPUTE";
-    TellAuditors: "tell the auditors; the evidence is kept", "avise a los auditores; la evidencia se conserva";
-    AskAgain: "ask again later, or look at 'puente node status'",
-        "vuelva a preguntar después, o vea 'puente node status'";
-    LogUnavailable: "this node's log cannot be written: nothing is asked or answered until it can",
-        "no se puede escribir el registro de este nodo: no se pregunta ni responde nada hasta que se pueda";
-    ExplainHint: "'puente policy explain' with the same flags says what would have to differ on this side",
-        "'puente policy explain' con las mismas opciones dice qué tendría que cambiar de este lado";
-    FreeSpace: "mend the disk, then restart the node", "repare el disco y reinicie el nodo";
-    NotProcessed: "the holder's node did not process the question",
-        "el nodo consultado no procesó la consulta";
+    /// Words that several commands say.
+    pub(super) enum Text {
+        Asked: "asked";
+        To: "to";
+        OutcomeLabel: "outcome";
+        Handling: "handling";
+        Obligations: "obligations";
+        Exchange: "exchange";
+        AnswerLeaf: "leaf (ANSWER)";
+        Record: "record";
+        Fields: "fields";
+        FoundBy: "found by";
+        NoFields: "nothing was disclosed";
+        RefusedByHolder: "refused by the holder";
+        RefusedHere: "refused by this node's own rules; nothing was sent";
+        Reason: "reason";
+        Rule: "rule";
+        Explanation: "explanation";
+        Appeal: "how to appeal";
+        Malformed: "the question is malformed; nothing was sent";
+        ConfirmHint: "a hit is not a match: a human confirms it first; then 'puente query confirm' asks for core data";
+        TimedOut: "no answer by the deadline; the question's number is voided if the holder never recorded it";
+        Unreleased: "answered, but the key to the content did not come by the deadline; UNRELEASED is recorded";
+        Disputed: "the released content does not match its commitment; DISPUTE is recorded";
+        TellAuditors: "tell the auditors; the evidence is kept";
+        AskAgain: "ask again later, or look at 'puente node status'";
+        LogUnavailable: "this node's log cannot be written: nothing is asked or answered until it can";
+        ExplainHint: "'puente policy explain' with the same flags says what would have to differ on this side";
+        FreeSpace: "mend the disk, then restart the node";
+        NotProcessed: "the holder's node did not process the question";
+    }
 }
 
 /// What an outcome means.
-pub(super) const fn outcome(outcome: Outcome, lang: Lang) -> &'static str {
-    match (outcome, lang) {
-        (Outcome::NoHit, Lang::En) => "no hit",
-        (Outcome::NoHit, Lang::Es) => "sin coincidencia",
-        (Outcome::HitUnconfirmed, Lang::En) => "hit, not confirmed by a human",
-        (Outcome::HitUnconfirmed, Lang::Es) => "coincidencia, sin confirmar por una persona",
-        (Outcome::HitConfirmed, Lang::En) => "hit, confirmed",
-        (Outcome::HitConfirmed, Lang::Es) => "coincidencia confirmada",
-        (Outcome::CoreData, Lang::En) => "core data",
-        (Outcome::CoreData, Lang::Es) => "datos básicos",
-        (Outcome::NeedsData, Lang::En) => "the holder needs more data",
-        (Outcome::NeedsData, Lang::Es) => "la institución necesita más datos",
-        (Outcome::DuplicateOf, Lang::En) => "duplicates a question that the holder knows",
-        (Outcome::DuplicateOf, Lang::Es) => "repite una consulta que la institución ya conoce",
-    }
+pub(super) fn outcome(outcome: Outcome, lang: Lang) -> &'static str {
+    let words = match outcome {
+        Outcome::NoHit => "no hit",
+        Outcome::HitUnconfirmed => "hit, not confirmed by a human",
+        Outcome::HitConfirmed => "hit, confirmed",
+        Outcome::CoreData => "core data",
+        Outcome::NeedsData => "the holder needs more data",
+        Outcome::DuplicateOf => "duplicates a question that the holder knows",
+    };
+    text(lang, words)
 }
 
 /// What a refusal reason means.
-pub(super) const fn reason(reason: RefusalReason, lang: Lang) -> &'static str {
-    match (reason, lang) {
-        (RefusalReason::NoLegalBasis, Lang::En) => "no rule permits it on this legal basis and purpose",
-        (RefusalReason::NoLegalBasis, Lang::Es) => "ninguna regla la permite con esta base legal y finalidad",
-        (RefusalReason::Scope, Lang::En) => "outside what the asker's role may ask",
-        (RefusalReason::Scope, Lang::Es) => "fuera de lo que el rol de quien pregunta permite",
-        (RefusalReason::Sovereignty, Lang::En) => "sovereignty or ordre public",
-        (RefusalReason::Sovereignty, Lang::Es) => "soberanía u orden público",
-        (RefusalReason::OngoingOperation, Lang::En) => "it would endanger an ongoing operation",
-        (RefusalReason::OngoingOperation, Lang::Es) => "pondría en riesgo una operación en curso",
-        (RefusalReason::SourceProtection, Lang::En) => "it would reveal a source",
-        (RefusalReason::SourceProtection, Lang::Es) => "revelaría una fuente",
-        (RefusalReason::StatutoryBar, Lang::En) => "a statute forbids it",
-        (RefusalReason::StatutoryBar, Lang::Es) => "una ley lo prohíbe",
-        (RefusalReason::Quality, Lang::En) => "the question's data are insufficient or malformed",
-        (RefusalReason::Quality, Lang::Es) => "los datos de la consulta son insuficientes o están mal formados",
-        (RefusalReason::HumanRights, Lang::En) => "human rights",
-        (RefusalReason::HumanRights, Lang::Es) => "derechos humanos",
-        (RefusalReason::StaleEpoch, Lang::En) => "the holder is at another group epoch",
-        (RefusalReason::StaleEpoch, Lang::Es) => "la institución está en otra época del grupo",
-        (RefusalReason::Cancelled, Lang::En) => "the asker cancelled",
-        (RefusalReason::Cancelled, Lang::Es) => "quien preguntó la canceló",
-        (RefusalReason::Expired, Lang::En) => "the deadline passed before it was judged",
-        (RefusalReason::Expired, Lang::Es) => "el plazo venció antes de valorarla",
-        (RefusalReason::Failed, Lang::En) => "the holder could not complete it",
-        (RefusalReason::Failed, Lang::Es) => "la institución no pudo completarla",
-    }
+pub(super) fn reason(reason: RefusalReason, lang: Lang) -> &'static str {
+    let words = match reason {
+        RefusalReason::NoLegalBasis => "no rule permits it on this legal basis and purpose",
+        RefusalReason::Scope => "outside what the asker's role may ask",
+        RefusalReason::Sovereignty => "sovereignty or ordre public",
+        RefusalReason::OngoingOperation => "it would endanger an ongoing operation",
+        RefusalReason::SourceProtection => "it would reveal a source",
+        RefusalReason::StatutoryBar => "a statute forbids it",
+        RefusalReason::Quality => "the question's data are insufficient or malformed",
+        RefusalReason::HumanRights => "human rights",
+        RefusalReason::StaleEpoch => "the holder is at another group epoch",
+        RefusalReason::Cancelled => "the asker cancelled",
+        RefusalReason::Expired => "the deadline passed before it was judged",
+        RefusalReason::Failed => "the holder could not complete it",
+    };
+    text(lang, words)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_text_has_both_languages() {
-        for text in ALL {
-            assert!(!text.get(Lang::En).is_empty() && !text.get(Lang::Es).is_empty(), "{text:?}");
-        }
-    }
 
     #[test]
     fn instants_and_days_read_well() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use puente_catalogue::Lang;
+use puente_words::text;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
@@ -23,25 +24,16 @@ pub(crate) enum Defect {
 
 impl Defect {
     /// In words.
-    pub(crate) const fn get(self, lang: Lang) -> &'static str {
-        match (self, lang) {
-            (Self::Duplicate, Lang::En) => "a key stands twice",
-            (Self::Duplicate, Lang::Es) => "una clave aparece dos veces",
-            (Self::Nested, Lang::En) => "a value is a text, a number, true or false, null, or a list of these",
-            (Self::Nested, Lang::Es) => "un valor es un texto, un número, true o false, null, o una lista de ellos",
-            (Self::TooMany, Lang::En) => "the object has too many keys",
-            (Self::TooMany, Lang::Es) => "el objeto tiene demasiadas claves",
-            (Self::NoObject, Lang::En) => {
-                "a row is one JSON object, for example {\"vin\":\"...\",\"status\":\"stolen\"}"
-            }
-            (Self::NoObject, Lang::Es) => {
-                "una fila es un objeto JSON, por ejemplo {\"vin\":\"...\",\"status\":\"robado\"}"
-            }
-            (Self::NoEnd, Lang::En) => "the object does not end",
-            (Self::NoEnd, Lang::Es) => "el objeto no termina",
-            (Self::NoJson, Lang::En) => "this is not JSON",
-            (Self::NoJson, Lang::Es) => "esto no es JSON",
-        }
+    pub(crate) fn get(self, lang: Lang) -> &'static str {
+        let words = match self {
+            Self::Duplicate => "a key stands twice",
+            Self::Nested => "a value is a text, a number, true or false, null, or a list of these",
+            Self::TooMany => "the object has too many keys",
+            Self::NoObject => "a row is one JSON object, for example {\"vin\":\"...\",\"status\":\"stolen\"}",
+            Self::NoEnd => "the object does not end",
+            Self::NoJson => "this is not JSON",
+        };
+        text(lang, words)
     }
 }
 
@@ -208,7 +200,6 @@ mod tests {
         ];
         for (line, defect) in table {
             assert_eq!(cells(line).unwrap_err().what, defect, "{line}");
-            assert_ne!(defect.get(Lang::En), defect.get(Lang::Es));
         }
         let many = (0..=KEYS_MAX).map(|i| format!("\"k{i}\":1")).collect::<Vec<_>>().join(",");
         assert_eq!(cells(&format!("{{{many}}}")).unwrap_err().what, Defect::TooMany);

@@ -36,85 +36,68 @@ const CERTIFICATE_WARN_MILLIS: u64 = 3 * 86_400_000;
 /// The newest head may be this much younger than the clock says it is.
 const HEAD_AHEAD_MAX: Duration = Duration::from_secs(120);
 
-const MEND_DISK: Words = w("mend the disk, then start the node again", "repare el disco y vuelva a iniciar el nodo");
-const WATCH_CLOCK: Words = w(
-    "let a time service (chrony, systemd-timesyncd) keep the clock; look at 'timedatectl'",
-    "deje que un servicio de hora (chrony, systemd-timesyncd) mantenga el reloj; vea 'timedatectl'",
-);
+const MEND_DISK: Words = w("mend the disk, then start the node again");
+const WATCH_CLOCK: Words = w("let a time service (chrony, systemd-timesyncd) keep the clock; look at 'timedatectl'");
 
 /// Room on a disk, judged.
 pub(crate) fn room_check(name: &'static str, folder: &Path) -> Check {
-    let fix = w(
-        "free space or enlarge the disk; nothing of the node's folder may be deleted",
-        "libere espacio o amplíe el disco; nada de la carpeta del nodo se puede borrar",
-    );
+    let fix = w("free space or enlarge the disk; nothing of the node's folder may be deleted");
     let not = |state, code, cause, evidence: String| Check::not(state, name, code, cause, evidence, fix);
     let room = match probe::room(folder) {
         Ok(room) => room,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let cause = w("the folder is gone", "la carpeta ya no está");
+            let cause = w("the folder is gone");
             return not(State::Fail, "missing", cause, format!("{}: {error}", folder.display()));
         }
         Err(error) => {
-            let cause = w("the disk does not say how much room it has", "el disco no dice cuánto espacio tiene");
+            let cause = w("the disk does not say how much room it has");
             return not(State::Unknown, "no-answer", cause, format!("{}: {error}", folder.display()));
         }
     };
     let Room { free_bytes, bytes, free_files, read_only } = room;
     let shown = format!("{}: {} MiB of {} MiB free", folder.display(), free_bytes >> 20, bytes >> 20);
     if read_only {
-        let cause = w("the disk can only be read", "el disco es de solo lectura");
+        let cause = w("the disk can only be read");
         return not(State::Fail, "read-only", cause, shown);
     }
     if let Err(error) = probe::may_write(folder) {
-        let cause = w("the node may not write in its folder", "el nodo no puede escribir en su carpeta");
+        let cause = w("the node may not write in its folder");
         return not(State::Fail, "not-writable", cause, format!("{}: {error}", folder.display()));
     }
     if free_files.is_some_and(|files| files < FILES_LEAST) {
-        let cause = w("the disk takes no more files", "el disco no admite más archivos");
+        let cause = w("the disk takes no more files");
         return not(State::Fail, "disk-full", cause, shown);
     }
     match free_bytes {
-        0..ROOM_LEAST => not(State::Fail, "disk-full", w("the disk is full", "el disco está lleno"), shown),
-        ROOM_LEAST..ROOM_WARN => {
-            not(State::Warn, "disk-low", w("the disk is nearly full", "el disco está casi lleno"), shown)
-        }
-        _ => Check::ok(name, w("the journal's disk has room", "el disco del diario tiene espacio"), shown),
+        0..ROOM_LEAST => not(State::Fail, "disk-full", w("the disk is full"), shown),
+        ROOM_LEAST..ROOM_WARN => not(State::Warn, "disk-low", w("the disk is nearly full"), shown),
+        _ => Check::ok(name, w("the journal's disk has room"), shown),
     }
 }
 
 /// Where the charter is in its life.
 pub(crate) fn charter_check(status: CharterStatus) -> Check {
     let name = "charter";
-    let fix = w(
-        "ask your governance body for the next common part, signed by every nation",
-        "pida a su órgano de gobierno la siguiente parte común, firmada por todas las naciones",
-    );
+    let fix = w("ask your governance body for the next common part, signed by every nation");
     let days = |days: u32| format!("{days} d");
     match status {
         CharterStatus::InForce { days_left, warn: false } => {
-            Check::ok(name, w("the charter is in force", "la carta está en vigor"), days(days_left))
+            Check::ok(name, w("the charter is in force"), days(days_left))
         }
         CharterStatus::InForce { days_left, .. } => {
-            let cause = w("the charter ends in 30 days or less", "la carta vence en 30 días o menos");
+            let cause = w("the charter ends in 30 days or less");
             Check::not(State::Warn, name, "charter-ends", cause, days(days_left), fix)
         }
         CharterStatus::Grace { days_left } => {
-            let cause = w(
-                "the charter has ended; exchange goes on for its grace only",
-                "la carta venció; el intercambio sigue solo durante la prórroga",
-            );
+            let cause = w("the charter has ended; exchange goes on for its grace only");
             Check::not(State::Warn, name, "charter-grace", cause, days(days_left), fix)
         }
         CharterStatus::NotYet => {
-            let cause = w("the charter is not in force yet", "la carta aún no está en vigor");
+            let cause = w("the charter is not in force yet");
             Check::not(State::Fail, name, "charter-begins", cause, "", fix)
         }
         CharterStatus::Expired => {
-            let cause = w(
-                "the charter and its grace have ended: nothing is exchanged",
-                "la carta y su prórroga vencieron: no se intercambia nada",
-            );
+            let cause = w("the charter and its grace have ended: nothing is exchanged");
             Check::not(State::Fail, name, "charter-expired", cause, "", fix)
         }
     }
@@ -123,122 +106,88 @@ pub(crate) fn charter_check(status: CharterStatus) -> Check {
 /// Where the node's certificate is in its life.
 pub(crate) fn certificate_check(end: Option<Millis>, now: Millis) -> Check {
     let name = "certificate";
-    let fix = w(
-        "have it issued anew by your nation's authority ('puente ca issue')",
-        "pida uno nuevo a la autoridad de su nación ('puente ca issue')",
-    );
+    let fix = w("have it issued anew by your nation's authority ('puente ca issue')");
     let Some(end) = end else {
-        let cause = w("the certificate says no end", "el certificado no dice cuándo vence");
+        let cause = w("the certificate says no end");
         return Check::not(State::Unknown, name, "certificate-unread", cause, "", fix);
     };
     if end < now {
-        let cause = w("this node's certificate has ended", "el certificado de este nodo venció");
+        let cause = w("this node's certificate has ended");
         return Check::not(State::Fail, name, "certificate-ended", cause, end.to_string(), fix);
     }
     if end.since(now) < CERTIFICATE_WARN_MILLIS {
-        let cause = w("this node's certificate ends soon", "el certificado de este nodo vence pronto");
+        let cause = w("this node's certificate ends soon");
         return Check::not(State::Warn, name, "certificate-ends", cause, end.to_string(), fix);
     }
-    Check::ok(name, w("the certificate is valid", "el certificado es válido"), end.to_string())
+    Check::ok(name, w("the certificate is valid"), end.to_string())
 }
 
 fn log_check(driver: &DriverStatus) -> Check {
     let name = "log";
     if let Some(why) = driver.log_unavailable.as_ref() {
-        let cause = w(
-            "the log cannot be written: nothing is asked or answered",
-            "no se puede escribir el registro: no se pregunta ni responde nada",
-        );
+        let cause = w("the log cannot be written: nothing is asked or answered");
         return Check::not(State::Fail, name, "log-unavailable", cause, why.clone(), MEND_DISK);
     }
     if let Some(why) = &driver.disk.failed {
-        let cause = w("nothing is written any more", "ya no se escribe nada");
+        let cause = w("nothing is written any more");
         return Check::not(State::Fail, name, "disk", cause, why.clone(), MEND_DISK);
     }
     if let Some(since) = driver.writing.filter(|since| *since > WRITE_MAX) {
-        let cause = w(
-            "the log's disk does not answer: nothing is answered",
-            "el disco del registro no responde: no se responde nada",
-        );
+        let cause = w("the log's disk does not answer: nothing is answered");
         return Check::not(State::Fail, name, "log-hangs", cause, format!("{} s", since.as_secs()), MEND_DISK);
     }
     let shown = format!("{} entries, {} published", driver.disk.size, driver.disk.published);
-    Check::ok(name, w("the log takes entries", "el registro admite asientos"), shown)
+    Check::ok(name, w("the log takes entries"), shown)
 }
 
 fn edge_check(edge: Option<Edge>) -> Check {
     let name = "log-files";
-    let fix = w(
-        "stop the node, keep the folder as it is, and let 'puente-audit verify' say what is wrong",
-        "detenga el nodo, deje la carpeta como está y vea con 'puente-audit verify' qué falta",
-    );
+    let fix = w("stop the node, keep the folder as it is, and let 'puente-audit verify' say what is wrong");
     let not = |state, code, cause, evidence: String| Check::not(state, name, code, cause, evidence, fix);
-    let cause = w("the log's files are as they were written", "los archivos del registro están como se escribieron");
+    let cause = w("the log's files are as they were written");
     match edge {
         Some(Edge::Same(size)) => Check::ok(name, cause, format!("{size} entries")),
-        Some(Edge::None) => Check::ok(name, w("nothing is published yet", "aún no se publica nada"), ""),
-        Some(Edge::Differs(what)) => not(
-            State::Fail,
-            "log-files",
-            w("a file of the log is missing or changed", "falta o cambió un archivo del registro"),
-            what,
-        ),
-        Some(Edge::Busy) | None => not(
-            State::Unknown,
-            "no-answer",
-            w(
-                "the log's files could not be compared in time",
-                "no se pudo comparar a tiempo los archivos del registro",
-            ),
-            String::new(),
-        ),
+        Some(Edge::None) => Check::ok(name, w("nothing is published yet"), ""),
+        Some(Edge::Differs(what)) => not(State::Fail, "log-files", w("a file of the log is missing or changed"), what),
+        Some(Edge::Busy) | None => {
+            not(State::Unknown, "no-answer", w("the log's files could not be compared in time"), String::new())
+        }
     }
 }
 
 fn store_check(name: &'static str, code: &'static str, answered: Option<Result<(), String>>) -> Check {
     match answered {
-        Some(Ok(())) => Check::ok(name, w("the store answers", "el almacén responde"), ""),
-        Some(Err(why)) => Check::not(
-            State::Fail,
-            name,
-            code,
-            w("the store cannot be read", "no se puede leer el almacén"),
-            why,
-            MEND_DISK,
-        ),
+        Some(Ok(())) => Check::ok(name, w("the store answers"), ""),
+        Some(Err(why)) => Check::not(State::Fail, name, code, w("the store cannot be read"), why, MEND_DISK),
         None => Check::not(
             State::Fail,
             name,
             code,
-            w("the store does not answer in time", "el almacén no responde a tiempo"),
+            w("the store does not answer in time"),
             format!("{} ms", PATIENCE.as_millis()),
-            w(
-                "see which program holds the database, or what keeps the disk busy",
-                "vea qué programa retiene la base de datos o qué ocupa el disco",
-            ),
+            w("see which program holds the database, or what keeps the disk busy"),
         ),
     }
 }
 
 fn engine_check(view: Option<CoreView>, driver: &DriverStatus) -> Check {
     let name = "engine";
-    let fix =
-        w("look at the disk and at the node's log; then restart it", "vea el disco y la bitácora; luego reinícielo");
+    let fix = w("look at the disk and at the node's log; then restart it");
     let pending = format!("{} waiting", driver.pending);
     if driver.stopped {
-        let cause = w("the engine has stopped", "el motor se detuvo");
+        let cause = w("the engine has stopped");
         return Check::not(State::Fail, name, "stopped", cause, pending, fix);
     }
     match view {
         None => {
-            let cause = w("the engine does not turn", "el motor no avanza");
+            let cause = w("the engine does not turn");
             Check::not(State::Fail, name, "stuck", cause, pending, fix)
         }
         Some(_) if driver.pending > PENDING_WARN => {
-            let cause = w("the engine is behind", "el motor va retrasado");
+            let cause = w("the engine is behind");
             Check::not(State::Warn, name, "behind", cause, pending, fix)
         }
-        Some(_) => Check::ok(name, w("the engine turns", "el motor avanza"), pending),
+        Some(_) => Check::ok(name, w("the engine turns"), pending),
     }
 }
 
@@ -248,8 +197,7 @@ fn clock_check(node: &Node, view: Option<CoreView>) -> Check {
     let published = std::fs::metadata(node.dir.log().join("checkpoint")).and_then(|meta| meta.modified()).ok();
     let ahead = published.and_then(|then| then.duration_since(SystemTime::now()).ok()).unwrap_or_default();
     if ahead > HEAD_AHEAD_MAX {
-        let cause =
-            w("the clock is behind the node's own newest head", "el reloj va atrás de la cabeza más nueva del nodo");
+        let cause = w("the clock is behind the node's own newest head");
         return Check::not(State::Fail, name, "clock-behind", cause, format!("{} s", ahead.as_secs()), WATCH_CLOCK);
     }
     let peers = view.map_or(0, |view| view.future_dated);
@@ -257,19 +205,16 @@ fn clock_check(node: &Node, view: Option<CoreView>) -> Check {
     if peers > 0 {
         // One peer may be wrong; when all are, this clock is.
         let state = if peers >= ready.max(2) { State::Fail } else { State::Warn };
-        let cause = w(
-            "peers send times in this clock's future: one of the clocks is wrong",
-            "hay nodos que envían horas en el futuro de este reloj: uno de los relojes está mal",
-        );
+        let cause = w("peers send times in this clock's future: one of the clocks is wrong");
         return Check::not(state, name, "clock-differs", cause, format!("{peers} of {ready} peers"), WATCH_CLOCK);
     }
     let jumps = node.clock.jumps(Instant::now());
     if let Some(last) = jumps.last() {
-        let cause = w("the clock jumped in the last ten minutes", "el reloj saltó en los últimos diez minutos");
+        let cause = w("the clock jumped in the last ten minutes");
         let shown = format!("{} jumps, the last by {} ms {} s ago", jumps.len(), last.millis, last.ago.as_secs());
         return Check::not(State::Warn, name, "clock-jumped", cause, shown, WATCH_CLOCK);
     }
-    Check::ok(name, w("the clock runs evenly", "el reloj avanza parejo"), "")
+    Check::ok(name, w("the clock runs evenly"), "")
 }
 
 /// Whether a record could be looked up: the store's own word, and for a file, whether it is still there.
@@ -322,7 +267,7 @@ impl Node {
         let view = view.ok().and_then(Result::ok);
         let driver = self.driver.status();
         let no_room = || {
-            let cause = w("the disk does not answer in time", "el disco no responde a tiempo");
+            let cause = w("the disk does not answer in time");
             Check::not(State::Unknown, "disk-space", "no-answer", cause, "", MEND_DISK)
         };
         let mut checks = vec![
@@ -341,8 +286,8 @@ impl Node {
             self.alarm_check(&driver),
         ];
         if self.draining.load(std::sync::atomic::Ordering::Relaxed) {
-            let cause = w("the node is stopping", "el nodo se está deteniendo");
-            let fix = w("start it again", "vuelva a iniciarlo");
+            let cause = w("the node is stopping");
+            let fix = w("start it again");
             checks.insert(0, Check::not(State::Fail, "start", "stopping", cause, "", fix));
         }
         checks
@@ -353,10 +298,10 @@ impl Node {
         let charter = self.now.charter.load_full();
         let member = charter.member(&self.bearings.config.node);
         if member.is_some_and(puente_charter::Member::is_active) {
-            return Check::ok(name, w("the charter lists this node", "la carta incluye a este nodo"), "");
+            return Check::ok(name, w("the charter lists this node"), "");
         }
-        let cause = w("the charter does not admit this node", "la carta no admite a este nodo");
-        let fix = w("ask your governance body about the annex", "pregunte por el anexo a su órgano de gobierno");
+        let cause = w("the charter does not admit this node");
+        let fix = w("ask your governance body about the annex");
         Check::not(State::Fail, name, "not-a-member", cause, self.bearings.config.node.to_string(), fix)
     }
 
@@ -364,21 +309,21 @@ impl Node {
         let name = "listen";
         if self.net.is_listening() {
             let at = self.net.local_addr().map(|at| at.to_string()).unwrap_or_default();
-            return Check::ok(name, w("peers can reach the socket", "el puerto está abierto"), at);
+            return Check::ok(name, w("peers can reach the socket"), at);
         }
-        let cause = w("the node takes no connections", "el nodo no acepta conexiones");
-        let fix = w("restart the node", "reinicie el nodo");
+        let cause = w("the node takes no connections");
+        let fix = w("restart the node");
         Check::not(State::Fail, name, "not-listening", cause, "", fix)
     }
 
     fn alarm_check(&self, driver: &DriverStatus) -> Check {
         let name = "alarms";
         let Some((at, text)) = driver.alarms.last() else {
-            return Check::ok(name, w("no alarm since the start", "sin alarmas desde el inicio"), "");
+            return Check::ok(name, w("no alarm since the start"), "");
         };
         let state = if driver.behind_own_heads { State::Fail } else { State::Warn };
-        let fix = w("do what the alarm says; tell the auditors", "haga lo que dice la alarma; avise a los auditores");
-        Check::not(state, name, "alarm", w("there were alarms", "hubo alarmas"), format!("{at}: {text}"), fix)
+        let fix = w("do what the alarm says; tell the auditors");
+        Check::not(state, name, "alarm", w("there were alarms"), format!("{at}: {text}"), fix)
     }
 
     /// The policies in force against those in the folder: the next start must not come as a surprise.
@@ -402,41 +347,30 @@ impl Node {
             }
         };
         match found {
-            Some(Ok(hash)) if hash == **self.now.policy.load() => Check::ok(
-                name,
-                w("the policies of the folder are in force", "las reglas de la carpeta están en vigor"),
-                hash.to_string(),
-            ),
+            Some(Ok(hash)) if hash == **self.now.policy.load() => {
+                Check::ok(name, w("the policies of the folder are in force"), hash.to_string())
+            }
             Some(Ok(hash)) => Check::not(
                 State::Warn,
                 name,
                 "policies-changed",
-                w(
-                    "the folder holds other policies than those in force",
-                    "la carpeta tiene otras reglas que las que están en vigor",
-                ),
+                w("the folder holds other policies than those in force"),
                 hash.to_string(),
-                w("'puente node reload' brings them into force", "'puente node reload' las pone en vigor"),
+                w("'puente node reload' brings them into force"),
             ),
             Some(Err(why)) => Check::not(
                 State::Warn,
                 name,
                 "policies-broken",
-                w(
-                    "the folder's policies do not validate: those in force stay, and the next start would refuse",
-                    "las reglas de la carpeta no son válidas: siguen las que están en vigor y el nodo no volvería a iniciar",
-                ),
+                w("the folder's policies do not validate: those in force stay, and the next start would refuse"),
                 why,
-                w("run 'puente policy check' and mend the rules", "ejecute 'puente policy check' y corrija las reglas"),
+                w("run 'puente policy check' and mend the rules"),
             ),
             None => Check::not(
                 State::Warn,
                 name,
                 "policies-unread",
-                w(
-                    "the folder's policies could not be read in time; those in force stay",
-                    "no se leyeron a tiempo las reglas; siguen las que están en vigor",
-                ),
+                w("the folder's policies could not be read in time; those in force stay"),
                 "",
                 MEND_DISK,
             ),

@@ -17,8 +17,8 @@ fn problem(check: &Check) -> Value {
         "state": check.state.as_str(),
         "message": check.message(Lang::En),
         "message_es": check.message(Lang::Es),
-        "fix": check.fix.en,
-        "fix_es": check.fix.es,
+        "fix": check.fix.get(Lang::En),
+        "fix_es": check.fix.get(Lang::Es),
     })
 }
 
@@ -81,29 +81,25 @@ impl Node {
                 "state": State::Warn.as_str(),
                 "message_es": puente_words::say(Lang::Es, &words),
                 "message": words,
-                "fix": fix.en,
-                "fix_es": fix.es,
+                "fix": fix.get(Lang::En),
+                "fix_es": fix.get(Lang::Es),
             }));
         };
         if let Some(what) = &records.last_invalid {
             let words = format!("{} rows are no records, last of {what}", records.rows_invalid);
-            note("records-invalid", words, w("run 'puente records check'", "ejecute 'puente records check'"));
+            note("records-invalid", words, w("run 'puente records check'"));
         }
         // Charter and certificate have checks of their own.
         let bases = countdown(charter, None, now()).into_iter().filter(|(code, _)| code.starts_with("legal-basis"));
         for (code, words) in bases {
-            note(code, words, w("ask your governance body", "pregunte a su órgano de gobierno"));
+            note(code, words, w("ask your governance body"));
         }
         if let Some(why) = self.now.problem() {
             let words = format!("the policies do not hold under the charter in force; the ones before rule: {why}");
-            note(
-                "policies",
-                words,
-                w("mend the rules, then 'puente node reload'", "corrija las reglas y ejecute 'puente node reload'"),
-            );
+            note("policies", words, w("mend the rules, then 'puente node reload'"));
         }
         for (peer, why) in self.now.barred.load().iter() {
-            let fix = w("'puente peer unblock' takes it away", "'puente peer unblock' lo quita");
+            let fix = w("'puente peer unblock' takes it away");
             note("blocked", format!("{peer}: {why}"), fix);
         }
         out
@@ -127,9 +123,9 @@ impl Node {
                 State::Warn,
                 "peers",
                 "unreachable",
-                w("a peer cannot be reached", "no se alcanza a un nodo"),
+                w("a peer cannot be reached"),
                 format!("{peer}: {class}"),
-                w("'puente peer test' says which step fails", "'puente peer test' dice qué paso falla"),
+                w("'puente peer test' says which step fails"),
             )));
         }
         let (word, days_left) = match charter.status(now()) {

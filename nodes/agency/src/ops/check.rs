@@ -3,32 +3,24 @@
 use puente_catalogue::Lang;
 use serde_json::{Value, json};
 
-/// A text in both languages.
+/// A text for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Words {
-    /// English.
-    pub en: &'static str,
-    /// Spanish.
-    pub es: &'static str,
-}
+pub struct Words(&'static str);
 
-/// A text in both languages, side by side.
-pub(crate) const fn w(en: &'static str, es: &'static str) -> Words {
-    Words { en, es }
+/// The text that reads so in English.
+pub(crate) const fn w(english: &'static str) -> Words {
+    Words(english)
 }
 
 impl Words {
     /// The text in one language.
-    pub const fn get(self, lang: Lang) -> &'static str {
-        match lang {
-            Lang::En => self.en,
-            Lang::Es => self.es,
-        }
+    pub fn get(self, lang: Lang) -> &'static str {
+        puente_words::text(lang, self.0)
     }
 }
 
 /// Nothing to do.
-pub(crate) const NOTHING: Words = w("nothing to do", "no hay nada que hacer");
+pub(crate) const NOTHING: Words = w("nothing to do");
 
 /// How something is. Unknown is not false: what could not be looked at is neither well nor broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,9 +109,13 @@ mod tests {
 
     #[test]
     fn unknown_is_neither_ok_nor_fail() {
-        let check = Check::not(State::Unknown, "clock", "no-answer", w("a", "b"), "7 ms", NOTHING);
+        let check =
+            Check::not(State::Unknown, "clock", "no-answer", NOTHING, "7 ms", NOTHING);
         assert_eq!(check.to_json(Lang::Es)["state"], "unknown");
-        assert_eq!((check.message(Lang::En), check.message(Lang::Es)), ("a: 7 ms".to_owned(), "b: 7 ms".to_owned()));
+        assert_eq!(
+            (check.message(Lang::En), check.message(Lang::Es)),
+            ("nothing to do: 7 ms".to_owned(), "nada que hacer: 7 ms".to_owned())
+        );
         assert!(State::Ok < State::Warn && State::Warn < State::Unknown && State::Unknown < State::Fail);
     }
 }

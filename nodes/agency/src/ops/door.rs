@@ -119,9 +119,9 @@ async fn ready(node: Option<&Arc<Node>>, lang: Lang) -> Response<Body> {
             State::Fail,
             "start",
             "starting",
-            w("the node is starting", "el nodo está arrancando"),
+            w("the node is starting"),
             "",
-            w("wait; its log says how far it is", "espere; su bitácora dice cuánto lleva"),
+            w("wait; its log says how far it is"),
         )]),
     };
     let ready = is_ready(&checks);

@@ -27,18 +27,8 @@ pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
     vec![
         config(patient),
         holder(patient),
-        rights(
-            "folder-rights",
-            dir.path(),
-            0o022,
-            w("others may write in the node's folder", "otros pueden escribir en la carpeta del nodo"),
-        ),
-        rights(
-            "keys-rights",
-            &dir.keys(),
-            0o077,
-            w("others may enter the keys' folder", "otros pueden entrar en la carpeta de claves"),
-        ),
+        rights("folder-rights", dir.path(), 0o022, w("others may write in the node's folder")),
+        rights("keys-rights", &dir.keys(), 0o077, w("others may enter the keys' folder")),
         key_files(patient),
         secret("log-key", &dir.log_key()),
         secret("store-key", &dir.store_key()),
@@ -55,18 +45,14 @@ pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
 fn config(patient: &Patient<'_>) -> Check {
     let name = "config";
     match NodeConfig::load(&patient.context.dir) {
-        Ok(config) => Check::ok(
-            name,
-            w("node.toml is read; no unknown key", "node.toml se lee; sin claves desconocidas"),
-            config.node.to_string(),
-        ),
+        Ok(config) => Check::ok(name, w("node.toml is read; no unknown key"), config.node.to_string()),
         Err(error) => Check::not(
             State::Fail,
             name,
             "config",
-            w("node.toml is not accepted", "node.toml no se acepta"),
+            w("node.toml is not accepted"),
             format!("{error}; {}", error.mend),
-            w("mend the line that is named", "corrija la línea indicada"),
+            w("mend the line that is named"),
         ),
     }
 }
@@ -81,18 +67,12 @@ fn holder(patient: &Patient<'_>) -> Check {
             State::Fail,
             name,
             "held",
-            w(
-                "a process holds the folder and does not answer here",
-                "un proceso retiene la carpeta y no responde aquí",
-            ),
+            w("a process holds the folder and does not answer here"),
             patient.context.dir.path().display().to_string(),
-            w(
-                "find it with 'fuser'; a node may be starting, stopping or stuck",
-                "búsquelo con 'fuser'; quizá un nodo arranca, se detiene o se atoró",
-            ),
+            w("find it with 'fuser'; a node may be starting, stopping or stuck"),
         ),
-        (_, true) => Check::ok(name, w("the node runs", "el nodo está en marcha"), ""),
-        (false, false) => Check::ok(name, w("no node runs in this folder", "ningún nodo trabaja en esta carpeta"), ""),
+        (_, true) => Check::ok(name, w("the node runs"), ""),
+        (false, false) => Check::ok(name, w("no node runs in this folder"), ""),
     }
 }
 
@@ -100,27 +80,16 @@ fn rights(name: &'static str, path: &Path, forbidden: u32, cause: Words) -> Chec
     match fs::metadata(path) {
         Ok(meta) if meta.permissions().mode() & forbidden != 0 => {
             let shown = format!("{}: {:o}", path.display(), meta.permissions().mode() & 0o777);
-            Check::not(
-                State::Fail,
-                name,
-                "rights",
-                cause,
-                shown,
-                w("chmod go-rwx, and find out who could", "chmod go-rwx, y averigüe quién podía"),
-            )
+            Check::not(State::Fail, name, "rights", cause, shown, w("chmod go-rwx, and find out who could"))
         }
-        Ok(meta) => Check::ok(
-            name,
-            w("only its owner may", "solo su dueño puede"),
-            format!("{:o}", meta.permissions().mode() & 0o777),
-        ),
+        Ok(meta) => Check::ok(name, w("only its owner may"), format!("{:o}", meta.permissions().mode() & 0o777)),
         Err(error) => unread(name, path, &error),
     }
 }
 
 fn unread(name: &'static str, path: &Path, error: &dyn std::fmt::Display) -> Check {
-    let cause = w("it cannot be read", "no se puede leer");
-    let fix = w("check that it is there and who owns it", "revise que esté y de quién es");
+    let cause = w("it cannot be read");
+    let fix = w("check that it is there and who owns it");
     Check::not(State::Fail, name, "unread", cause, format!("{}: {error}", path.display()), fix)
 }
 
@@ -135,52 +104,31 @@ fn key_files(patient: &Patient<'_>) -> Check {
         }
     }
     if open.is_empty() {
-        return Check::ok(
-            name,
-            w("private keys are their owner's alone", "las claves privadas son solo de su dueño"),
-            "",
-        );
+        return Check::ok(name, w("private keys are their owner's alone"), "");
     }
-    let fix = w(
-        "chmod 600; whoever could read them has them: rotate them",
-        "chmod 600; quien pudo leerlas las tiene: cámbielas",
-    );
-    Check::not(
-        State::Fail,
-        name,
-        "rights",
-        w("others may read private keys", "otros pueden leer claves privadas"),
-        open.join(", "),
-        fix,
-    )
+    let fix = w("chmod 600; whoever could read them has them: rotate them");
+    Check::not(State::Fail, name, "rights", w("others may read private keys"), open.join(", "), fix)
 }
 
 fn secret(name: &'static str, path: &Path) -> Check {
     match files::read_secret(path) {
-        Ok(_) => Check::ok(name, w("the key can be read", "la clave se puede leer"), ""),
+        Ok(_) => Check::ok(name, w("the key can be read"), ""),
         Err(error) => unread(name, path, &error),
     }
 }
 
 fn forecast(patient: &Patient<'_>) -> Check {
     let name = "disk-forecast";
-    let fix = w(
-        "plan for more disk; nothing of the node's folder may be deleted",
-        "prevea más disco; nada de la carpeta del nodo se puede borrar",
-    );
+    let fix = w("plan for more disk; nothing of the node's folder may be deleted");
     let free = probe::room(patient.context.dir.path()).map(|room| room.free_bytes);
     let days = free.ok().and_then(|free| growth::days_left(&patient.context.dir, free));
     match days {
-        None => Check::ok(
-            name,
-            w("not enough days are known yet for a forecast", "aún no hay días suficientes para un pronóstico"),
-            "",
-        ),
+        None => Check::ok(name, w("not enough days are known yet for a forecast"), ""),
         Some(days @ 0..7) => Check::not(
             State::Fail,
             name,
             "disk-soon-full",
-            w("the disk is full within a week", "el disco se llena en una semana"),
+            w("the disk is full within a week"),
             format!("{days} d"),
             fix,
         ),
@@ -188,11 +136,11 @@ fn forecast(patient: &Patient<'_>) -> Check {
             State::Warn,
             name,
             "disk-full-ahead",
-            w("the disk is full within three months", "el disco se llena en tres meses"),
+            w("the disk is full within three months"),
             format!("{days} d"),
             fix,
         ),
-        Some(days) => Check::ok(name, w("the disk lasts", "el disco alcanza"), format!("{days} d")),
+        Some(days) => Check::ok(name, w("the disk lasts"), format!("{days} d")),
     }
 }
 
@@ -215,16 +163,11 @@ fn sync(folder: &Path) -> Check {
             State::Warn,
             name,
             "slow-disk",
-            w(
-                "the disk is slow to make data durable: every exchange waits for it",
-                "el disco tarda en guardar: cada intercambio lo espera",
-            ),
+            w("the disk is slow to make data durable: every exchange waits for it"),
             format!("{millis} ms"),
-            w("use a local SSD; look at what else writes", "use un SSD local; vea qué más escribe"),
+            w("use a local SSD; look at what else writes"),
         ),
-        Ok(millis) => {
-            Check::ok(name, w("the disk makes data durable quickly", "el disco guarda rápido"), format!("{millis} ms"))
-        }
+        Ok(millis) => Check::ok(name, w("the disk makes data durable quickly"), format!("{millis} ms")),
         Err(error) => unread(name, folder, &error),
     }
 }
@@ -232,23 +175,13 @@ fn sync(folder: &Path) -> Check {
 /// The published head's signature, and that the right edge gives its root.
 fn log(patient: &Patient<'_>) -> Check {
     let name = "log-edge";
-    let fix = w(
-        "stop the node, keep the folder as it is, and let 'puente-audit verify' say what is wrong",
-        "detenga el nodo, deje la carpeta como está y vea con 'puente-audit verify' qué falta",
-    );
+    let fix = w("stop the node, keep the folder as it is, and let 'puente-audit verify' say what is wrong");
     let not = |what: String| {
-        Check::not(
-            State::Fail,
-            name,
-            "log-edge",
-            w("the log's edge does not give its signed head", "la orilla del registro no da su cabeza firmada"),
-            what,
-            fix,
-        )
+        Check::not(State::Fail, name, "log-edge", w("the log's edge does not give its signed head"), what, fix)
     };
     let dir = &patient.context.dir;
     if !dir.log().join("checkpoint").exists() {
-        return Check::ok(name, w("no head was published yet", "aún no se publica una cabeza"), "");
+        return Check::ok(name, w("no head was published yet"), "");
     }
     let verifier = match key(patient.context) {
         Ok(verifier) => verifier,
@@ -267,11 +200,7 @@ fn log(patient: &Patient<'_>) -> Check {
         };
         match Log::open(&head, &Files(dir.log())) {
             Ok(_) => {
-                return Check::ok(
-                    name,
-                    w("the log's edge gives its signed head", "la orilla del registro da su cabeza firmada"),
-                    format!("{} entries", head.size()),
-                );
+                return Check::ok(name, w("the log's edge gives its signed head"), format!("{} entries", head.size()));
             }
             Err(error) => last = error.to_string(),
         }
@@ -286,22 +215,13 @@ fn own_word(patient: &Patient<'_>, name: &'static str, file: &Path) -> Check {
         let of = problems.iter().find(|problem| problem["check"] == name)?;
         Some(of["message"].as_str().unwrap_or_default().to_owned())
     };
-    let cause = w("the store answers", "el almacén responde");
-    let fix = w("mend the disk, then restart the node", "repare el disco y reinicie el nodo");
+    let cause = w("the store answers");
+    let fix = w("mend the disk, then restart the node");
     match patient.status.as_ref().map(problem) {
-        Some(Some(words)) => Check::not(
-            State::Fail,
-            name,
-            "store",
-            w("the store cannot be read", "no se puede leer el almacén"),
-            words,
-            fix,
-        ),
+        Some(Some(words)) => Check::not(State::Fail, name, "store", w("the store cannot be read"), words, fix),
         Some(None) => Check::ok(name, cause, ""),
-        None if file.exists() => {
-            Check::ok(name, w("the store is there; the node opens it", "el almacén está; el nodo lo abre"), "")
-        }
-        None => Check::ok(name, w("the store is made at the first start", "el almacén se crea al primer inicio"), ""),
+        None if file.exists() => Check::ok(name, w("the store is there; the node opens it"), ""),
+        None => Check::ok(name, w("the store is made at the first start"), ""),
     }
 }
 
@@ -311,14 +231,14 @@ fn records(patient: &Patient<'_>) -> Check {
         return own_word(patient, name, &file);
     }
     match SqliteReader::open(&file).map_err(|error| error.to_string()).and_then(|reader| reader.touch()) {
-        Ok(()) => Check::ok(name, w("the records can be read", "los registros se pueden leer"), ""),
+        Ok(()) => Check::ok(name, w("the records can be read"), ""),
         Err(why) => Check::not(
             State::Fail,
             name,
             "records-down",
-            w("the records cannot be read", "no se pueden leer los registros"),
+            w("the records cannot be read"),
             why,
-            w("restore records.db, or see which program holds it", "restaure records.db o vea qué programa la retiene"),
+            w("restore records.db, or see which program holds it"),
         ),
     }
 }

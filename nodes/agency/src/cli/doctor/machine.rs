@@ -35,14 +35,11 @@ fn version(patient: &Patient<'_>) -> Check {
             State::Warn,
             name,
             "other-version",
-            w(
-                "the running node is of another version than this program",
-                "el nodo en marcha es de otra versión que este programa",
-            ),
+            w("the running node is of another version than this program"),
             format!("{running}, {own}"),
-            w("restart the node", "reinicie el nodo"),
+            w("restart the node"),
         ),
-        _ => Check::ok(name, w("version of this program", "versión de este programa"), own),
+        _ => Check::ok(name, w("version of this program"), own),
     }
 }
 
@@ -53,16 +50,13 @@ fn files() -> Check {
             State::Warn,
             name,
             "few-files",
-            w(
-                "few files may be open at once (for who runs doctor)",
-                "se pueden abrir pocos archivos a la vez (para quien ejecuta doctor)",
-            ),
+            w("few files may be open at once (for who runs doctor)"),
             max.to_string(),
-            w("raise LimitNOFILE in the unit, or 'ulimit -n'", "suba LimitNOFILE en la unidad, o 'ulimit -n'"),
+            w("raise LimitNOFILE in the unit, or 'ulimit -n'"),
         ),
         max => Check::ok(
             name,
-            w("enough files may be open", "se pueden abrir suficientes archivos"),
+            w("enough files may be open"),
             max.map_or_else(|| "no limit".to_owned(), |max| max.to_string()),
         ),
     }
@@ -72,17 +66,14 @@ fn cores() -> Check {
     let name = "core-dumps";
     let max = rustix::process::getrlimit(rustix::process::Resource::Core).current;
     match max {
-        Some(0) => Check::ok(name, w("no core dumps are written", "no se escriben volcados de memoria"), "0"),
+        Some(0) => Check::ok(name, w("no core dumps are written"), "0"),
         max => Check::not(
             State::Warn,
             name,
             "core-dumps",
-            w(
-                "a crash would write memory, with keys, to the disk",
-                "una falla escribiría la memoria, con claves, al disco",
-            ),
+            w("a crash would write memory, with keys, to the disk"),
             max.map_or_else(|| "no limit".to_owned(), |max| max.to_string()),
-            w("set LimitCORE=0 in the unit, or 'ulimit -c 0'", "ponga LimitCORE=0 en la unidad, o 'ulimit -c 0'"),
+            w("set LimitCORE=0 in the unit, or 'ulimit -c 0'"),
         ),
     }
 }
@@ -94,50 +85,27 @@ fn user() -> Check {
             State::Warn,
             name,
             "root",
-            w(
-                "run as root: a fault of the node would be one of the machine",
-                "se ejecuta como root: una falla del nodo lo sería de la máquina",
-            ),
+            w("run as root: a fault of the node would be one of the machine"),
             "uid 0",
-            w(
-                "run the node as a user of its own (packaging/systemd)",
-                "ejecute el nodo con un usuario propio (packaging/systemd)",
-            ),
+            w("run the node as a user of its own (packaging/systemd)"),
         );
     }
-    Check::ok(name, w("not root", "no es root"), format!("uid {}", rustix::process::geteuid().as_raw()))
+    Check::ok(name, w("not root"), format!("uid {}", rustix::process::geteuid().as_raw()))
 }
 
 fn buffer(name: &'static str, kernel: &str) -> Check {
-    let fix = w(
-        "sysctl -w net.core.rmem_max=4194304 net.core.wmem_max=4194304, and keep it in /etc/sysctl.d",
-        "sysctl -w net.core.rmem_max=4194304 net.core.wmem_max=4194304, y guárdelo en /etc/sysctl.d",
-    );
+    let fix = w("sysctl -w net.core.rmem_max=4194304 net.core.wmem_max=4194304, and keep it in /etc/sysctl.d");
     match probe::kernel(kernel) {
         Some(max) if max < BUFFER => Check::not(
             State::Warn,
             name,
             "small-buffer",
-            w(
-                "the kernel allows small UDP buffers only: bursts are lost",
-                "el núcleo solo permite búferes UDP pequeños: se pierden ráfagas",
-            ),
+            w("the kernel allows small UDP buffers only: bursts are lost"),
             format!("{max} of {BUFFER}"),
             fix,
         ),
-        Some(max) => Check::ok(
-            name,
-            w("the UDP buffer may be large enough", "el búfer UDP puede ser suficiente"),
-            max.to_string(),
-        ),
-        None => Check::not(
-            State::Unknown,
-            name,
-            "unread",
-            w("the kernel does not say", "el núcleo no lo dice"),
-            kernel,
-            fix,
-        ),
+        Some(max) => Check::ok(name, w("the UDP buffer may be large enough"), max.to_string()),
+        None => Check::not(State::Unknown, name, "unread", w("the kernel does not say"), kernel, fix),
     }
 }
 
@@ -146,28 +114,22 @@ fn offload() -> Check {
     let segments = std::net::UdpSocket::bind("127.0.0.1:0")
         .and_then(|socket| quinn::udp::UdpSocketState::new((&socket).into()).map(|state| state.max_gso_segments()));
     match segments {
-        Ok(2..) => Check::ok(name, w("the kernel cuts packets (GSO)", "el núcleo corta paquetes (GSO)"), ""),
+        Ok(2..) => Check::ok(name, w("the kernel cuts packets (GSO)"), ""),
         Ok(segments) => Check::not(
             State::Warn,
             name,
             "no-offload",
-            w(
-                "the kernel does not cut packets (GSO): more work per byte",
-                "el núcleo no corta paquetes (GSO): más trabajo por byte",
-            ),
+            w("the kernel does not cut packets (GSO): more work per byte"),
             segments.to_string(),
-            w(
-                "use Linux 4.18 or newer; nothing is lost without",
-                "use Linux 4.18 o más nuevo; sin eso no se pierde nada",
-            ),
+            w("use Linux 4.18 or newer; nothing is lost without"),
         ),
         Err(error) => Check::not(
             State::Unknown,
             name,
             "unread",
-            w("no UDP socket could be made", "no se pudo crear un socket UDP"),
+            w("no UDP socket could be made"),
             error.to_string(),
-            w("check the sandbox", "revise el aislamiento"),
+            w("check the sandbox"),
         ),
     }
 }
@@ -182,44 +144,32 @@ fn time_service() -> Check {
         "/var/run/ntpd.pid",
     ];
     match signs.iter().find(|sign| Path::new(sign).exists()) {
-        Some(sign) => {
-            Check::ok(name, w("a time service keeps the clock", "un servicio de hora mantiene el reloj"), *sign)
-        }
+        Some(sign) => Check::ok(name, w("a time service keeps the clock"), *sign),
         None => Check::not(
             State::Unknown,
             name,
             "no-time-service",
-            w(
-                "no time service shows here; the host may have one",
-                "aquí no se ve un servicio de hora; quizá el anfitrión tenga uno",
-            ),
+            w("no time service shows here; the host may have one"),
             "",
-            w(
-                "let chrony or systemd-timesyncd keep the clock; look at 'timedatectl'",
-                "deje que chrony o systemd-timesyncd mantenga el reloj; vea 'timedatectl'",
-            ),
+            w("let chrony or systemd-timesyncd keep the clock; look at 'timedatectl'"),
         ),
     }
 }
 
 fn clock(patient: &Patient<'_>) -> Check {
     let name = "clock-head";
-    let fix = w("set the clock right before the node runs", "ponga bien el reloj antes de que el nodo trabaje");
+    let fix = w("set the clock right before the node runs");
     let head = std::fs::metadata(patient.context.dir.log().join("checkpoint")).and_then(|meta| meta.modified());
     match head.map(|then| then.duration_since(SystemTime::now()).unwrap_or_default()) {
         Ok(ahead) if ahead > AHEAD_MAX => Check::not(
             State::Fail,
             name,
             "clock-behind",
-            w("the clock is behind the node's own newest head", "el reloj va atrás de la cabeza más nueva del nodo"),
+            w("the clock is behind the node's own newest head"),
             format!("{} s", ahead.as_secs()),
             fix,
         ),
-        Ok(_) => Check::ok(
-            name,
-            w("the clock is not behind the newest head", "el reloj no va atrás de la cabeza más nueva"),
-            "",
-        ),
-        Err(_) => Check::ok(name, w("no head was published yet", "aún no se publica una cabeza"), ""),
+        Ok(_) => Check::ok(name, w("the clock is not behind the newest head"), ""),
+        Err(_) => Check::ok(name, w("no head was published yet"), ""),
     }
 }

@@ -38,9 +38,9 @@ pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
                 State::Unknown,
                 name,
                 "no-charter",
-                w("configuration or charter cannot be read", "no se puede leer la configuración o la carta"),
+                w("configuration or charter cannot be read"),
                 "",
-                w("mend what is named above first", "corrija primero lo de arriba"),
+                w("mend what is named above first"),
             ),
         });
     }
@@ -48,10 +48,7 @@ pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
     out
 }
 
-const ISSUE: Words = w(
-    "have it issued anew by your nation's authority ('puente ca issue')",
-    "pida uno nuevo a la autoridad de su nación ('puente ca issue')",
-);
+const ISSUE: Words = w("have it issued anew by your nation's authority ('puente ca issue')");
 
 fn certificate(patient: &Patient<'_>) -> Check {
     match ca::show(&patient.context.dir.tls_cert()) {
@@ -60,7 +57,7 @@ fn certificate(patient: &Patient<'_>) -> Check {
             State::Fail,
             "certificate",
             "certificate-unread",
-            w("the certificate cannot be read", "no se puede leer el certificado"),
+            w("the certificate cannot be read"),
             error.to_string(),
             ISSUE,
         ),
@@ -72,84 +69,39 @@ fn certificate_fits(patient: &Patient<'_>) -> Check {
     let name = "certificate-fits";
     let tests = init::self_test(&patient.context.dir);
     match tests.into_iter().find(|(what, _)| *what == "certificate") {
-        Some((_, Ok(words))) => Check::ok(
-            name,
-            w("it names this node and belongs to its key", "nombra a este nodo y es de su clave"),
-            words,
-        ),
-        Some((_, Err(words))) => Check::not(
-            State::Fail,
-            name,
-            "certificate",
-            w("it is not this node's, or not its key's", "no es de este nodo o no es de su clave"),
-            words,
-            ISSUE,
-        ),
-        None => Check::not(
-            State::Unknown,
-            name,
-            "certificate",
-            w("it could not be looked at", "no se pudo revisar"),
-            "",
-            ISSUE,
-        ),
+        Some((_, Ok(words))) => Check::ok(name, w("it names this node and belongs to its key"), words),
+        Some((_, Err(words))) => {
+            Check::not(State::Fail, name, "certificate", w("it is not this node's, or not its key's"), words, ISSUE)
+        }
+        None => Check::not(State::Unknown, name, "certificate", w("it could not be looked at"), "", ISSUE),
     }
 }
 
 fn certificate_chain(patient: &Patient<'_>) -> Check {
     let name = "certificate-chain";
     let Ok(bearings) = &patient.bearings else {
-        return Check::not(
-            State::Unknown,
-            name,
-            "no-charter",
-            w("without a charter no root is known", "sin carta no se conoce ninguna raíz"),
-            "",
-            ISSUE,
-        );
+        return Check::not(State::Unknown, name, "no-charter", w("without a charter no root is known"), "", ISSUE);
     };
     let chain = files::read(&patient.context.dir.tls_cert()).map_err(|error| error.to_string());
     match chain.and_then(|chain| certified(&bearings.config.node, &bearings.charter, &chain)) {
-        Ok(()) => Check::ok(
-            name,
-            w(
-                "peers will accept it: it ends in a root of its own nation",
-                "los demás lo aceptarán: termina en una raíz de su propia nación",
-            ),
-            "",
-        ),
-        Err(why) => Check::not(
-            State::Fail,
-            name,
-            "certificate-chain",
-            w("peers will refuse it", "los demás lo rechazarán"),
-            why,
-            ISSUE,
-        ),
+        Ok(()) => Check::ok(name, w("peers will accept it: it ends in a root of its own nation"), ""),
+        Err(why) => Check::not(State::Fail, name, "certificate-chain", w("peers will refuse it"), why, ISSUE),
     }
 }
 
 fn verified(patient: &Patient<'_>) -> Check {
     let name = "charter-verified";
     match &patient.bearings {
-        Ok(bearings) => Check::ok(
-            name,
-            w("pin, signatures, versions and catalogue verify", "ancla, firmas, versiones y catálogo verifican"),
-            bearings.charter.vector().to_string(),
-        ),
+        Ok(bearings) => {
+            Check::ok(name, w("pin, signatures, versions and catalogue verify"), bearings.charter.vector().to_string())
+        }
         Err(why) => Check::not(
             State::Fail,
             name,
             "charter",
-            w(
-                "configuration, charter or catalogue are not accepted",
-                "no se acepta la configuración, la carta o el catálogo",
-            ),
+            w("configuration, charter or catalogue are not accepted"),
             why.clone(),
-            w(
-                "the charter folder needs every version of every part, with signatures, and the pin",
-                "la carpeta de la carta necesita cada versión de cada parte, con firmas, y el ancla",
-            ),
+            w("the charter folder needs every version of every part, with signatures, and the pin"),
         ),
     }
 }
@@ -157,15 +109,15 @@ fn verified(patient: &Patient<'_>) -> Check {
 fn member(_: &Patient<'_>, bearings: &Bearings) -> Check {
     let (name, node) = ("charter-member", &bearings.config.node);
     if bearings.charter.member(node).is_some_and(puente_charter::Member::is_active) {
-        return Check::ok(name, w("the charter lists this node", "la carta incluye a este nodo"), node.to_string());
+        return Check::ok(name, w("the charter lists this node"), node.to_string());
     }
     Check::not(
         State::Fail,
         name,
         "not-a-member",
-        w("the charter does not admit this node", "la carta no admite a este nodo"),
+        w("the charter does not admit this node"),
         node.to_string(),
-        w("ask your governance body about the annex", "pregunte por el anexo a su órgano de gobierno"),
+        w("ask your governance body about the annex"),
     )
 }
 
@@ -177,29 +129,18 @@ fn endpoint(_: &Patient<'_>, bearings: &Bearings) -> Check {
     let shown = format!("{} / {listen}", endpoints.join(", "));
     let port = |endpoint: &String| endpoint.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
     if endpoints.is_empty() {
-        return Check::ok(
-            name,
-            w("the charter gives no address: this node only calls", "la carta no da dirección: este nodo solo llama"),
-            shown,
-        );
+        return Check::ok(name, w("the charter gives no address: this node only calls"), shown);
     }
     if endpoints.iter().any(|endpoint| port(endpoint) == Some(listen.port())) {
-        return Check::ok(
-            name,
-            w("peers dial the port that is listened on", "los demás llaman al puerto en que se escucha"),
-            shown,
-        );
+        return Check::ok(name, w("peers dial the port that is listened on"), shown);
     }
     Check::not(
         State::Warn,
         name,
         "other-port",
-        w("peers dial another port than the one listened on", "los demás llaman a otro puerto"),
+        w("peers dial another port than the one listened on"),
         shown,
-        w(
-            "mend 'listen' or the annex, unless a router maps the port",
-            "corrija 'listen' o el anexo, salvo que un enrutador traduzca el puerto",
-        ),
+        w("mend 'listen' or the annex, unless a router maps the port"),
     )
 }
 
@@ -208,38 +149,28 @@ fn own_log(patient: &Patient<'_>, bearings: &Bearings) -> Check {
     let open = bearings.charter.member(&bearings.config.node).and_then(|member| member.open_log().cloned());
     let own = crate::cli::log::key(patient.context).map(|key| key.to_string()).map_err(|failure| failure.message);
     match (open, own) {
-        (Some(log), Ok(own)) if log.vkey == own => Check::ok(
-            name,
-            w("the charter names this node's log and key", "la carta nombra el registro y la clave de este nodo"),
-            log.origin.to_string(),
-        ),
+        (Some(log), Ok(own)) if log.vkey == own => {
+            Check::ok(name, w("the charter names this node's log and key"), log.origin.to_string())
+        }
         (Some(log), Ok(own)) => Check::not(
             State::Fail,
             name,
             "other-log",
-            w("the charter names another log or key", "la carta nombra otro registro u otra clave"),
+            w("the charter names another log or key"),
             format!("{} / {own}", log.vkey),
-            w(
-                "check keys/log.key, 'log' in node.toml and the annex",
-                "revise keys/log.key, 'log' en node.toml y el anexo",
-            ),
+            w("check keys/log.key, 'log' in node.toml and the annex"),
         ),
         (None, _) => Check::not(
             State::Fail,
             name,
             "no-log",
-            w("the charter names no open log of this node", "la carta no nombra un registro abierto de este nodo"),
+            w("the charter names no open log of this node"),
             "",
-            w("ask your governance body about the annex", "pregunte por el anexo a su órgano de gobierno"),
+            w("ask your governance body about the annex"),
         ),
-        (_, Err(why)) => Check::not(
-            State::Fail,
-            name,
-            "log-key",
-            w("the log's key cannot be used", "no se puede usar la clave del registro"),
-            why,
-            w("restore keys/log.key", "restaure keys/log.key"),
-        ),
+        (_, Err(why)) => {
+            Check::not(State::Fail, name, "log-key", w("the log's key cannot be used"), why, w("restore keys/log.key"))
+        }
     }
 }
 
@@ -250,23 +181,15 @@ fn auditors(patient: &Patient<'_>, bearings: &Bearings) -> Check {
         let all = bearings.charter.jurisdictions().flat_map(|code| bearings.charter.auditors(code));
         all.filter(|auditor| auditor.seal_key(at).is_none()).map(|auditor| auditor.name.clone()).collect::<Vec<_>>()
     };
-    let fix = w(
-        "ask your governance body for a common part with the auditors' next keys",
-        "pida a su órgano de gobierno una parte común con las claves siguientes de los auditores",
-    );
+    let fix = w("ask your governance body for a common part with the auditors' next keys");
     let (today, soon) = (without(now), without(now.plus(SOON)));
     match (today.is_empty(), soon.is_empty()) {
-        (true, true) => {
-            Check::ok(name, w("every auditor has a sealing key", "cada auditor tiene clave de sellado"), "")
-        }
+        (true, true) => Check::ok(name, w("every auditor has a sealing key"), ""),
         (true, false) => Check::not(
             State::Warn,
             name,
             "no-next-key",
-            w(
-                "auditors without a sealing key in two weeks: escrow would stop",
-                "auditores sin clave de sellado en dos semanas: el depósito se detendría",
-            ),
+            w("auditors without a sealing key in two weeks: escrow would stop"),
             soon.join(", "),
             fix,
         ),
@@ -274,7 +197,7 @@ fn auditors(patient: &Patient<'_>, bearings: &Bearings) -> Check {
             State::Warn,
             name,
             "no-seal-key",
-            w("auditors without a sealing key for this quarter", "auditores sin clave de sellado para este trimestre"),
+            w("auditors without a sealing key for this quarter"),
             today.join(", "),
             fix,
         ),
@@ -292,37 +215,29 @@ fn bases(patient: &Patient<'_>, bearings: &Bearings) -> Check {
         .map(|base| base.id.to_string())
         .collect();
     if ending.is_empty() {
-        return Check::ok(
-            name,
-            w("no legal basis ends within two weeks", "ninguna base legal vence en dos semanas"),
-            "",
-        );
+        return Check::ok(name, w("no legal basis ends within two weeks"), "");
     }
     Check::not(
         State::Warn,
         name,
         "bases-end",
-        w("legal bases have ended or end within two weeks", "hay bases legales que vencieron o vencen en dos semanas"),
+        w("legal bases have ended or end within two weeks"),
         ending.join(", "),
-        w("ask your governance body", "pregunte a su órgano de gobierno"),
+        w("ask your governance body"),
     )
 }
 
 fn policies(patient: &Patient<'_>, bearings: &Bearings) -> Check {
     let name = "policies";
     match bearings.policies(&patient.context.dir) {
-        Ok(policies) => Check::ok(
-            name,
-            w("the rules validate", "las reglas son válidas"),
-            format!("{} rules", policies.rules().count()),
-        ),
+        Ok(policies) => Check::ok(name, w("the rules validate"), format!("{} rules", policies.rules().count())),
         Err(error) => Check::not(
             State::Fail,
             name,
             "policies-broken",
-            w("the rules do not validate: the node would not start", "las reglas no son válidas: el nodo no iniciaría"),
+            w("the rules do not validate: the node would not start"),
             error.to_string(),
-            w("run 'puente policy check' and mend the rules", "ejecute 'puente policy check' y corrija las reglas"),
+            w("run 'puente policy check' and mend the rules"),
         ),
     }
 }
@@ -334,9 +249,9 @@ fn grants(patient: &Patient<'_>, bearings: &Bearings) -> Check {
             State::Unknown,
             name,
             "policies-broken",
-            w("the rules do not validate", "las reglas no son válidas"),
+            w("the rules do not validate"),
             "",
-            w("mend the rules first", "corrija primero las reglas"),
+            w("mend the rules first"),
         );
     };
     let until = patient.context.now.plus(SOON);
@@ -347,22 +262,22 @@ fn grants(patient: &Patient<'_>, bearings: &Bearings) -> Check {
         .map(|(_, rule)| rule.to_owned())
         .collect();
     if ending.is_empty() {
-        return Check::ok(name, w("no rule ends within two weeks", "ninguna regla vence en dos semanas"), "");
+        return Check::ok(name, w("no rule ends within two weeks"), "");
     }
     Check::not(
         State::Warn,
         name,
         "grants-end",
-        w("rules have ended or end within two weeks", "hay reglas que vencieron o vencen en dos semanas"),
+        w("rules have ended or end within two weeks"),
         ending.join(", "),
-        w("renew or remove them", "renuévelas o quítelas"),
+        w("renew or remove them"),
     )
 }
 
 /// Counts only: who they are is shown by 'puente officer list'.
 fn officers(patient: &Patient<'_>) -> Vec<Check> {
     let now = patient.context.now;
-    let fix = w("see 'puente officer list'", "vea 'puente officer list'");
+    let fix = w("see 'puente officer list'");
     let book = match OfficerBook::open(&patient.context.dir) {
         Ok(book) => book,
         Err(_) => {
@@ -370,9 +285,9 @@ fn officers(patient: &Patient<'_>) -> Vec<Check> {
                 State::Fail,
                 "officers",
                 "officers",
-                w("the officers' files cannot be read", "no se pueden leer los archivos de agentes"),
+                w("the officers' files cannot be read"),
                 "",
-                w("mend officers.toml", "corrija officers.toml"),
+                w("mend officers.toml"),
             )];
         }
     };
@@ -384,35 +299,28 @@ fn officers(patient: &Patient<'_>) -> Vec<Check> {
             State::Warn,
             "officers",
             "nobody",
-            w("nobody may ask through this node", "nadie puede preguntar por este nodo"),
+            w("nobody may ask through this node"),
             "",
-            w("add people with 'puente officer add'", "agregue personas con 'puente officer add'"),
+            w("add people with 'puente officer add'"),
         ),
-        (n, 0) => Check::ok(
-            "officers",
-            w("people may ask; every grant is recorded", "hay quien pregunte; cada permiso está asentado"),
-            n.to_string(),
-        ),
+        (n, 0) => Check::ok("officers", w("people may ask; every grant is recorded"), n.to_string()),
         (_, n) => Check::not(
             State::Warn,
             "officers",
             "unrecorded",
-            w(
-                "changes are not in the log yet: they are not in force",
-                "hay cambios sin asentar: aún no están en vigor",
-            ),
+            w("changes are not in the log yet: they are not in force"),
             n.to_string(),
-            w("start the node, which records them", "inicie el nodo, que los asienta"),
+            w("start the node, which records them"),
         ),
     };
     let expiry = if ending == 0 {
-        Check::ok("officers-expiry", w("no grant ends within two weeks", "ningún permiso vence en dos semanas"), "")
+        Check::ok("officers-expiry", w("no grant ends within two weeks"), "")
     } else {
         Check::not(
             State::Warn,
             "officers-expiry",
             "grants-end",
-            w("grants end within two weeks", "hay permisos que vencen en dos semanas"),
+            w("grants end within two weeks"),
             ending.to_string(),
             fix,
         )

@@ -16,9 +16,9 @@ pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
             State::Unknown,
             "peer",
             "not-tried",
-            w("the partners could not be tried", "no se pudo probar a los demás nodos"),
+            w("the partners could not be tried"),
             why,
-            w("mend what is named above first", "corrija primero lo de arriba"),
+            w("mend what is named above first"),
         )]
     };
     let Ok(bearings) = &patient.bearings else { return unknown(String::new()) };
@@ -40,36 +40,26 @@ fn reached(probed: &Probed) -> Check {
     let shown = format!("{}: {}", probed.peer, walked.join(", "));
     match probed.steps.last().map(|step| (step.name, &step.found)) {
         Some((step, Err((class, words)))) => {
-            let cause = w("a partner cannot be exchanged with", "no se puede intercambiar con un nodo");
+            let cause = w("a partner cannot be exchanged with");
             Check::not(State::Warn, name, class, cause, format!("{shown}: {words}"), remedy(step))
         }
-        _ => Check::ok(name, w("a partner answers", "un nodo responde"), shown),
+        _ => Check::ok(name, w("a partner answers"), shown),
     }
 }
 
 fn clock(probed: &[Probed]) -> Check {
     let name = "clock-peers";
-    let fix = w(
-        "let a time service keep the clock; ask the peers about theirs",
-        "deje que un servicio de hora mantenga el reloj; pregunte a los demás por el suyo",
-    );
+    let fix = w("let a time service keep the clock; ask the peers about theirs");
     let mut skews: Vec<i64> = probed.iter().filter_map(|probed| Some(probed.ready.as_ref()?.skew_millis)).collect();
     skews.sort_unstable();
     let Some(median) = skews.get(skews.len() / 2).copied() else {
-        return Check::not(
-            State::Unknown,
-            name,
-            "no-peer",
-            w("no partner's clock could be seen", "no se vio el reloj de ningún nodo"),
-            "",
-            fix,
-        );
+        return Check::not(State::Unknown, name, "no-peer", w("no partner's clock could be seen"), "", fix);
     };
     let shown = format!("{median:+} ms, {} peers", skews.len());
-    let cause = w("this clock differs from the partners'", "este reloj difiere del de los demás");
+    let cause = w("this clock differs from the partners'");
     match median.unsigned_abs() {
         SKEW_FAIL_MILLIS.. => Check::not(State::Fail, name, "clock-differs", cause, shown, fix),
         SKEW_WARN_MILLIS..SKEW_FAIL_MILLIS => Check::not(State::Warn, name, "clock-differs", cause, shown, fix),
-        _ => Check::ok(name, w("the partners' clocks agree", "los relojes de los demás coinciden"), shown),
+        _ => Check::ok(name, w("the partners' clocks agree"), shown),
     }
 }

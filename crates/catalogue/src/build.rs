@@ -355,6 +355,7 @@ impl<'a> Build<'a> {
             unit: text_of("unit", |f| &f.unit),
             niem: text_of("niem", |f| &f.niem),
             ncic: text_of("ncic", |f| &f.ncic),
+            of: inherited.map(|f| f.name.clone()),
             presence: at.supports_presence(),
             required_with: None,
             required_when: Vec::new(),

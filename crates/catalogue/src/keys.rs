@@ -39,6 +39,23 @@ pub enum KeyForm {
     Near,
 }
 
+impl KeyForm {
+    /// Stable name, for programs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Alnum => "alnum",
+            Self::OcrFolded => "ocr-folded",
+            Self::Gap => "gap",
+            Self::Partial => "partial",
+            Self::Name => "name",
+            Self::NameFirst => "name-first",
+            Self::DayMonth => "day-month",
+            Self::Near => "near",
+        }
+    }
+}
+
 /// The definition of a match key.
 #[derive(Debug, Clone)]
 pub struct KeySpec {

@@ -94,6 +94,8 @@ pub struct Field {
     pub niem: String,
     /// NCIC message field code; may be empty. Accepted as a column name.
     pub ncic: String,
+    /// Of a parameter: name of the record type's field that it means.
+    pub of: Option<String>,
     pub(crate) presence: bool,
     pub(crate) required_with: Option<usize>,
     pub(crate) required_when: Vec<Condition>,

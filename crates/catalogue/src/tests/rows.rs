@@ -121,7 +121,7 @@ fn masking_drops_fields_and_keeps_the_rest_canonical() {
     assert_eq!(paths, ["vehicle/status", "vehicle/theft_date", "vehicle/vin"]);
     assert_eq!(vehicle_type.present(&masked).unwrap(), allowed);
     assert_eq!(Record::decode(vehicle_type, &masked).unwrap().bytes(), masked);
-    assert_eq!(vehicle_type.mask(record.bytes(), FieldMask::EMPTY).unwrap(), []);
+    assert!(vehicle_type.mask(record.bytes(), FieldMask::EMPTY).unwrap().is_empty());
     assert_eq!(vehicle_type.mask(record.bytes(), vehicle_type.all_fields()).unwrap(), record.bytes());
     assert!(vehicle_type.mask(&record.bytes()[..record.bytes().len() - 1], allowed).is_err());
 }

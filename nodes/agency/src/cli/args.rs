@@ -67,6 +67,9 @@ pub enum Command {
     Policy(PolicyCommand),
     /// Look at everything that the node needs, from here to each partner; works whether it runs or not.
     Doctor,
+    /// Record types and kinds of questions: fields, labels, keys, schemas, templates and examples.
+    #[command(subcommand)]
+    Catalogue(super::catalogue::CatalogueCommand),
     /// The record store.
     #[command(subcommand)]
     Records(super::records::RecordsCommand),

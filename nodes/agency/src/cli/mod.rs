@@ -5,6 +5,7 @@
 
 mod args;
 mod ca;
+mod catalogue;
 mod charter;
 mod client;
 mod conclusion;
@@ -125,6 +126,7 @@ where
         Command::Peer(command) => peer::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
         Command::Doctor => doctor::run(&context),
+        Command::Catalogue(command) => catalogue::run(&context, &command),
         Command::Records(command) => records::run(&context, &command),
         Command::Demo(args) => demo(&context, &args),
     }

@@ -19,11 +19,11 @@ const FAULTS: &[&str] = &["fault", "blame", "finding", "invalid", "w"];
 /// Tables of texts. A literal after an equals sign is a code, or a comment.
 const TABLES: &[&str] = &["texts", "words", "classes", "problems"];
 /// Names of functions, variables and fields that hold a message.
-const HOLDERS: &[&str] = &["mend", "hint", "advice"];
+const HOLDERS: &[&str] = &["mend", "hint", "advice", "waits"];
 /// Names of variables that hold a message.
 const LOCALS: &[&str] = &["message", "words", "english"];
-/// Constants that hold help.
-const HELPS: &[&str] = &["EXITS"];
+/// Constants that hold a message.
+const HELPS: &[&str] = &["EXITS", "LOG", "MEND_LOG", "SIGN"];
 /// Methods whose argument is looked for, not said.
 const LOOKS: &[&str] = &["contains", "strip_prefix", "strip_suffix", "starts_with", "ends_with", "split", "split_once"];
 
@@ -176,7 +176,10 @@ impl<'ast> Visit<'ast> for Found {
             let failure = before == "Failure" && FAILURES.contains(&last.as_str());
             // `say(lang, "…")` and `text(lang, "…")`.
             let said = (last == "say" || last == "text") && call.args.len() == 2;
-            if FAULTS.iter().any(|name| last == *name) || (before == "Finding" && last == "new") {
+            if FAULTS.iter().any(|name| last == *name)
+                || (before == "Finding" && last == "new")
+                || (before == "Reloaded" && last == "failed")
+            {
                 call.args.iter().for_each(|arg| self.texts(arg));
             }
             if let (true, Some(text)) = (failure || said, call.args.get(1)) {

@@ -202,6 +202,29 @@ impl ClaimedNote {
         Ok(Self { bytes, text_len: text.len(), signatures })
     }
 
+    /// A text (ending in a newline) with the signatures that it has, and `signer`'s own over it.
+    ///
+    /// For notes that people sign. Checkpoints are signed by [`crate::Staged::sign`] alone.
+    ///
+    /// # Errors
+    /// The text ends otherwise, is too long or reads like a checkpoint, the signer's key is a witness's, or there are
+    /// too many signatures.
+    pub fn signed(text: &str, mut before: Vec<NoteSignature>, signer: &dyn Signer) -> Result<Self, NoteError> {
+        let plain = signer.verifier().kind() == KeyKind::Ed25519;
+        // A size in the second line is what makes a checkpoint: those are not signed here.
+        let checkpoint = text.lines().nth(1).is_some_and(|line| line.parse::<u64>().is_ok());
+        if !plain
+            || checkpoint
+            || !text.ends_with('\n')
+            || text.contains("\n\n")
+            || text.bytes().any(|b| b < 0x20 && b != b'\n')
+        {
+            return Err(NoteError::NotText);
+        }
+        before.push(NoteSignature::sign(text, signer, Millis(0)));
+        Self::assemble(text, before)
+    }
+
     /// The text, with its last newline. To be ignored until a signature is verified.
     pub fn text(&self) -> &str {
         &self.bytes[..self.text_len]

@@ -49,7 +49,7 @@ pub use common::{AnnexPin, Auditor, CommonPart, Corridor, GovernanceKey, Jurisdi
 pub use decode::PartBytes;
 pub use error::{CharterError, Conviction, Defect, VkeyError};
 pub use offer::{Offer, PartId};
-pub use officer::{OfficerError, OfficerRecord, Officers};
+pub use officer::{EMERGENCY_MILLIS_MAX, OfficerError, OfficerRecord, Officers, REVIEW_MILLIS};
 pub use quarter::{Quarter, quarter_of};
 pub use signature::{PartSignature, parse_signatures, sign, signed_message};
 pub use witness::{Need, Witness, WitnessGroup, WitnessPolicy};

@@ -27,6 +27,31 @@ pub struct OfficerRecord {
     /// When it was revoked, if it was.
     #[serde(default, with = "maybe_when", skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Millis>,
+    /// Why access was granted in an emergency; empty for an ordinary grant.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub emergency: String,
+    /// What the review of an access in an emergency found; empty until it was reviewed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub review: String,
+}
+
+/// How long an access in an emergency lasts at most, in milliseconds.
+pub const EMERGENCY_MILLIS_MAX: u64 = 24 * 3_600_000;
+/// How long after its grant an access in an emergency is to be reviewed, in milliseconds.
+pub const REVIEW_MILLIS: u64 = 3 * 86_400_000;
+/// Characters of a reason or a finding at most.
+const REASON_CHARS_MAX: usize = 500;
+
+impl OfficerRecord {
+    /// Whether access was granted in an emergency.
+    pub const fn is_emergency(&self) -> bool {
+        !self.emergency.is_empty()
+    }
+
+    /// When the review of an access in an emergency is due; none if there is nothing to review any more.
+    pub fn review_due(&self) -> Option<Millis> {
+        (self.is_emergency() && self.review.is_empty()).then(|| self.granted.plus(REVIEW_MILLIS))
+    }
 }
 
 impl fmt::Debug for OfficerRecord {
@@ -70,6 +95,12 @@ pub enum OfficerError {
     /// The grant's dates or name are wrong.
     #[error("an officer needs a name of 1 to 200 characters and a grant that ends after it begins")]
     Invalid,
+    /// An access in an emergency lasts too long, or is explained at too great length.
+    #[error("access in an emergency lasts at most 24 hours; reason and review have at most 500 characters")]
+    Emergency,
+    /// The access needs no review.
+    #[error("only an access in an emergency is reviewed, and only once")]
+    NoReview,
     /// The file does not parse.
     #[error("{file}, line {line}: {message}")]
     Toml {
@@ -116,6 +147,11 @@ impl Officers {
         if record.granted >= record.expires || text("name", &record.name).is_err() {
             return Err(OfficerError::Invalid);
         }
+        let long = |text: &str| text.chars().count() > REASON_CHARS_MAX;
+        let lasting = record.expires.since(record.granted) > EMERGENCY_MILLIS_MAX;
+        if long(&record.emergency) || long(&record.review) || (record.is_emergency() && lasting) {
+            return Err(OfficerError::Emergency);
+        }
         if self.find(&record.id).is_some() {
             return Err(OfficerError::Exists);
         }
@@ -127,6 +163,22 @@ impl Officers {
     pub fn revoke(&mut self, id: &OfficerId, now: Millis) -> Result<&OfficerRecord, OfficerError> {
         let record = self.records.iter_mut().find(|r| &r.id == id).ok_or(OfficerError::Unknown)?;
         record.revoked.get_or_insert(now);
+        Ok(record)
+    }
+
+    /// Writes down what the review of an access in an emergency found.
+    ///
+    /// # Errors
+    /// There is no such officer, nothing to review, or the text is empty or too long.
+    pub fn review(&mut self, id: &OfficerId, found: &str) -> Result<&OfficerRecord, OfficerError> {
+        let record = self.records.iter_mut().find(|r| &r.id == id).ok_or(OfficerError::Unknown)?;
+        if !record.is_emergency() || !record.review.is_empty() || found.trim().is_empty() {
+            return Err(OfficerError::NoReview);
+        }
+        if found.chars().count() > REASON_CHARS_MAX {
+            return Err(OfficerError::Emergency);
+        }
+        found.trim().clone_into(&mut record.review);
         Ok(record)
     }
 
@@ -181,6 +233,27 @@ expires = 2027-01-01T00:00:00Z
         assert!(officers.active(&id, granted).is_ok());
         assert_eq!(officers.active(&id, at), Err(OfficerError::Revoked { at }));
         assert_eq!(Officers::parse("o", &officers.to_toml().unwrap()), Ok(officers));
+    }
+
+    #[test]
+    fn access_in_an_emergency_is_short_explained_and_reviewed() {
+        let file = |hours: u64| {
+            let expires = Millis(1_767_225_600_000 + hours * 3_600_000);
+            let file = FILE.replace("2027-01-01T00:00:00Z", &expires.to_string());
+            format!("{file}emergency = \"a child was taken\"\n")
+        };
+        assert_eq!(Officers::parse("o", &file(25)), Err(OfficerError::Emergency));
+        let mut officers = Officers::parse("o", &file(24)).unwrap();
+        let id: OfficerId = "o-1042".parse().unwrap();
+        let due = officers.find(&id).unwrap().review_due();
+        assert_eq!(due, Some(Millis(1_767_225_600_000 + REVIEW_MILLIS)));
+        assert_eq!(officers.review(&id, " "), Err(OfficerError::NoReview));
+        officers.review(&id, "it was needed").unwrap();
+        assert_eq!(officers.find(&id).unwrap().review_due(), None);
+        assert_eq!(officers.review(&id, "again"), Err(OfficerError::NoReview));
+        assert_eq!(Officers::parse("o", &officers.to_toml().unwrap()), Ok(officers));
+        let mut ordinary = Officers::parse("o", FILE).unwrap();
+        assert_eq!(ordinary.review(&id, "x"), Err(OfficerError::NoReview));
     }
 
     #[test]

@@ -92,6 +92,21 @@ impl NodeDir {
         self.at("officers.recorded.toml")
     }
 
+    /// The operators who approve, as they are wanted.
+    pub fn operators(&self) -> PathBuf {
+        self.at("operators.toml")
+    }
+
+    /// The operators who approve, as the log knows them: only these do.
+    pub fn operators_recorded(&self) -> PathBuf {
+        self.at("operators.recorded.toml")
+    }
+
+    /// Signed approvals of changes that need two people.
+    pub fn approvals(&self) -> PathBuf {
+        self.at("approvals")
+    }
+
     /// Charter and policies as the log knows them.
     pub fn adopted_recorded(&self) -> PathBuf {
         self.at("adopted.recorded.toml")

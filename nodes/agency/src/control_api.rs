@@ -125,6 +125,8 @@ pub enum Command {
     Status,
     /// Record a local event; answered by [`Answer::Concluded`] once it is durable.
     Event(Event),
+    /// Record what the officers' files hold and the log does not; answered by [`Answer::Officers`].
+    Officers,
     /// Close all open periods now.
     ClosePeriods,
     /// Publish the newest head in `log/`; answered by [`Answer::Done`].
@@ -316,9 +318,16 @@ pub enum Answer {
         /// What to do.
         hint: String,
     },
+    /// What came of settling the officers with the log.
+    Officers {
+        /// Kind and index of each entry.
+        recorded: Vec<(String, u64)>,
+        /// Grants that wait for two operators.
+        waiting: usize,
+    },
     /// What was read again.
     Reloaded {
-        /// Certificate, charter, policies.
+        /// Certificate, charter, operators, policies, officers.
         items: Vec<Reloaded>,
     },
     /// Done; nothing more to say.
@@ -337,7 +346,7 @@ pub enum Answer {
 /// What came of reading one thing again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
-    /// `certificate`, `charter` or `policies`.
+    /// `certificate`, `charter`, `operators`, `policies` or `officers`.
     pub what: String,
     /// `changed`, `same` or `failed`: then the old one stays in force.
     pub outcome: String,

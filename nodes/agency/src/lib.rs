@@ -1,6 +1,7 @@
 //! The hands: config, driver, QUIC, stores, the `puente` command.
 
 pub mod answering;
+pub mod approval;
 pub mod auditors;
 pub mod ca;
 pub mod cli;

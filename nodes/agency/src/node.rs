@@ -3,6 +3,8 @@
 mod adopted;
 mod checks;
 pub(crate) use checks::{certificate_check, charter_check, room_check};
+#[cfg(test)]
+mod approval_test;
 mod officers;
 mod questions;
 mod rules;
@@ -22,11 +24,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use puente_audit_log::{KeyError, Signer as _};
 use puente_exchange::api::{Conclusion, Input};
 use puente_exchange::{Engine, OpenError, Setup, Tuning};
-use puente_model::Millis;
+use puente_model::{EventKind, Millis};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
+use crate::approval::{ApprovalError, Approvals, Consent};
 use crate::auditors::{Door, DoorError, for_other_nations};
 use crate::config::NodeDir;
 use crate::control::{self, Backend, ServeError, failure};
@@ -44,7 +47,8 @@ use crate::ops::{self, Steps};
 use crate::records::{Health, RecordReader, RecordsError};
 use crate::signer::LogSigner;
 
-use officers::Roll;
+pub(crate) use adopted::recorded_policies;
+use officers::{Roll, RollError};
 use rules::{InForceNow, Keeper};
 
 /// How long closing the periods may take when the node stops.
@@ -79,6 +83,15 @@ pub enum RunError {
     /// The officers cannot be read.
     #[error(transparent)]
     Officers(#[from] OfficerBookError),
+    /// Operators or approvals cannot be read.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
+    /// Other policies than those that the log names, without two operators' approval.
+    #[error("the policies are not those that the log names, and {approved} of 2 operators have approved them")]
+    NotApproved {
+        /// How many did.
+        approved: usize,
+    },
     /// Journal, log or stores.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -126,6 +139,8 @@ impl RunError {
             Self::Key { .. } | Self::LogKey(_) => "key",
             Self::Identity(_) => "certificate",
             Self::Officers(_) => "officers",
+            Self::Approval(error) => error.code(),
+            Self::NotApproved { .. } => "not-approved",
             Self::Disk(_) | Self::Records(RecordsError::Disk(_)) => "disk",
             Self::Records(_) => "records",
             Self::Engine(_) => "engine",
@@ -146,6 +161,10 @@ impl RunError {
             Self::Key { .. } | Self::LogKey(_) => "make a node with 'puente node init', or restore its keys".to_owned(),
             Self::Identity(_) => "issue a certificate for this node with 'puente ca issue'".to_owned(),
             Self::Officers(_) => "mend officers.toml".to_owned(),
+            Self::Approval(error) => error.mend().to_owned(),
+            Self::NotApproved { .. } => {
+                "have two operators approve them ('puente approval sign'), or put the former policies back".to_owned()
+            }
             Self::Disk(_) => "do not delete anything; read the message, then mend or restore the disk".to_owned(),
             Self::Records(error) => error.mend(),
             Self::Engine(_) => "charter, keys and log must belong to this node".to_owned(),
@@ -224,6 +243,17 @@ fn stamps(folder: &Path) -> Stamps {
     stamps
 }
 
+/// Who may ask, and by which rules: the node records these by itself, from its folder and its charter.
+const SETTLED_HERE: [EventKind; 7] = [
+    EventKind::Grant,
+    EventKind::Revoke,
+    EventKind::BreakGlass,
+    EventKind::Review,
+    EventKind::PolicyChange,
+    EventKind::CharterAdopted,
+    EventKind::Start,
+];
+
 fn read_key(path: &Path) -> Result<Vec<u8>, RunError> {
     files::read(path).map_err(|error| RunError::Key { path: path.display().to_string(), error })
 }
@@ -249,6 +279,11 @@ impl Node {
             .map_err(|error| RunError::Key { path: dir.charter().display().to_string(), error })?;
         let policy = bearings.policies(&dir)?;
         let policy_hash = policy.hash();
+        let mut approvals = Approvals::open(&dir, &config.node)?;
+        let consent = adopted::policies_consent(&dir, &approvals, policy_hash)?;
+        if let Consent::Waits(by) = consent {
+            return Err(RunError::NotApproved { approved: by.len() });
+        }
         let secret = |path: std::path::PathBuf| {
             files::read_secret(&path).map_err(|error| RunError::Key { path: path.display().to_string(), error })
         };
@@ -335,8 +370,12 @@ impl Node {
             stopped,
         };
         // Before anybody is served: what rules now, who may ask, and what was brought in while the node was down.
-        adopted::record(&node.dir, &node.bearings.charter, policy_hash, &node.driver).await?;
-        node.roll.record(&node.driver).await?;
+        adopted::record(&node.dir, &node.bearings.charter, (policy_hash, &consent), &node.driver).await?;
+        adopted::record_operators(&mut approvals, &node.driver).await?;
+        node.roll.record(&node.driver, &approvals).await.map_err(|error| match error {
+            RollError::Book(error) => RunError::Officers(error),
+            RollError::Approval(error) => RunError::Approval(error),
+        })?;
         crate::import::stage::settle(&node.dir, &node.driver).await;
         tokio::spawn(keeper.keep(wished));
         node.net.accept();
@@ -497,7 +536,14 @@ impl Backend for Node {
             Command::InboxShow { exchange, officer } => self.inspect(exchange, &officer).await,
             Command::InboxDecide { exchange, officer, decision } => self.decide(exchange, &officer, decision).await,
             Command::Status => Answer::Status { status: self.status().await },
-            Command::Event(event) => match event.try_into() {
+            Command::Officers => self.officers_settled().await,
+            Command::Event(event) => match puente_exchange::api::LocalEvent::try_from(event) {
+                // Who may ask, and by which rules, the node settles itself, from its folder.
+                Ok(event) if SETTLED_HERE.contains(&event.kind) => failure(
+                    "not-allowed",
+                    "events of governance are recorded by the node itself",
+                    "use the command that makes the change",
+                ),
                 Ok(event) => concluded(self.driver.event(event).await),
                 Err(_) => failure("malformed", "'detail' is not hexadecimal", "encode the details"),
             },

@@ -11,9 +11,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use puente_charter::{OfficerError, OfficerRecord, Officers};
+use puente_charter::{OfficerError, OfficerRecord, Officers, REVIEW_MILLIS};
 use puente_exchange::api::LocalEvent;
-use puente_model::{EventKind, Millis, OfficerId};
+use puente_model::{Digest, EventKind, Label, Millis, OfficerId, digest};
 
 use crate::config::NodeDir;
 use crate::files;
@@ -39,8 +39,17 @@ pub enum OfficerBookError {
 pub struct Change {
     /// The officer as wanted (for REVOKE of a removed line: as recorded, revoked now).
     pub record: OfficerRecord,
-    /// GRANT or REVOKE.
+    /// GRANT, BREAK_GLASS (a grant in an emergency), REVIEW (of one) or REVOKE.
     pub kind: EventKind,
+}
+
+/// What two operators approve together where they must: every grant of these changes. Taking access away and reviewing
+/// it need nobody else.
+pub fn grants_digest(changes: &[Change]) -> Option<Digest> {
+    let mut details: Vec<Vec<u8>> = changes.iter().filter(|c| c.is_grant()).map(|c| c.event().detail).collect();
+    details.sort();
+    let parts: Vec<&[u8]> = details.iter().map(Vec::as_slice).collect();
+    (!parts.is_empty()).then(|| digest(Label("puente/v1/approval/officers"), &parts))
 }
 
 /// Both files of one node.
@@ -85,6 +94,16 @@ impl OfficerBook {
         self.write_wanted(wanted)
     }
 
+    /// Writes down what the review of an access in an emergency found.
+    ///
+    /// # Errors
+    /// There is nothing to review, or the file cannot be written.
+    pub fn review(&mut self, id: &OfficerId, found: &str) -> Result<(), OfficerBookError> {
+        let mut wanted = self.wanted.clone();
+        wanted.review(id, found)?;
+        self.write_wanted(wanted)
+    }
+
     /// Writes down the end of an officer's grant.
     ///
     /// # Errors
@@ -108,16 +127,28 @@ impl OfficerBook {
         let mut out = Vec::new();
         for recorded in self.recorded.iter().filter(|r| r.revoked.is_none()) {
             let revoked = match self.wanted.find(&recorded.id) {
-                Some(wanted) if OfficerRecord { revoked: None, ..wanted.clone() } == *recorded => wanted.revoked,
+                Some(wanted)
+                    if *recorded
+                        == OfficerRecord { revoked: None, review: recorded.review.clone(), ..wanted.clone() } =>
+                {
+                    wanted.revoked
+                }
                 _ => Some(now),
             };
             if revoked.is_some() {
                 out.push(Change { record: OfficerRecord { revoked, ..recorded.clone() }, kind: EventKind::Revoke });
             }
         }
+        for recorded in self.recorded.iter().filter(|r| r.review_due().is_some()) {
+            if let Some(wanted) = self.wanted.find(&recorded.id).filter(|wanted| !wanted.review.is_empty()) {
+                let record = OfficerRecord { review: wanted.review.clone(), ..recorded.clone() };
+                out.push(Change { record, kind: EventKind::Review });
+            }
+        }
         for wanted in self.wanted.iter().filter(|w| self.recorded.find(&w.id).is_none()) {
-            let record = OfficerRecord { revoked: None, ..wanted.clone() };
-            out.push(Change { record: record.clone(), kind: EventKind::Grant });
+            let record = OfficerRecord { revoked: None, review: String::new(), ..wanted.clone() };
+            let kind = if record.is_emergency() { EventKind::BreakGlass } else { EventKind::Grant };
+            out.push(Change { record: record.clone(), kind });
             if wanted.revoked.is_some() {
                 out.push(Change {
                     record: OfficerRecord { revoked: wanted.revoked, ..record },
@@ -141,6 +172,9 @@ impl OfficerBook {
                 }
                 recorded.revoke(&change.record.id, at)?;
             }
+            (EventKind::Review, _) => {
+                recorded.review(&change.record.id, &change.record.review)?;
+            }
             _ => recorded.add(change.record.clone())?,
         }
         write(self.dir.officers_recorded(), &recorded)?;
@@ -150,10 +184,15 @@ impl OfficerBook {
 }
 
 impl Change {
+    /// Whether somebody may ask by it who could not before.
+    pub fn is_grant(&self) -> bool {
+        matches!(self.kind, EventKind::Grant | EventKind::BreakGlass)
+    }
+
     /// The event that the log must hold before this change takes effect. Who it is about is committed, not shown.
     pub fn event(&self) -> LocalEvent {
         let revoked = self.record.revoked.map_or(0, |at| at.0);
-        let detail = serde_json::json!({
+        let mut detail = serde_json::json!({
             "officer": self.record.id.as_str(),
             "name": self.record.name,
             "role": self.record.role.as_str(),
@@ -161,6 +200,12 @@ impl Change {
             "expires": self.record.expires.0,
             "revoked": revoked,
         });
+        let emergency = self.record.is_emergency();
+        if let Some(object) = detail.as_object_mut().filter(|_| emergency) {
+            object.insert("reason".to_owned(), self.record.emergency.as_str().into());
+            object.insert("review_due".to_owned(), self.record.granted.plus(REVIEW_MILLIS).0.into());
+            object.insert("review".to_owned(), self.record.review.as_str().into());
+        }
         LocalEvent {
             kind: self.kind,
             record_type: String::new(),
@@ -198,6 +243,8 @@ mod tests {
             name: "Ana Ruiz".to_owned(),
             role: Role::Investigator,
             granted: Millis(1_000),
+            emergency: String::new(),
+            review: String::new(),
             expires: Millis(9_000_000),
             revoked: None,
         }

@@ -46,6 +46,9 @@ pub enum Command {
     /// The people who may ask through this node.
     #[command(subcommand)]
     Officer(OfficerCommand),
+    /// Changes that two operators approve together, where operators.toml names them.
+    #[command(subcommand)]
+    Approval(super::approval::ApprovalCommand),
     /// Make, run and look at a node.
     #[command(subcommand)]
     Node(NodeCommand),
@@ -252,6 +255,31 @@ pub enum OfficerCommand {
     Revoke {
         /// The person's id.
         id: OfficerId,
+    },
+    /// Grant access in an emergency: for a day at most, with its reason in the log, and to be reviewed within three days.
+    BreakGlass {
+        /// Individual id within the agency, for this access alone; never used again.
+        id: OfficerId,
+        /// The person's name.
+        #[arg(long)]
+        name: String,
+        /// The person's role.
+        #[arg(long)]
+        role: Role,
+        /// For how many hours.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=24))]
+        hours: u8,
+        /// What cannot wait for an ordinary grant.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Write down what the review of an access in an emergency found.
+    Review {
+        /// The id of that access.
+        id: OfficerId,
+        /// What was found.
+        #[arg(long, value_name = "TEXT")]
+        found: String,
     },
 }
 

@@ -56,7 +56,7 @@ pub(super) fn generate(context: &Context, name: &str, kind: KeyUse, out: &Path) 
     Ok(Report::new(value, stanza).note(format!("wrote the private key to {}: keep it secret", out.display())))
 }
 
-fn slug(name: &str) -> Result<(), Failure> {
+pub(super) fn slug(name: &str) -> Result<(), Failure> {
     let ok = !name.is_empty()
         && name.len() <= 64
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

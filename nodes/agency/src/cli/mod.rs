@@ -3,6 +3,7 @@
 //! Commands are functions from arguments to a [`Report`] or a [`Failure`];
 //! only this module touches standard output and standard error.
 
+mod approval;
 mod args;
 mod ca;
 mod catalogue;
@@ -118,6 +119,7 @@ where
         Command::Charter(command) => charter::run(&context, command),
         Command::Completions { shell } => Ok(completions(shell)),
         Command::Officer(command) => officer::run(&context, command),
+        Command::Approval(command) => approval::run(&context, command),
         Command::Node(command) => node::run(&context, command),
         Command::Import(args) => import::run(&context, &args),
         Command::Query(command) => outbox::run(&context, &command),

@@ -1,7 +1,7 @@
 use std::time::{Duration, Instant};
 
 use puente_catalogue::Lang;
-use puente_words::texts;
+use puente_words::{say, texts};
 use serde_json::{Value, json};
 
 use super::args::NodeCommand;
@@ -155,7 +155,8 @@ fn reload(context: &Context) -> Result<Report, Failure> {
     let value = json!({"items": items});
     let mut report = Report::new(value, table(&rows)).exit(if failed { Exit::Findings } else { Exit::Ok });
     for item in items.iter().filter(|item| item.outcome == "failed") {
-        report = report.note(format!("{}: {}", item.what, item.message)).hint(item.mend.clone());
+        let message = say(context.lang, &item.message);
+        report = report.note(format!("{}: {message}", item.what)).hint(item.mend.clone());
     }
     Ok(report)
 }

@@ -1,11 +1,13 @@
 use puente_charter::{OfficerError, OfficerRecord};
-use puente_model::{EventKind, Millis};
+use puente_model::{EventKind, Millis, OfficerId, Role};
+use puente_words::say;
 use serde_json::json;
 
 use super::args::OfficerCommand;
-use super::output::{Failure, Report};
+use super::output::{Exit, Failure, Report};
 use super::{Context, client, words};
 use crate::config::NodeConfig;
+use crate::control_api::{Answer, Command};
 use crate::officers::{OfficerBook, OfficerBookError};
 
 pub(super) fn run(context: &Context, command: OfficerCommand) -> Result<Report, Failure> {
@@ -16,12 +18,27 @@ pub(super) fn run(context: &Context, command: OfficerCommand) -> Result<Report, 
         OfficerCommand::List => return Ok(list(context, &book)),
         OfficerCommand::Add { id, name, role, expires } => {
             let expires = day(&expires)?;
-            let record = OfficerRecord { id, name, role, granted: context.now, expires, revoked: None };
-            book.add(record)?;
+            book.add(granted(context, id, name, role, expires))?;
         }
+        OfficerCommand::BreakGlass { id, name, role, hours, reason } => {
+            let reason = reason.trim();
+            if reason.is_empty() {
+                return Err(Failure::usage("no-reason", "access in an emergency needs its reason")
+                    .hint("say with --reason what cannot wait for an ordinary grant"));
+            }
+            let expires = context.now.plus(u64::from(hours) * 3_600_000);
+            let record = granted(context, id, name, role, expires);
+            book.add(OfficerRecord { emergency: reason.to_owned(), ..record })?;
+        }
+        OfficerCommand::Review { id, found } => book.review(&id, &found)?,
         OfficerCommand::Revoke { id } => book.revoke(&id, context.now)?,
     }
     settle(context, &mut book)
+}
+
+fn granted(context: &Context, id: OfficerId, name: String, role: Role, expires: Millis) -> OfficerRecord {
+    let (emergency, review) = (String::new(), String::new());
+    OfficerRecord { id, name, role, granted: context.now, expires, revoked: None, emergency, review }
 }
 
 /// Has the running node record what changed; without one, it is recorded when the node starts.
@@ -38,17 +55,19 @@ fn settle(context: &Context, book: &mut OfficerBook) -> Result<Report, Failure> 
         }
         return Ok(report);
     };
-    let mut entries = Vec::new();
-    for change in &changes {
-        let index = client::record(&mut node, change.event())?;
-        book.recorded(change)?;
-        entries.push(json!({"event": change.kind.as_str(), "index": index}));
+    let Answer::Officers { recorded, waiting } = client::call(&mut node, Command::Officers, None)? else {
+        return Err(client::unexpected());
+    };
+    let entries: Vec<_> = recorded.iter().map(|(event, index)| json!({"event": event, "index": index})).collect();
+    let text: String = recorded.iter().map(|(event, index)| format!("{event} recorded at {index}\n")).collect();
+    let report = Report::new(json!({"recorded": waiting == 0, "entries": entries, "waiting": waiting}), text);
+    if waiting == 0 {
+        return Ok(report);
     }
-    let text: String = entries
-        .iter()
-        .map(|e| format!("{} recorded at {}\n", e["event"].as_str().unwrap_or_default(), e["index"]))
-        .collect();
-    Ok(Report::new(json!({"recorded": true, "entries": entries}), text))
+    Ok(report
+        .exit(Exit::Findings)
+        .note(format!("{waiting} grant(s) wait for the approval of two operators"))
+        .hint("each of two operators runs 'puente approval sign'; nobody may ask on them before"))
 }
 
 fn list(context: &Context, book: &OfficerBook) -> Report {
@@ -64,6 +83,8 @@ fn list(context: &Context, book: &OfficerBook) -> Report {
             "granted": officer.granted.to_string(),
             "expires": officer.expires.to_string(),
             "revoked": officer.revoked.map(|at| at.to_string()),
+            "emergency": officer.is_emergency(),
+            "review_due": officer.review_due().map(|at| at.to_string()),
             "state": state,
         }));
         text.push_str(&format!(
@@ -75,6 +96,13 @@ fn list(context: &Context, book: &OfficerBook) -> Report {
             "",
             officer.name
         ));
+    }
+    for officer in book.wanted().iter() {
+        if let Some(due) = officer.review_due() {
+            let due = words::instant(due);
+            let line = format!("{}: access in an emergency, to be reviewed until {due}", officer.id);
+            text.push_str(&format!("{}\n", say(context.lang, &line)));
+        }
     }
     if rows.is_empty() {
         text.push_str("no officers\n");

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::RunError;
+use crate::approval::{ApprovalError, Approvals, Change, Consent};
 use crate::config::NodeDir;
 use crate::driver::DriverHandle;
 use crate::files;
@@ -43,8 +44,8 @@ impl Adopted {
     ///
     /// # Errors
     /// What was recorded last cannot be read.
-    pub(super) fn since(&self, dir: &NodeDir) -> Result<Vec<LocalEvent>, io::Error> {
-        Ok(self.events(&Self::read(&dir.adopted_recorded())?))
+    pub(super) fn since(&self, dir: &NodeDir, consent: &Consent) -> Result<Vec<LocalEvent>, io::Error> {
+        Ok(self.events(&Self::read(&dir.adopted_recorded())?, consent))
     }
 
     /// Whether this is under a charter.
@@ -72,26 +73,94 @@ impl Adopted {
     }
 
     /// The entries that lead from `before` to this.
-    fn events(&self, before: &Self) -> Vec<LocalEvent> {
-        let event = |kind, detail: serde_json::Value| LocalEvent {
-            kind,
-            record_type: String::new(),
-            count: 1,
-            purpose: None,
-            basis: None,
-            role: None,
-            detail: detail.to_string().into_bytes(),
-        };
+    fn events(&self, before: &Self, consent: &Consent) -> Vec<LocalEvent> {
         let mut out = Vec::new();
         if (&self.charter, &self.common) != (&before.charter, &before.common) {
             let detail = json!({"vector": self.charter, "common": self.common, "before": before.charter});
             out.push(event(EventKind::CharterAdopted, detail));
         }
         if self.policies != before.policies {
-            out.push(event(EventKind::PolicyChange, json!({"policies": self.policies, "before": before.policies})));
+            let detail = json!({"policies": self.policies, "before": before.policies});
+            out.push(stamped(event(EventKind::PolicyChange, detail), consent));
         }
         out
     }
+}
+
+fn event(kind: EventKind, detail: serde_json::Value) -> LocalEvent {
+    let detail = detail.to_string().into_bytes();
+    LocalEvent { kind, record_type: String::new(), count: 1, purpose: None, basis: None, role: None, detail }
+}
+
+/// The event with who approved it, if somebody had to.
+fn stamped(event: LocalEvent, consent: &Consent) -> LocalEvent {
+    match consent {
+        Consent::Given(approved) => LocalEvent { detail: approved.stamp(&event.detail), ..event },
+        _ => event,
+    }
+}
+
+/// Hash of the policies that the log names; none before the first.
+///
+/// # Errors
+/// What was recorded last cannot be read.
+pub(crate) fn recorded_policies(dir: &NodeDir) -> Result<Option<Digest>, io::Error> {
+    Ok(Adopted::read(&dir.adopted_recorded())?.policies.parse().ok())
+}
+
+/// Whether these policies may come into force: they are the ones that the log names, the node's first, or approved.
+///
+/// # Errors
+/// What was recorded last, or the approvals, cannot be read.
+pub(super) fn policies_consent(
+    dir: &NodeDir,
+    approvals: &Approvals,
+    policies: Digest,
+) -> Result<Consent, ApprovalError> {
+    let known = recorded_policies(dir).map_err(|error| ApprovalError::File { path: dir.adopted_recorded(), error })?;
+    match known {
+        Some(known) if known != policies => approvals.consent(Change::Policies, known, policies, super::now()),
+        _ => Ok(Consent::Free),
+    }
+}
+
+/// Has the log name the operators that the folder asks for, if they may be in force: the first ones, and later ones
+/// that two of those before approved. Says whether any changed, and how many approvals are still missing.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub(super) async fn record_operators(
+    approvals: &mut Approvals,
+    driver: &DriverHandle,
+) -> Result<Operators, ApprovalError> {
+    let Some((from, to)) = approvals.rule_change() else { return Ok(Operators::Same) };
+    let consent = approvals.consent(Change::Operators, from, to, super::now())?;
+    if let Consent::Waits(_) = consent {
+        tracing::warn!("other operators wait for two of those in force");
+        return Ok(Operators::Waits);
+    }
+    let detail = json!({"operators": to.to_string(), "before": from.to_string()});
+    match driver.event(stamped(event(EventKind::PolicyChange, detail), &consent)).await {
+        Ok(Conclusion::Recorded { .. }) => {
+            approvals.rule_recorded()?;
+            tracing::info!("the operators who approve are recorded");
+            Ok(Operators::Changed)
+        }
+        _ => Ok(Operators::NotRecorded),
+    }
+}
+
+/// What came of the operators that the folder asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operators {
+    /// They are in force already.
+    Same,
+    /// They are in force now.
+    Changed,
+    /// They wait for two of those in force.
+    Waits,
+    /// The log cannot be written.
+    NotRecorded,
 }
 
 /// The charter that the log names, if the folder's would go back behind it.
@@ -110,14 +179,14 @@ pub(super) fn behind(dir: &NodeDir, charter: &Charter) -> Result<Option<CharterV
 pub(super) async fn record(
     dir: &NodeDir,
     charter: &Charter,
-    policies: Digest,
+    (policies, consent): (Digest, &Consent),
     driver: &DriverHandle,
 ) -> Result<(), RunError> {
     let path = dir.adopted_recorded();
     let failed = |error| RunError::Key { path: path.display().to_string(), error };
     let now = Adopted::of(charter, policies);
     let before = Adopted::read(&path).map_err(failed)?;
-    for event in now.events(&before) {
+    for event in now.events(&before, consent) {
         let kind = event.kind;
         let Ok(Conclusion::Recorded { .. }) = driver.event(event).await else {
             // A log that takes no entries takes no questions either; the next start records it.
@@ -139,7 +208,9 @@ mod tests {
     #[test]
     fn what_the_log_knows_is_not_recorded_again() {
         let first = Adopted { charter: "1|mx=1".to_owned(), common: "aa".to_owned(), policies: "bb".to_owned() };
-        let kinds = |now: &Adopted, before: &Adopted| now.events(before).iter().map(|e| e.kind).collect::<Vec<_>>();
+        let kinds = |now: &Adopted, before: &Adopted| {
+            now.events(before, &Consent::Free).iter().map(|e| e.kind).collect::<Vec<_>>()
+        };
         assert_eq!(kinds(&first, &Adopted::default()), [EventKind::CharterAdopted, EventKind::PolicyChange]);
         assert!(kinds(&first, &first).is_empty());
         let annex = Adopted { charter: "1|mx=2".to_owned(), ..first.clone() };

@@ -6,12 +6,13 @@ use std::time::SystemTime;
 
 use puente_charter::OfficerError;
 use puente_exchange::api::Conclusion;
-use puente_model::{Millis, OfficerId};
+use puente_model::{Digest, EventKind, LeafIndex, Millis, OfficerId};
 use puente_wire::Officer;
 
+use crate::approval::{self, ApprovalError, Approvals, Consent};
 use crate::config::NodeDir;
 use crate::driver::DriverHandle;
-use crate::officers::{OfficerBook, OfficerBookError};
+use crate::officers::{OfficerBook, OfficerBookError, grants_digest};
 
 /// Length and time of a file: it is read again when they change.
 type Stamp = Option<(u64, SystemTime)>;
@@ -21,6 +22,28 @@ pub(super) struct Roll {
     dir: NodeDir,
     file: PathBuf,
     book: Mutex<(OfficerBook, Stamp)>,
+}
+
+/// What came of settling the officers with the log.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// What was recorded, and where.
+    pub(super) recorded: Vec<(EventKind, LeafIndex)>,
+    /// Grants that wait for two operators.
+    pub(super) waiting: usize,
+    /// Changes that the log did not take.
+    pub(super) failed: usize,
+}
+
+/// Why officers could not be settled.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RollError {
+    /// Their files.
+    #[error(transparent)]
+    Book(#[from] OfficerBookError),
+    /// The operators' approvals.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
 }
 
 fn stamp(file: &PathBuf) -> Stamp {
@@ -40,21 +63,56 @@ impl Roll {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records every grant and revocation that the log does not know yet.
-    pub(super) async fn record(&self, driver: &DriverHandle) -> Result<(), OfficerBookError> {
-        let changes = self.book().0.changes(super::now());
+    /// Records what the log does not know yet: every revocation, and the grants, unless they wait for two operators.
+    pub(super) async fn record(&self, driver: &DriverHandle, approvals: &Approvals) -> Result<Settled, RollError> {
+        let now = super::now();
+        let changes = {
+            let mut book = self.book();
+            // What people and commands wrote since.
+            *book = (OfficerBook::open(&self.dir)?, stamp(&self.file));
+            book.0.changes(now)
+        };
+        let consent = match grants_digest(&changes) {
+            Some(grants) => approvals.consent(approval::Change::Officers, Digest::default(), grants, now)?,
+            None => Consent::Free,
+        };
+        let mut settled = Settled::default();
         for change in changes {
-            match driver.event(change.event()).await {
-                Ok(Conclusion::Recorded { .. }) => {
+            let mut event = change.event();
+            match &consent {
+                Consent::Waits(_) if change.is_grant() => {
+                    settled.waiting += 1;
+                    continue;
+                }
+                Consent::Given(approved) if change.is_grant() => event.detail = approved.stamp(&event.detail),
+                _ => {}
+            }
+            match driver.event(event).await {
+                Ok(Conclusion::Recorded { index }) => {
                     let mut book = self.book();
                     book.0.recorded(&change)?;
                     book.1 = stamp(&self.file);
+                    settled.recorded.push((change.kind, index));
                 }
                 // Not in the log: not in force.
-                _ => tracing::error!(kind = %change.kind, "a change of the officers could not be recorded"),
+                _ => {
+                    tracing::error!(kind = %change.kind, "a change of the officers could not be recorded");
+                    settled.failed += 1;
+                }
             }
         }
-        Ok(())
+        if settled.waiting > 0 {
+            tracing::warn!(grants = settled.waiting, "grants of officers wait for two operators");
+        }
+        Ok(settled)
+    }
+
+    /// Grants that wait for two operators, and reviews of accesses in an emergency that are overdue.
+    pub(super) fn open_matters(&self, approvals: &Approvals, now: Millis) -> (usize, usize) {
+        let book = self.book();
+        let waiting = book.0.changes(now).iter().filter(|change| change.is_grant()).count();
+        let overdue = book.0.in_force().iter().filter(|o| o.review_due().is_some_and(|due| due <= now)).count();
+        (if approvals.rule().is_some() { waiting } else { 0 }, overdue)
     }
 
     /// The officer, if the grant stands in the log and is in force now.

@@ -10,8 +10,10 @@ use puente_exchange::api::{Alarm, Conclusion, Input, Rules};
 use puente_model::{Digest, NodeUri};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use super::adopted::Adopted;
+use super::adopted::{self, Adopted, Operators, policies_consent};
+use super::officers::{RollError, Settled};
 use super::{Node, concluded};
+use crate::approval::{ApprovalError, Approvals, Consent};
 use crate::config::NodeDir;
 use crate::control::failure;
 use crate::control_api::{Answer, Reloaded};
@@ -131,10 +133,15 @@ impl Keeper {
         self.net.check(&charter).map_err(|error| error.to_string())?;
         parts::keep(&self.dir.charter(), new).map_err(|error| error.to_string())?;
         let bearings = Bearings { charter: Arc::clone(&charter), ..self.bearings.clone() };
+        let approvals = Approvals::open(&self.dir, &self.bearings.config.node).map_err(|error| error.to_string())?;
+        let mut consent = Consent::Free;
         let policy = match bearings.policies(&self.dir) {
             Ok(policy) => {
-                self.now.set_problem(None);
-                Some(Arc::new(policy))
+                consent = policies_consent(&self.dir, &approvals, policy.hash()).map_err(|error| error.to_string())?;
+                // Other files than those in force, and nobody approved them: the ones before stay.
+                let waiting = matches!(consent, Consent::Waits(_));
+                self.now.set_problem(waiting.then(|| waits(&[])));
+                (!waiting).then(|| Arc::new(policy))
             }
             Err(error) => {
                 tracing::error!("the policies do not hold under the new charter; the ones before stay: {error}");
@@ -144,7 +151,7 @@ impl Keeper {
         };
         let hash = policy.as_ref().map_or(**self.now.policy.load(), |policy| policy.hash());
         let adopted = Adopted::of(&charter, hash);
-        let events = adopted.since(&self.dir).map_err(|error| error.to_string())?;
+        let events = adopted.since(&self.dir, &consent).map_err(|error| error.to_string())?;
         self.now.policy.store(Arc::new(hash));
         Ok((adopted, Rules { charter: Some(charter), policy, events }))
     }
@@ -181,7 +188,13 @@ impl Node {
 
     /// Reads certificate, charter folder and policies again.
     pub(super) async fn reload(&self) -> Vec<Reloaded> {
-        let done = vec![self.reload_certificate(), self.reload_charter().await, self.reload_policies().await];
+        let done = vec![
+            self.reload_certificate(),
+            self.reload_charter().await,
+            self.reload_operators().await,
+            self.reload_policies().await,
+            self.reload_officers().await,
+        ];
         for item in &done {
             match item.outcome.as_str() {
                 "failed" => tracing::error!(what = item.what, "not reloaded: {}; {}", item.message, item.mend),
@@ -225,6 +238,56 @@ impl Node {
         }
     }
 
+    /// The rule of two people and its approvals, as the folder holds them now.
+    pub(super) fn approvals(&self) -> Result<Approvals, ApprovalError> {
+        Approvals::open(&self.dir, &self.bearings.config.node)
+    }
+
+    async fn reload_operators(&self) -> Reloaded {
+        const WHAT: &str = "operators";
+        let mut approvals = match self.approvals() {
+            Ok(approvals) => approvals,
+            Err(error) => return Reloaded::failed(WHAT, &error, error.mend()),
+        };
+        match adopted::record_operators(&mut approvals, &self.driver).await {
+            Ok(Operators::Same) => Reloaded::done(WHAT, false),
+            Ok(Operators::Changed) => Reloaded::done(WHAT, true),
+            Ok(Operators::Waits) => Reloaded::failed(WHAT, waits(&[]), SIGN),
+            Ok(Operators::NotRecorded) => Reloaded::failed(WHAT, LOG, MEND_LOG),
+            Err(error) => Reloaded::failed(WHAT, &error, error.mend()),
+        }
+    }
+
+    async fn reload_officers(&self) -> Reloaded {
+        const WHAT: &str = "officers";
+        match self.settle_officers().await {
+            Ok(settled) if settled.failed > 0 => Reloaded::failed(WHAT, LOG, MEND_LOG),
+            Ok(settled) if settled.waiting > 0 => Reloaded::failed(WHAT, waits(&[]), SIGN),
+            Ok(settled) => Reloaded::done(WHAT, !settled.recorded.is_empty()),
+            Err(RollError::Approval(error)) => Reloaded::failed(WHAT, &error, error.mend()),
+            Err(RollError::Book(error)) => Reloaded::failed(WHAT, error, "mend officers.toml"),
+        }
+    }
+
+    /// As [`Self::settle_officers`], for the command.
+    pub(super) async fn officers_settled(&self) -> Answer {
+        match self.settle_officers().await {
+            Ok(settled) if settled.failed > 0 => failure("log-unavailable", LOG, MEND_LOG),
+            Ok(Settled { recorded, waiting, .. }) => Answer::Officers {
+                recorded: recorded.into_iter().map(|(kind, index)| (kind.as_str().to_owned(), index.0)).collect(),
+                waiting,
+            },
+            Err(RollError::Approval(error)) => failure(error.code(), &error, error.mend()),
+            Err(RollError::Book(error)) => failure("officers", error, "mend officers.toml"),
+        }
+    }
+
+    /// Records what the officers' files hold and the log does not.
+    pub(super) async fn settle_officers(&self) -> Result<Settled, RollError> {
+        let approvals = self.approvals()?;
+        self.roll.record(&self.driver, &approvals).await
+    }
+
     async fn reload_policies(&self) -> Reloaded {
         const WHAT: &str = "policies";
         let charter = self.now.charter.load_full();
@@ -240,7 +303,13 @@ impl Node {
             return Reloaded::done(WHAT, false);
         }
         let adopted = Adopted::of(&charter, hash);
-        let events = match adopted.since(&self.dir) {
+        let consent = self.approvals().and_then(|approvals| policies_consent(&self.dir, &approvals, hash));
+        let events = match consent {
+            Ok(Consent::Waits(by)) => return Reloaded::failed(WHAT, waits(&by), SIGN),
+            Ok(consent) => adopted.since(&self.dir, &consent),
+            Err(error) => return Reloaded::failed(WHAT, &error, error.mend()),
+        };
+        let events = match events {
             Ok(events) => events,
             Err(error) => return Reloaded::failed(WHAT, error, "check who owns adopted.recorded.toml"),
         };
@@ -254,8 +323,21 @@ impl Node {
                 }
                 Reloaded::done(WHAT, true)
             }
-            _ => Reloaded::failed(WHAT, "the log cannot be written", "mend the disk, then start the node again"),
+            _ => Reloaded::failed(WHAT, LOG, MEND_LOG),
         }
+    }
+}
+
+const LOG: &str = "the log cannot be written";
+const MEND_LOG: &str = "mend the disk, then start the node again";
+const SIGN: &str =
+    "two operators approve it, each with 'puente approval sign'; 'puente approval list' shows what waits";
+
+/// Who has approved, and that it is not enough.
+fn waits(by: &[String]) -> String {
+    match by {
+        [] => "it needs the approval of two operators".to_owned(),
+        by => format!("it needs the approval of two operators; {} has approved", by.join(", ")),
     }
 }
 

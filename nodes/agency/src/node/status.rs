@@ -98,6 +98,24 @@ impl Node {
             let words = format!("the policies do not hold under the charter in force; the ones before rule: {why}");
             note("policies", words, w("mend the rules, then 'puente node reload'"));
         }
+        match self.approvals() {
+            Ok(approvals) => {
+                let (waiting, overdue) = self.roll.open_matters(&approvals, now());
+                if waiting > 0 || approvals.rule_change().is_some_and(|_| approvals.rule().is_some()) {
+                    let words = "changes wait for the approval of two operators".to_owned();
+                    note("approvals-wait", words, w("'puente approval list' shows them; two operators sign each"));
+                }
+                if overdue > 0 {
+                    let words = format!("{overdue} accesses in an emergency are to be reviewed, and overdue");
+                    note(
+                        "review-overdue",
+                        words,
+                        w("'puente officer list' names them; write down what was found with 'puente officer review'"),
+                    );
+                }
+            }
+            Err(error) => note("operators", error.to_string(), w("mend operators.toml")),
+        }
         for (peer, why) in self.now.barred.load().iter() {
             let fix = w("'puente peer unblock' takes it away");
             note("blocked", format!("{peer}: {why}"), fix);

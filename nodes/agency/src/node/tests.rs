@@ -192,6 +192,8 @@ pub(super) fn enlist(dir: &NodeDir) {
         granted: Millis(now().0 - DAY),
         expires: now().plus(DAY),
         revoked: None,
+        emergency: String::new(),
+        review: String::new(),
     };
     book.add(officer).unwrap();
 }

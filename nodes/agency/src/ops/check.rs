@@ -109,8 +109,7 @@ mod tests {
 
     #[test]
     fn unknown_is_neither_ok_nor_fail() {
-        let check =
-            Check::not(State::Unknown, "clock", "no-answer", NOTHING, "7 ms", NOTHING);
+        let check = Check::not(State::Unknown, "clock", "no-answer", NOTHING, "7 ms", NOTHING);
         assert_eq!(check.to_json(Lang::Es)["state"], "unknown");
         assert_eq!(
             (check.message(Lang::En), check.message(Lang::Es)),

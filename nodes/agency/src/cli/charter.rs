@@ -7,7 +7,7 @@ use puente_charter::{
     AnnexPart, Charter, CharterError, CharterStatus, CommonPart, Offer, Part, PartSignature, parse_signatures, sign,
 };
 use puente_model::{Digest, Jurisdiction, NodeUri};
-use puente_words::texts;
+use puente_words::{say, texts};
 use serde_json::{Value, json};
 use toml::value::{Table, Value as Toml};
 
@@ -289,6 +289,23 @@ texts! {
     }
 }
 
+texts! {
+    /// Labels of a charter.
+    enum Label {
+        Federation: "federation";
+        Versions: "versions";
+        Status: "status";
+        Pin: "pin";
+        Hash: "hash";
+        Members: "members";
+        MembersAll: "Members";
+        Suspended: "suspended";
+        Bases: "Legal bases";
+        Until: "until";
+        Auditors: "Auditors";
+    }
+}
+
 /// Adopts the newer parts of a folder, through the running node, or for its next start.
 fn adopt(context: &Context, folder: &Path) -> Result<Report, Failure> {
     if let Some(mut node) = client::connect(context)? {
@@ -330,32 +347,36 @@ fn adopt(context: &Context, folder: &Path) -> Result<Report, Failure> {
 
 /// Where the charter stands, in words, and how many days are left.
 pub(super) fn status(status: CharterStatus) -> (&'static str, Option<u32>, String) {
-    match status {
-        CharterStatus::NotYet => ("not-yet", None, "not yet in force".to_owned()),
-        CharterStatus::InForce { days_left, warn: false } => {
-            ("in-force", Some(days_left), format!("in force, {days_left} days left"))
-        }
-        CharterStatus::InForce { days_left, warn: true } => {
-            ("in-force", Some(days_left), format!("in force, only {days_left} days left: adopt a new one"))
-        }
-        CharterStatus::Grace { days_left } => {
-            ("grace", Some(days_left), format!("ended; members exchange for {days_left} more days of grace"))
-        }
-        CharterStatus::Expired => ("expired", None, "ended, grace included: nothing is exchanged".to_owned()),
-    }
+    let (code, days_left) = match status {
+        CharterStatus::NotYet => ("not-yet", None),
+        CharterStatus::InForce { days_left, .. } => ("in-force", Some(days_left)),
+        CharterStatus::Grace { days_left } => ("grace", Some(days_left)),
+        CharterStatus::Expired => ("expired", None),
+    };
+    let days = days_left.unwrap_or_default();
+    let words = match status {
+        CharterStatus::NotYet => "not yet in force".to_owned(),
+        CharterStatus::InForce { warn: false, .. } => format!("in force, {days} days left"),
+        CharterStatus::InForce { warn: true, .. } => format!("in force, only {days} days left: adopt a new one"),
+        CharterStatus::Grace { .. } => format!("ended; members exchange for {days} more days of grace"),
+        CharterStatus::Expired => "ended, grace included: nothing is exchanged".to_owned(),
+    };
+    (code, days_left, words)
 }
 
 fn report(context: &Context, charter: &Charter, whole: bool) -> Report {
     let (code, days_left, words) = status(charter.status(context.now));
     let common = charter.common();
+    let lang = context.lang;
     let rows = [
-        ("federation".to_owned(), charter.federation().to_owned()),
-        ("versions".to_owned(), charter.vector().to_string()),
-        ("status".to_owned(), words),
-        ("pin".to_owned(), charter.pin().to_string()),
-        ("hash".to_owned(), charter.hash().to_string()),
-        ("members".to_owned(), charter.members().len().to_string()),
-    ];
+        (Label::Federation, charter.federation().to_owned()),
+        (Label::Versions, charter.vector().to_string()),
+        (Label::Status, say(lang, &words).into_owned()),
+        (Label::Pin, charter.pin().to_string()),
+        (Label::Hash, charter.hash().to_string()),
+        (Label::Members, charter.members().len().to_string()),
+    ]
+    .map(|(label, value)| (label.get(lang).to_owned(), value));
     let mut value = json!({
         "ok": true,
         "federation": charter.federation(),
@@ -402,21 +423,23 @@ fn report(context: &Context, charter: &Charter, whole: bool) -> Report {
     }
     let mut text = table(&rows);
     if whole {
-        text.push_str("\nMembers\n");
+        text.push_str(&format!("\n{}\n", Label::MembersAll.get(lang)));
         for m in charter.members() {
-            let state = if m.suspended { " (suspended)" } else { "" };
-            let label = if context.lang == puente_catalogue::Lang::Es { &m.name_es } else { &m.name_en };
+            let suspended = format!(" ({})", Label::Suspended.get(lang));
+            let state = if m.suspended { suspended.as_str() } else { "" };
+            let label = if lang == puente_catalogue::Lang::Es { &m.name_es } else { &m.name_en };
             let about = format!("{label}{state}; {}; {}", m.roles.join(", "), m.endpoints.join(", "));
             text.push_str(&format!("  {}\n{}", m.uri, indented(&about)));
         }
-        text.push_str("\nLegal bases\n");
+        text.push_str(&format!("\n{}\n", Label::Bases.get(lang)));
         for b in charter.legal_bases() {
-            let title = if context.lang == puente_catalogue::Lang::Es { &b.title_es } else { &b.title_en };
+            let title = if lang == puente_catalogue::Lang::Es { &b.title_es } else { &b.title_en };
             let purposes: Vec<&str> = b.purposes.iter().map(|p| p.as_str()).collect();
-            let about = format!("{title}; until {}; {}", words::instant(b.expires), purposes.join(", "));
+            let about =
+                format!("{title}; {} {}; {}", Label::Until.get(lang), words::instant(b.expires), purposes.join(", "));
             text.push_str(&format!("  {}\n{}", b.id, indented(&about)));
         }
-        text.push_str("\nAuditors\n");
+        text.push_str(&format!("\n{}\n", Label::Auditors.get(lang)));
         for a in &common.auditors {
             text.push_str(&format!("  {} ({})\n", a.name, a.jurisdiction));
         }

@@ -1,6 +1,6 @@
 use puente_charter::{OfficerError, OfficerRecord};
 use puente_model::{EventKind, Millis, OfficerId, Role};
-use puente_words::say;
+use puente_words::{Lang, say, text, texts};
 use serde_json::json;
 
 use super::args::OfficerCommand;
@@ -59,7 +59,11 @@ fn settle(context: &Context, book: &mut OfficerBook) -> Result<Report, Failure> 
         return Err(client::unexpected());
     };
     let entries: Vec<_> = recorded.iter().map(|(event, index)| json!({"event": event, "index": index})).collect();
-    let text: String = recorded.iter().map(|(event, index)| format!("{event} recorded at {index}\n")).collect();
+    let line = |(event, index): &(String, u64)| {
+        let said = say(context.lang, &format!("{event} recorded at {index}")).into_owned();
+        said + "\n"
+    };
+    let text: String = recorded.iter().map(line).collect();
     let report = Report::new(json!({"recorded": waiting == 0, "entries": entries, "waiting": waiting}), text);
     if waiting == 0 {
         return Ok(report);
@@ -72,10 +76,10 @@ fn settle(context: &Context, book: &mut OfficerBook) -> Result<Report, Failure> 
 
 fn list(context: &Context, book: &OfficerBook) -> Report {
     let mut rows = Vec::new();
-    let mut text = String::new();
+    let mut out = String::new();
     let pending = book.changes(context.now);
     for officer in book.wanted().iter() {
-        let state = state(book, officer, context.now);
+        let standing = standing(book, officer, context.now);
         rows.push(json!({
             "id": officer.id.to_string(),
             "name": officer.name,
@@ -85,13 +89,14 @@ fn list(context: &Context, book: &OfficerBook) -> Report {
             "revoked": officer.revoked.map(|at| at.to_string()),
             "emergency": officer.is_emergency(),
             "review_due": officer.review_due().map(|at| at.to_string()),
-            "state": state,
+            "state": standing.get(Lang::En),
         }));
-        text.push_str(&format!(
-            "{:<16} {:<12} {:<20} until {}\n{:<16} {}\n",
+        out.push_str(&format!(
+            "{:<16} {:<12} {:<20} {} {}\n{:<16} {}\n",
             officer.id.to_string(),
-            state,
+            standing.get(context.lang),
             officer.role.as_str(),
+            text(context.lang, "until"),
             words::instant(officer.expires),
             "",
             officer.name
@@ -101,26 +106,37 @@ fn list(context: &Context, book: &OfficerBook) -> Report {
         if let Some(due) = officer.review_due() {
             let due = words::instant(due);
             let line = format!("{}: access in an emergency, to be reviewed until {due}", officer.id);
-            text.push_str(&format!("{}\n", say(context.lang, &line)));
+            out.push_str(&format!("{}\n", say(context.lang, &line)));
         }
     }
     if rows.is_empty() {
-        text.push_str("no officers\n");
+        out.push_str(&format!("{}\n", text(context.lang, "no officers")));
     }
-    let report = Report::new(json!({"officers": rows, "pending": pending.len()}), text);
+    let report = Report::new(json!({"officers": rows, "pending": pending.len()}), out);
     if pending.is_empty() { report } else { report.hint("'pending' takes effect once the log holds its entry") }
 }
 
-fn state(book: &OfficerBook, officer: &OfficerRecord, now: Millis) -> &'static str {
+texts! {
+    /// Whether somebody may ask; in English, the stable code.
+    enum Standing {
+        Active: "active";
+        Pending: "pending";
+        NotYet: "not-yet";
+        Expired: "expired";
+        Revoked: "revoked";
+    }
+}
+
+fn standing(book: &OfficerBook, officer: &OfficerRecord, now: Millis) -> Standing {
     if officer.revoked.is_some_and(|at| now >= at) {
-        return "revoked";
+        return Standing::Revoked;
     }
     match book.in_force().active(&officer.id, now) {
-        Ok(_) => "active",
-        Err(OfficerError::Unknown) => "pending",
-        Err(OfficerError::Expired { .. }) => "expired",
-        Err(OfficerError::NotYet { .. }) => "not-yet",
-        Err(_) => "revoked",
+        Ok(_) => Standing::Active,
+        Err(OfficerError::Unknown) => Standing::Pending,
+        Err(OfficerError::Expired { .. }) => Standing::Expired,
+        Err(OfficerError::NotYet { .. }) => Standing::NotYet,
+        Err(_) => Standing::Revoked,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `check`: one proof, one piece of evidence or one disclosure, offline, in plain words.
+//! `check`: one proof, one piece of evidence, one disclosure or two charter parts, offline, in plain words.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,7 @@ use crate::class::Class;
 use crate::error::AuditError;
 use crate::evidence::EvidenceFile;
 use crate::finding::Conclusion;
+use crate::parts;
 use crate::roster::Roster;
 use crate::show::shown;
 
@@ -37,7 +38,7 @@ pub enum Checker<'c> {
 pub struct Checked {
     /// Sound: the file proves what it says. Unsound: it does not. Could not tell: a key or part is missing.
     pub verdict: Conclusion,
-    /// `proof`, `evidence` or `disclosure`.
+    /// `proof`, `evidence`, `disclosure` or `two-parts`.
     pub what: &'static str,
     /// What was established, and what was not, sentence by sentence.
     pub words: Vec<String>,
@@ -53,7 +54,7 @@ impl Checker<'_> {
     }
 }
 
-/// Checks a file: a tlog-proof (with the entry's bytes), an evidence file, or a disclosure.
+/// Checks a file: a tlog-proof (with the entry's bytes), an evidence file, a disclosure, or two charter parts with one number.
 ///
 /// # Errors
 /// [`AuditError::Unreadable`] if it is none of these.
@@ -66,16 +67,22 @@ pub fn check_bytes(bytes: &[u8], entry: Option<&[u8]>, checker: &Checker<'_>) ->
             .map_err(|error| AuditError::Unreadable(format!("the file is no evidence file: {error}")))?;
         return Ok(check_evidence(&file, checker));
     }
+    if let Some(both) = parts::two_parts(bytes) {
+        let mut words = Words::new("two-parts");
+        parts::check(&mut words, &both, checker);
+        return Ok(words.done());
+    }
     match Disclosure::decode(bytes) {
         Ok(raw) if raw.v != 0 => Ok(check_disclosure(&raw, checker)),
         _ => Err(AuditError::Unreadable(
-            "the file is no tlog-proof, no evidence file and no disclosure: give one of these".to_owned(),
+            "the file is no tlog-proof, no evidence file, no disclosure and no two charter parts: give one of these"
+                .to_owned(),
         )),
     }
 }
 
 /// Gathers sentences; the first failure or gap decides.
-struct Words {
+pub(crate) struct Words {
     what: &'static str,
     words: Vec<String>,
     verdict: Conclusion,
@@ -86,16 +93,16 @@ impl Words {
         Self { what, words: Vec::new(), verdict: Conclusion::Sound }
     }
 
-    fn say(&mut self, text: impl Into<String>) {
+    pub(crate) fn say(&mut self, text: impl Into<String>) {
         self.words.push(text.into());
     }
 
-    fn fail(&mut self, text: impl Into<String>) {
+    pub(crate) fn fail(&mut self, text: impl Into<String>) {
         self.words.push(text.into());
         self.verdict = Conclusion::Unsound;
     }
 
-    fn gap(&mut self, text: impl Into<String>) {
+    pub(crate) fn gap(&mut self, text: impl Into<String>) {
         self.words.push(text.into());
         if self.verdict == Conclusion::Sound {
             self.verdict = Conclusion::CouldNotTell;

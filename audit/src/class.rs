@@ -209,6 +209,9 @@ classes! {
     /// Entries beyond the size at which the charter closed the log.
     BeyondClosed = "beyond-closed" Unsound
         "the log goes on beyond the size at which the charter closed it";
+    /// Entries after the one with which the node left.
+    AfterFinal = "after-final" Unsound
+        "an entry stands after the final one, with which the node closed its log";
     /// A file that is not there.
     Unavailable = "unavailable" CouldNotTell
         "a file that the verdict needs is missing or cannot be read";

@@ -259,6 +259,12 @@ fn report(cli: &Cli, verdict: &Verdict) -> Result<Conclusion, AuditError> {
         };
         out(&say(lang, &english))?;
     }
+    for log in verdict.logs.iter() {
+        if let Some(closed) = log.closed_at {
+            let name = if log.origin.is_empty() { &log.dir } else { &log.origin };
+            words(&say(lang, &format!("log {name} is closed at {closed} entries")));
+        }
+    }
     for finding in verdict.findings.iter().take(FINDINGS_PRINTED_MAX) {
         let mark = match finding.severity {
             Severity::Unsound => text(lang, "error"),

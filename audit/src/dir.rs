@@ -26,6 +26,9 @@ pub(crate) struct LogDir {
     root: PathBuf,
 }
 
+/// The largest opened final entry, in bytes: an entry with its header and a receipt.
+const FINAL_BYTES_MAX: u64 = 256 * 1024;
+
 impl LogDir {
     pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
@@ -53,6 +56,12 @@ impl LogDir {
     /// The sidecar, opened for reading.
     pub(crate) fn asides(&self) -> Result<File, ReadError> {
         open(&self.root.join("asides"))
+    }
+
+    /// The opened final entry of a node that left.
+    pub(crate) fn final_entry(&self) -> Result<Vec<u8>, ReadError> {
+        let bytes = read_bounded(&self.root.join("final"), FINAL_BYTES_MAX)?;
+        if bytes.len() as u64 > FINAL_BYTES_MAX { Err(ReadError::Io("too large".to_owned())) } else { Ok(bytes) }
     }
 
     /// One entry of the tree of `size` entries.

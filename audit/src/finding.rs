@@ -239,6 +239,8 @@ pub struct LogReport {
     pub node: String,
     /// Entries under the head.
     pub entries: u64,
+    /// Entries at which the log is closed: by its node, that left, or by the charter.
+    pub closed_at: Option<u64>,
     /// The root, lower-case hexadecimal; empty without a verified head.
     pub root: String,
     /// What the entries are.

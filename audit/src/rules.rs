@@ -16,6 +16,7 @@ use crate::class::Class;
 use crate::exchange::{End, Exchanges, First, Said};
 use crate::finding::{Blame, Counts, Finding, Findings};
 use crate::kept::{KeptReceipt, Place};
+use crate::last;
 use crate::law::{Law, nation_of};
 use crate::numbering::{Numbered, Numbering, PeriodFault, Track};
 use crate::roster::Roster;
@@ -102,6 +103,8 @@ pub(crate) struct Rules<'a> {
     recent: Arc<CharterVector>,
     headers_missing: u64,
     headers_unread: u64,
+    /// Where the node left, as far as its headers could be opened.
+    left: Option<u64>,
 }
 
 impl<'a> Rules<'a> {
@@ -131,7 +134,18 @@ impl<'a> Rules<'a> {
             recent: Arc::default(),
             headers_missing: 0,
             headers_unread: 0,
+            left: None,
         }
+    }
+
+    /// Where the node left; `opened` is where the file beside the log says so. An entry after that is a finding.
+    pub(crate) fn closed(&mut self, opened: Option<u64>, size: u64) -> Option<u64> {
+        let last = [self.left, opened].into_iter().flatten().min()?;
+        if last + 1 < size && self.findings.wants(Class::AfterFinal, Class::AfterFinal.severity()) {
+            let (blame, detail) = (Blame::Node(self.owner.clone()), format!("entry {last} is the final one"));
+            self.blame(Class::AfterFinal, blame, last + 1, None, detail);
+        }
+        Some(last)
     }
 
     /// Applies the rules to the next entry.
@@ -252,6 +266,9 @@ impl<'a> Rules<'a> {
     fn event(&mut self, at: &At, event: &Event) {
         let vector = self.vector(event.charter.clone());
         self.vector_goes_on(at, None, &vector);
+        if last::leaves(event, &self.owner) {
+            self.left.get_or_insert(at.index);
+        }
         if event.kind == puente_model::EventKind::Dispute {
             let blame = Blame::Unknown;
             self.blame(Class::Disputed, blame, at.index, None, "a DISPUTE is recorded".to_owned());

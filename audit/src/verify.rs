@@ -16,6 +16,7 @@ use crate::dir::{Cached, LogDir};
 use crate::evidence::Proof;
 use crate::finding::{Blame, Counts, Finding, Findings, LogReport};
 use crate::heads::{Relation, relate};
+use crate::last;
 use crate::numbering::{Numbered, Numbering, Track};
 use crate::roster::HeadError;
 use crate::rules::{Rules, Setting, Unreceipted};
@@ -62,6 +63,7 @@ impl Audited {
             origin: origin.map(ToString::to_string).unwrap_or_default(),
             node: origin.map(|o| o.node().to_string()).unwrap_or_default(),
             entries: 0,
+            closed_at: None,
             root: String::new(),
             counts: Counts::default(),
             verdict: findings.conclusion(),
@@ -100,7 +102,15 @@ pub(crate) fn verify(
     }
     let mut rules = Rules::new(set, origin.as_str(), node.clone(), log_number(origin.as_str()), asides);
     let size = head.size().0;
+    let last = last::read(&dir, set.roster, origin.as_str(), &node).unwrap_or_else(|why| {
+        findings.push(unavailable(&origin, &format!("final: {why}")));
+        None
+    });
+    let mut opened = None;
     let replayed = replay(&head, &dir, |index, leaf, bytes| {
+        if last.as_ref().is_some_and(|last| last.index == index.0 && last.leaf == *leaf) {
+            opened = Some(index.0);
+        }
         rules.entry(index.0, leaf, bytes);
         if index.0 % PROGRESS_ENTRIES == PROGRESS_ENTRIES - 1 {
             progress(origin.as_str(), index.0 + 1, size);
@@ -124,6 +134,7 @@ pub(crate) fn verify(
         }
     }
     rules.finish();
+    let left = rules.closed(opened, size);
     if !rules.asides.present && rules.counts != Counts::default() && needs_asides(&rules.counts) {
         findings.push(unavailable(&origin, "asides: not found"));
     }
@@ -131,6 +142,7 @@ pub(crate) fn verify(
     findings.extend(other_files(&dir, &origin, size));
     let cached = Cached::new(&dir);
     let mut known: Vec<SignedCheckpoint> = rules.own_heads.clone();
+    known.extend(last.map(|last| last.head));
     match remembered(origin.as_str()).map(|note| set.roster.head(&note)) {
         Some(Ok(head)) => known.push(head),
         Some(Err(error)) => findings.push(unavailable(&origin, &format!("the remembered head: {error}"))),
@@ -146,6 +158,7 @@ pub(crate) fn verify(
         origin: origin.to_string(),
         node: node.to_string(),
         entries: size,
+        closed_at: left.map(|last| last + 1).or_else(|| closed_by_charter(set, &origin)),
         root: head.root().to_string(),
         counts: rules.counts,
         verdict: findings.conclusion(),
@@ -187,12 +200,17 @@ fn open_head(set: &Setting<'_>, dir: &LogDir) -> Result<(Origin, SignedCheckpoin
     let Ok(origin) = head.origin().parse::<Origin>() else {
         return Err(end(None, Class::UnknownLog, "the head names no log of this protocol".to_owned()));
     };
-    let closed = set.roster.charter.member_by_origin(&origin).and_then(|(_, log)| log.closed_at);
+    let closed = closed_by_charter(set, &origin);
     if let Some(closed) = closed.filter(|closed| *closed < head.size().0) {
         let detail = format!("closed at {closed}, presented with {} entries", head.size());
         return Err(end(Some(&origin), Class::BeyondClosed, detail));
     }
     Ok((origin, head))
+}
+
+/// Entries at which the charter closed a log.
+fn closed_by_charter(set: &Setting<'_>, origin: &Origin) -> Option<u64> {
+    set.roster.charter.member_by_origin(origin).and_then(|(_, log)| log.closed_at)
 }
 
 fn diverges(origin: &Origin, head: &SignedCheckpoint, error: &ReplayError) -> Finding {

@@ -8,6 +8,8 @@ mod hostile;
 mod kinds;
 mod kinds_history;
 mod kinds_rules;
+mod last;
+mod parts;
 mod tamper;
 mod world;
 

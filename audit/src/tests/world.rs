@@ -194,7 +194,7 @@ fn parts(closed: &BTreeMap<String, u64>) -> (CommonPart, [AnnexPart; 2]) {
     (common, annexes)
 }
 
-fn signatures(hash: Digest, nations: &[&str]) -> Vec<puente_charter::PartSignature> {
+pub(crate) fn signatures(hash: Digest, nations: &[&str]) -> Vec<puente_charter::PartSignature> {
     nations.iter().map(|n| governance(n)).map(|(name, key)| sign(&hash, &key, &name)).collect()
 }
 

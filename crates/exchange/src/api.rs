@@ -183,6 +183,18 @@ pub enum Input {
     /// The node is about to stop: what is under way goes on; new questions of peers are told to come again
     /// (`overloaded`), unrecorded, and new ones of this node's officers are [`Conclusion::Faulted`] alike. For good.
     Drain,
+    /// Ends what is open: questions are voided, those that wait for a person here are refused. After [`Input::Drain`].
+    EndAll {
+        /// Concluded when that is recorded.
+        ticket: Ticket,
+    },
+    /// Records the log's final entry; nothing is recorded after it, ever.
+    Leave {
+        /// Concluded with [`Conclusion::Left`].
+        ticket: Ticket,
+        /// Why, in the operator's words: committed, not shown.
+        reason: String,
+    },
     /// Charter parts that an operator wants adopted, for example all of a folder.
     Offer {
         /// Comes back with [`Conclusion::InForce`] or [`Conclusion::NotAdopted`].
@@ -531,6 +543,13 @@ pub enum Conclusion {
     },
     /// The charter parts were not adopted; nothing changed.
     NotAdopted(Box<CharterError>),
+    /// The node has left: its log ends with this entry.
+    Left {
+        /// Place of the final entry.
+        index: LeafIndex,
+        /// The final entry with its receipt and its opened header, for everybody: `puente.v1.Proven`, encoded.
+        proven: Vec<u8>,
+    },
     /// This node's log cannot be written: nothing is asked or answered until it can.
     LogUnavailable,
 }

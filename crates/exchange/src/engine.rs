@@ -9,6 +9,7 @@ use puente_charter::Charter;
 use puente_model::{CharterVector, Digest, EventKind, ExchangeId, LeafIndex, Millis, NodeUri, OfficerId, Origin};
 use puente_policy::{Judge, PolicySet};
 use puente_wire::fault::FaultCode;
+use puente_wire::proto;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
@@ -78,6 +79,11 @@ pub enum OpenError {
     /// The evidence store cannot be read.
     #[error("the evidence store cannot be read: {0}")]
     Store(String),
+    /// The node has left the federation.
+    #[error(
+        "this node has left the federation: entry {0} of its log is the final one, and nothing is recorded after it"
+    )]
+    Left(u64),
 }
 
 /// What follows once entries are durable.
@@ -108,6 +114,10 @@ pub(crate) enum Then {
     Collected(Digest),
     /// The end of a peer's block stands.
     Unblock(Ticket, NodeUri),
+    /// The open ends are recorded.
+    Ended(Ticket),
+    /// The final entry stands: what opens it, and who waits.
+    Left(Ticket, Box<proto::Proven>),
     /// Other rules stand in the log: they are in force.
     Rule(Option<Ticket>, Box<Rules>),
     /// An own VOID or PERIOD stands; deliver it.
@@ -192,6 +202,8 @@ pub struct Engine {
     last_now: Millis,
     pub(crate) draining: bool,
     failed: bool,
+    /// Why, for peers.
+    ended: FaultCode,
 }
 
 impl std::fmt::Debug for Engine {
@@ -209,6 +221,10 @@ impl Engine {
         let Setup { node, log, charter, catalogue, policy, signer, tree, tiles, store, seed, tuning } = setup;
         let member =
             charter.member(&node).filter(|m| m.is_active()).ok_or_else(|| OpenError::NotAMember(node.clone()))?;
+        if let Some(last) = store.get(persist::LEFT).map_err(OpenError::Store)? {
+            let last = last.try_into().map_or(0, u64::from_be_bytes);
+            return Err(OpenError::Left(last));
+        }
         if !charter.witness_policy().is_none() {
             return Err(OpenError::Witnesses);
         }
@@ -274,6 +290,7 @@ impl Engine {
             last_now: now,
             draining: false,
             failed: false,
+            ended: FaultCode::LogUnavailable,
             charter,
             catalogue,
         };
@@ -400,6 +417,8 @@ impl Engine {
             }
             Input::ClosePeriods { ticket } => self.close_periods(now, ticket),
             Input::Drain => self.draining = true,
+            Input::EndAll { ticket } => self.end_all(now, ticket),
+            Input::Leave { ticket, reason } => self.leave(now, ticket, reason),
             Input::Offer { ticket, parts } => self.offer(now, ticket, parts),
             Input::Kept(rules) => self.kept(now, rules),
             Input::NotKept => self.not_kept(now),
@@ -514,6 +533,8 @@ impl Engine {
                 self.unblocked(now, &peer);
                 self.tell(ticket, Conclusion::Recorded { index });
             }
+            Then::Ended(ticket) => self.tell(ticket, Conclusion::Recorded { index: LeafIndex(self.ledger.size()) }),
+            Then::Left(ticket, proven) => self.left(ticket, *proven, recorded.last()),
             Then::Rule(ticket, rules) => {
                 let held = self.held_back.take().unwrap_or_default();
                 self.in_force(now, ticket, *rules);
@@ -538,7 +559,7 @@ impl Engine {
     fn turn_away(&mut self, now: Millis, input: Input) {
         match input {
             Input::Connected { connection, .. } => {
-                self.effects.push_back(Effect::Close { connection, reason: FaultCode::LogUnavailable });
+                self.effects.push_back(Effect::Close { connection, reason: self.ended });
             }
             Input::Disconnected { connection } => {
                 self.connections.remove(&connection);
@@ -546,7 +567,7 @@ impl Engine {
             Input::Frame { connection, stream, .. } => {
                 if let Some(line) = self.connections.get(&connection) {
                     let peer = line.peer.clone();
-                    self.fault(now, &peer, Route { connection, stream }, FaultCode::LogUnavailable, None);
+                    self.fault(now, &peer, Route { connection, stream }, self.ended, None);
                 }
             }
             Input::Question { ticket, .. }
@@ -558,6 +579,8 @@ impl Engine {
             | Input::Decide { ticket, .. }
             | Input::Event { ticket, .. }
             | Input::ClosePeriods { ticket }
+            | Input::EndAll { ticket }
+            | Input::Leave { ticket, .. }
             | Input::Offer { ticket, .. }
             | Input::Rules { ticket, .. }
             | Input::Bar { ticket, .. } => self.tell(ticket, Conclusion::LogUnavailable),
@@ -579,16 +602,25 @@ impl Engine {
         if self.failed {
             return;
         }
-        self.failed = true;
         self.effects.clear();
         self.effects.push_back(Effect::Alarm(Alarm::LogUnavailable));
+        self.end(FaultCode::LogUnavailable);
+    }
+
+    /// Nothing is asked, answered or recorded from here on.
+    pub(crate) fn end(&mut self, why: FaultCode) {
+        self.failed = true;
+        self.ended = why;
         let mut waiting: BTreeSet<Ticket> = self.tickets.drain().map(|(ticket, _)| ticket).collect();
         waiting.extend(self.closers.drain().map(|(ticket, _)| ticket));
         waiting.extend(self.collecting.drain().flat_map(|(_, tickets)| tickets));
         waiting.extend(self.ledger.abandon().into_iter().filter_map(|then| match then {
-            Then::Event(ticket) | Then::Tell(ticket, _) | Then::Unblock(ticket, _) | Then::Rule(Some(ticket), _) => {
-                Some(ticket)
-            }
+            Then::Event(ticket)
+            | Then::Tell(ticket, _)
+            | Then::Unblock(ticket, _)
+            | Then::Ended(ticket)
+            | Then::Left(ticket, _)
+            | Then::Rule(Some(ticket), _) => Some(ticket),
             _ => None,
         }));
         waiting.extend(self.changes.abandon());
@@ -597,7 +629,7 @@ impl Engine {
         }
         let connections: Vec<_> = self.connections.keys().copied().collect();
         for connection in connections {
-            self.effects.push_back(Effect::Close { connection, reason: FaultCode::LogUnavailable });
+            self.effects.push_back(Effect::Close { connection, reason: self.ended });
         }
         for input in self.held_back.take().unwrap_or_default() {
             self.turn_away(self.last_now, input);

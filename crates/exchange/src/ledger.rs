@@ -122,6 +122,10 @@ pub(crate) struct Ledger<T> {
     in_flight: Option<InFlight<T>>,
     next_number: u64,
     tuning: Tuning,
+    /// The final entry is in the queue or the log: nothing comes after it.
+    finished: bool,
+    /// What would have followed entries that came too late.
+    refused: Vec<T>,
 }
 
 impl<T> Ledger<T> {
@@ -143,6 +147,8 @@ impl<T> Ledger<T> {
             in_flight: None,
             next_number: 1,
             tuning,
+            finished: false,
+            refused: Vec::new(),
         }
     }
 
@@ -169,7 +175,17 @@ impl<T> Ledger<T> {
         self.queue.is_empty() && self.in_flight.is_none()
     }
 
+    /// Enqueues the log's final entry: whatever comes after it, in this batch or another, is never recorded.
+    pub(crate) fn finish(&mut self, now: Millis, intent: Intent<T>) {
+        self.enqueue(now, intent);
+        self.finished = true;
+    }
+
     pub(crate) fn enqueue(&mut self, now: Millis, intent: Intent<T>) {
+        if self.finished {
+            self.refused.push(intent.then);
+            return;
+        }
         self.queued_entries += intent.entries.len();
         self.waiting_since.get_or_insert(now);
         self.queue.push_back(intent);
@@ -177,6 +193,10 @@ impl<T> Ledger<T> {
 
     /// Changes of the store that nothing follows from: they go with the next batch, or after a while alone.
     pub(crate) fn enqueue_quiet(&mut self, now: Millis, intent: Intent<T>) {
+        if self.finished {
+            self.refused.push(intent.then);
+            return;
+        }
         self.quiet_since.get_or_insert(now);
         self.queue.push_back(intent);
     }
@@ -269,7 +289,8 @@ impl<T> Ledger<T> {
         self.waiting_since = None;
         self.queued_entries = 0;
         let flying = self.in_flight.take().into_iter().flat_map(|f| f.parts).map(|(_, _, then)| then);
-        flying.chain(self.queue.drain(..).map(|intent| intent.then)).collect()
+        let refused = std::mem::take(&mut self.refused);
+        flying.chain(self.queue.drain(..).map(|intent| intent.then)).chain(refused).collect()
     }
 
     /// A fresh proof of an entry recorded earlier, by this run or one before.
@@ -327,6 +348,24 @@ mod tests {
         assert_eq!((batch.number, batch.first_index), (2, LeafIndex(3)));
         ledger.durable(2);
         assert!(ledger.is_idle());
+    }
+
+    #[test]
+    fn nothing_comes_after_the_final_entry_whatever_is_under_way() {
+        let mut ledger = ledger(Tuning::default());
+        ledger.enqueue(Millis(0), intent(&["one"], 1));
+        ledger.cut(Millis(0), Vec::new()).unwrap().unwrap();
+        ledger.finish(Millis(0), intent(&["final"], 2));
+        // What follows the batch on its way, and what comes after: too late, all of it.
+        ledger.enqueue(Millis(0), intent(&["late"], 3));
+        ledger.enqueue_quiet(Millis(0), intent(&[], 4));
+        assert_eq!(ledger.durable(1).len(), 1);
+        let batch = ledger.cut(Millis(0), Vec::new()).unwrap().unwrap();
+        assert_eq!(batch.entries, [b"final".to_vec()]);
+        assert_eq!(ledger.durable(2).len(), 1);
+        ledger.enqueue(Millis(9), intent(&["later"], 5));
+        assert!(ledger.cut(Millis(9), Vec::new()).unwrap().is_none() && ledger.is_idle());
+        assert_eq!((ledger.size(), ledger.abandon()), (2, vec![3, 4, 5]));
     }
 
     #[test]

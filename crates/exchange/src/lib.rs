@@ -24,6 +24,7 @@ mod holder;
 pub mod inbox;
 mod judging;
 pub mod lead;
+mod leaving;
 mod ledger;
 mod numbers;
 mod opening;

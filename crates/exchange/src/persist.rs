@@ -348,6 +348,8 @@ pub(crate) fn hit_key(leaf: &[u8; 32]) -> Vec<u8> {
 
 /// Table of peers that are blocked here: `x/<peer>`, the reason.
 pub(crate) const BLOCKED: &str = "x";
+/// Set once this node has left: the index of its log's final entry.
+pub(crate) const LEFT: &[u8] = b"left";
 /// Table of members that wait for a new common part: `u/<peer>`, the reason.
 pub(crate) const WAITING: &str = "u";
 /// Table of nations that signed two annexes with one number: `j/<nation>`, [`StoredStop`].

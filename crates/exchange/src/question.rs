@@ -102,11 +102,12 @@ impl Engine {
             errors.push(wrong("to", &what, "ask an operator of this node; 'puente peer unblock' takes the block away"));
         } else if !self.peers.get(&draft.to).is_some_and(|known| known.admitted) {
             let valid: Vec<_> = self.peers.values().filter(|p| p.admitted).map(|p| p.uri.to_string()).collect();
-            errors.push(wrong(
-                "to",
-                "not an active member of the charter",
-                &format!("use one of: {}", valid.join(", ")),
-            ));
+            let suspended = self.charter.member(&draft.to).and_then(|member| member.suspended_reason.as_ref());
+            let what = match suspended {
+                Some(why) => format!("not an active member of the charter: {why}"),
+                None => "not an active member of the charter".to_owned(),
+            };
+            errors.push(wrong("to", &what, &format!("use one of: {}", valid.join(", "))));
         }
         if !self.charter.status(now).may_exchange() {
             errors.push(wrong(

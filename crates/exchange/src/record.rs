@@ -129,7 +129,17 @@ impl Engine {
     }
 
     /// One local event as an intent (the Seeds entry before it, if it needs one).
-    pub(crate) fn event_intent(&mut self, now: Millis, mut event: Event, detail: Vec<u8>, then: Then) -> Intent<Then> {
+    pub(crate) fn event_intent(&mut self, now: Millis, event: Event, detail: Vec<u8>, then: Then) -> Intent<Then> {
+        Intent { then, ..self.opened_event(now, event, detail).0 }
+    }
+
+    /// The same, and what opens the event's entry to everybody.
+    pub(crate) fn opened_event(
+        &mut self,
+        now: Millis,
+        mut event: Event,
+        detail: Vec<u8>,
+    ) -> (Intent<Then>, proto::Proven) {
         let detail_salt = Secret32::new(self.random());
         if !detail.is_empty() {
             event.detail = Some(puente_model::digest(label::DETAIL, &[detail_salt.expose(), &detail]));
@@ -144,7 +154,14 @@ impl Engine {
         if !detail.is_empty() {
             puts.push((persist::detail_key(&leaf.0), Some([detail_salt.expose().as_slice(), &detail].concat())));
         }
-        match self.veil(now, entry.clone(), header.clone(), &salt) {
+        let opened = proto::Proven {
+            entry: entry.clone(),
+            header: header.clone(),
+            header_salt: salt.expose().to_vec(),
+            ..proto::Proven::default()
+        };
+        let then = Then::Nothing;
+        let intent = match self.veil(now, entry.clone(), header.clone(), &salt) {
             Ok(wrapped) => {
                 let entries = wrapped.before.into_iter().chain([wrapped.entry]).collect();
                 Intent { entries, puts, asides: wrapped.asides, then }
@@ -155,7 +172,8 @@ impl Engine {
                 puts.push((persist::header_key(&leaf.0), Some([salt.expose().as_slice(), &header].concat())));
                 Intent { entries: vec![entry], puts, asides: Vec::new(), then }
             }
-        }
+        };
+        (intent, opened)
     }
 }
 

@@ -80,4 +80,6 @@ faults! {
     UnprovenCharter = 27 => "unproven-charter", "show the parts of your charter with their signatures, or adopt the one in force";
     /// A charter part that this node does not have.
     NoSuchPart = 28 => "no-such-part", "ask for parts that Ready named";
+    /// This node has left the federation: its log has a final entry.
+    Left = 29 => "left", "ask nothing more of this node; the next annex of its nation closes its log";
 }

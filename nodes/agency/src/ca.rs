@@ -8,13 +8,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use puente_charter::certificate::{self, CertificateError, CertificateNames};
+use puente_charter::{Charter, CharterStatus};
 use puente_model::{AuditorUri, Digest, Jurisdiction, Millis, NodeUri};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
+use rustls::pki_types::CertificateSigningRequestDer;
 
 use crate::files;
+use crate::renewal::{ClaimedRequest, PAUSE_MILLIS, RequestError};
 
 /// Certificates begin this long before they are made, so that a peer whose clock is late accepts them.
 const BACKDATE_MILLIS: u64 = 5 * 60_000;
@@ -73,6 +76,21 @@ pub enum CaError {
         /// What the command says.
         expected: String,
     },
+    /// The request does not vouch for itself.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// It was issued a moment ago.
+    #[error("the certificate was issued {minutes} minutes ago: renewing it again at once would be a loop")]
+    JustRenewed {
+        /// How long ago.
+        minutes: u64,
+    },
+    /// The charter does not admit the node.
+    #[error("the charter does not admit {0}: it is no member, or suspended")]
+    NotAMember(NodeUri),
+    /// Nobody exchanges under this charter any more.
+    #[error("the charter and its grace have ended: nothing is renewed under it")]
+    CharterOver,
     /// The certificate would outlive the root.
     #[error("the root ends at {root}, before the certificate would: make a new root, or issue for fewer days")]
     Outlives {
@@ -243,6 +261,54 @@ pub fn issue_auditor(
     issue_to(ca, Some(Name::Auditor(auditor.clone())), subject, days, out, now)
 }
 
+/// A nation's authority: its root, and the key that signs.
+struct Authority<'a> {
+    folder: &'a Path,
+    root: Shown,
+    nation: Jurisdiction,
+}
+
+impl<'a> Authority<'a> {
+    fn open(folder: &'a Path) -> Result<Self, CaError> {
+        let path = folder.join(ROOT_CERT);
+        let root = show(&path)?;
+        match (root.authority, root.jurisdiction.clone()) {
+            (true, Some(nation)) => Ok(Self { folder, root, nation }),
+            _ => Err(CaError::malformed(&path, "this is no nation's root; make one with 'puente ca init'")),
+        }
+    }
+
+    /// The certificate of a name and then the root, PEM; `sign` brings the key that is certified.
+    fn certify(
+        &self,
+        name: &Name,
+        days: u32,
+        now: Millis,
+        sign: impl FnOnce(CertificateParams, &Issuer<'_, KeyPair>) -> Result<rcgen::Certificate, CaError>,
+    ) -> Result<String, CaError> {
+        if name.jurisdiction() != self.nation {
+            let (own, other) = (self.nation.clone(), name.jurisdiction());
+            return Err(CaError::OtherNation { own, name: name.as_str().to_owned(), other });
+        }
+        let end = now.plus(u64::from(days) * 86_400_000);
+        if end > self.root.not_after {
+            return Err(CaError::Outlives { root: self.root.not_after });
+        }
+        let (key_path, cert_path) = (self.folder.join(ROOT_KEY), self.folder.join(ROOT_CERT));
+        let pem = files::read_text(&key_path).map(zeroize::Zeroizing::new).map_err(CaError::file(&key_path))?;
+        let key =
+            KeyPair::from_pem(&pem).map_err(|_| CaError::malformed(&key_path, "this is not a PEM private key"))?;
+        let root_pem = files::read_text(&cert_path).map_err(CaError::file(&cert_path))?;
+        let issuer = Issuer::from_ca_cert_pem(&root_pem, key)?;
+        let mut params = leaf_params(name)?;
+        params.serial_number = Some(serial()?);
+        params.use_authority_key_identifier_extension = true;
+        instant(Millis(now.0.saturating_sub(BACKDATE_MILLIS)))(&mut params, false);
+        instant(end)(&mut params, true);
+        Ok(format!("{}{root_pem}", sign(params, &issuer)?.pem()))
+    }
+}
+
 fn issue_to(
     ca: &Path,
     name: Option<Name>,
@@ -251,12 +317,7 @@ fn issue_to(
     out: &Path,
     now: Millis,
 ) -> Result<Shown, CaError> {
-    let (key_path, cert_path) = (ca.join(ROOT_KEY), ca.join(ROOT_CERT));
-    let root = show(&cert_path)?;
-    let own = match (root.authority, root.jurisdiction.clone()) {
-        (true, Some(own)) => own,
-        _ => return Err(CaError::malformed(&cert_path, "this is no nation's root; make one with 'puente ca init'")),
-    };
+    let authority = Authority::open(ca)?;
     let request = match subject {
         Subject::Request(path) => Some(read_request(path)?),
         Subject::Fresh(_) => None,
@@ -272,38 +333,79 @@ fn issue_to(
         })?),
         (None, None) => return Err(CaError::malformed(ca, "name the node with --node")),
     };
-    if name.jurisdiction() != own {
-        let other = name.jurisdiction();
-        return Err(CaError::OtherNation { own, name: name.as_str().to_owned(), other });
-    }
-    let end = now.plus(u64::from(days) * 86_400_000);
-    if end > root.not_after {
-        return Err(CaError::Outlives { root: root.not_after });
-    }
-    let pem = files::read_text(&key_path).map(zeroize::Zeroizing::new).map_err(CaError::file(&key_path))?;
-    let key = KeyPair::from_pem(&pem).map_err(|_| CaError::malformed(&key_path, "this is not a PEM private key"))?;
-    let root_pem = files::read_text(&cert_path).map_err(CaError::file(&cert_path))?;
-    let issuer = Issuer::from_ca_cert_pem(&root_pem, key)?;
-    let mut params = leaf_params(&name)?;
-    params.serial_number = Some(serial()?);
-    params.use_authority_key_identifier_extension = true;
-    instant(Millis(now.0.saturating_sub(BACKDATE_MILLIS)))(&mut params, false);
-    instant(end)(&mut params, true);
-    files::make_dir(out).map_err(CaError::file(out))?;
-    let cert = match (subject, request) {
+    let chain = authority.certify(&name, days, now, |params, issuer| match (subject, request) {
         (Subject::Fresh(algorithm), _) => {
-            let leaf_key = generate(*algorithm)?;
-            let path = out.join("tls.key.pem");
-            let pem = zeroize::Zeroizing::new(leaf_key.serialize_pem());
-            files::create(&path, pem.as_bytes(), true).map_err(CaError::file(&path))?;
-            params.signed_by(&leaf_key, &issuer)?
+            files::make_dir(out).map_err(CaError::file(out))?;
+            let leaf_key = make_key(*algorithm, &out.join("tls.key.pem"))?;
+            Ok(params.signed_by(&leaf_key, issuer)?)
         }
-        (Subject::Request(_), Some((request, _))) => params.signed_by(&request.public_key, &issuer)?,
-        (Subject::Request(path), None) => return Err(CaError::malformed(path, "the signing request is empty")),
-    };
+        (Subject::Request(_), Some((request, _))) => Ok(params.signed_by(&request.public_key, issuer)?),
+        (Subject::Request(path), None) => Err(CaError::malformed(path, "the signing request is empty")),
+    })?;
+    files::make_dir(out).map_err(CaError::file(out))?;
     let path = out.join("tls.cert.pem");
-    files::replace(&path, format!("{}{root_pem}", cert.pem()).as_bytes(), false).map_err(CaError::file(&path))?;
+    files::replace(&path, chain.as_bytes(), false).map_err(CaError::file(&path))?;
     show(&path)
+}
+
+/// Makes a key in a file of its own (0600). An existing file is left alone.
+///
+/// # Errors
+/// The file exists already, or cannot be written.
+pub fn make_key(algorithm: Algorithm, path: &Path) -> Result<KeyPair, CaError> {
+    let key = generate(algorithm)?;
+    let pem = zeroize::Zeroizing::new(key.serialize_pem());
+    files::create(path, pem.as_bytes(), true).map_err(CaError::file(path))?;
+    Ok(key)
+}
+
+/// A node's signing request (PKCS #10, DER) for a key.
+///
+/// # Errors
+/// The cryptographic library refuses.
+pub fn request_for(node: &NodeUri, key: &KeyPair) -> Result<Vec<u8>, CaError> {
+    Ok(leaf_params(&Name::Node(node.clone()))?.serialize_request(key)?.der().to_vec())
+}
+
+/// Renews a node's certificate on a request that the present certificate vouches for, without a person: chain in PEM, leaf
+/// first, and what it says. With a charter, for its active members only.
+///
+/// # Errors
+/// Nothing in force vouches for the request, it is another node's or nation's, the present certificate is younger than
+/// [`PAUSE_MILLIS`] (unless `force`), or the charter has no such member.
+pub fn renew(
+    ca: &Path,
+    request: ClaimedRequest,
+    charter: Option<&Charter>,
+    days: u32,
+    now: Millis,
+    force: bool,
+) -> Result<(String, Shown), CaError> {
+    let authority = Authority::open(ca)?;
+    let (csr, present) = request.verify(&authority.root.der, now)?;
+    let age = now.since(present.not_before);
+    if age < PAUSE_MILLIS && !force {
+        return Err(CaError::JustRenewed { minutes: age / 60_000 });
+    }
+    if let Some(charter) = charter {
+        if charter.status(now) == CharterStatus::Expired {
+            return Err(CaError::CharterOver);
+        }
+        if !charter.member(&present.uri).is_some_and(puente_charter::Member::is_active) {
+            return Err(CaError::NotAMember(present.uri));
+        }
+    }
+    let (request, found) = parse_request(&csr.into())?;
+    if found != present.uri.as_str() {
+        return Err(CaError::OtherName { found, expected: present.uri.to_string() });
+    }
+    let name = Name::Node(present.uri);
+    let chain =
+        authority.certify(&name, days, now, |params, issuer| Ok(params.signed_by(&request.public_key, issuer)?))?;
+    let (_, pem) = x509_parser::pem::parse_x509_pem(chain.as_bytes())
+        .map_err(|_| CaError::malformed(ca, "the new certificate cannot be read"))?;
+    let shown = shown(ca, pem.contents)?;
+    Ok((chain, shown))
 }
 
 fn leaf_params(name: &Name) -> Result<CertificateParams, CaError> {
@@ -322,18 +424,27 @@ fn leaf_params(name: &Name) -> Result<CertificateParams, CaError> {
 /// # Errors
 /// A file exists already, or cannot be written.
 pub fn request(node: &NodeUri, algorithm: Algorithm, key: &Path, csr: &Path) -> Result<(), CaError> {
-    let pair = generate(algorithm)?;
+    let pair = make_key(algorithm, key)?;
     let text = leaf_params(&Name::Node(node.clone()))?.serialize_request(&pair)?.pem()?;
-    let pem = zeroize::Zeroizing::new(pair.serialize_pem());
-    files::create(key, pem.as_bytes(), true).map_err(CaError::file(key))?;
     files::create(csr, text.as_bytes(), false).map_err(CaError::file(csr))
 }
 
 /// A signing request, and the URI that it names; empty if it names none.
 fn read_request(path: &Path) -> Result<(CertificateSigningRequestParams, String), CaError> {
-    let text = files::read_text(path).map_err(CaError::file(path))?;
-    let request = CertificateSigningRequestParams::from_pem(&text)
-        .map_err(|error| CaError::malformed(path, format!("this is not a usable signing request ({error})")))?;
+    let text = files::read(path).map_err(CaError::file(path))?;
+    // A renewal's file begins with the signing request; a person may issue on it, too.
+    let der = match x509_parser::pem::parse_x509_pem(&text) {
+        Ok((_, pem)) => pem.contents.into(),
+        Err(_) => return Err(CaError::malformed(path, "this is not a signing request in PEM")),
+    };
+    parse_request(&der).map_err(|error| match error {
+        CaError::Library(error) => CaError::malformed(path, format!("this is not a usable signing request ({error})")),
+        other => other,
+    })
+}
+
+fn parse_request(der: &CertificateSigningRequestDer<'_>) -> Result<(CertificateSigningRequestParams, String), CaError> {
+    let request = CertificateSigningRequestParams::from_der(der)?;
     let name = request.params.subject_alt_names.iter().find_map(|name| match name {
         SanType::URI(uri) => Some(uri.as_str().to_owned()),
         _ => None,
@@ -355,6 +466,10 @@ pub fn show(path: &Path) -> Result<Shown, CaError> {
         }
         Err(_) => bytes,
     };
+    shown(path, der)
+}
+
+fn shown(path: &Path, der: Vec<u8>) -> Result<Shown, CaError> {
     match certificate::names(&der) {
         Ok(CertificateNames { uri, not_before, not_after, .. }) => {
             let jurisdiction = Some(uri.jurisdiction());
@@ -373,6 +488,11 @@ pub fn show(path: &Path) -> Result<Shown, CaError> {
         Err(CertificateError::Authority) => show_root(path, der),
         Err(error) => Err(CaError::malformed(path, error.to_string())),
     }
+}
+
+/// When a root's certificate (DER) ends; none if it is no certificate.
+pub fn root_end(der: &[u8]) -> Option<Millis> {
+    show_root(Path::new("root"), der.to_vec()).ok().map(|shown| shown.not_after)
 }
 
 fn show_root(path: &Path, der: Vec<u8>) -> Result<Shown, CaError> {

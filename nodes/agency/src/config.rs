@@ -47,6 +47,11 @@ impl NodeDir {
         self.at("keys/tls.key.pem")
     }
 
+    /// PEM private key of a certificate that was asked for and has not come.
+    pub fn tls_next_key(&self) -> PathBuf {
+        self.at("keys/tls.next.key.pem")
+    }
+
     /// PEM certificate chain of the node, leaf first.
     pub fn tls_cert(&self) -> PathBuf {
         self.at("keys/tls.cert.pem")
@@ -145,6 +150,11 @@ impl NodeDir {
     /// How large the folder was, day by day.
     pub fn growth(&self) -> PathBuf {
         self.at("growth.recorded")
+    }
+
+    /// Which notices of what ends were given.
+    pub fn notices(&self) -> PathBuf {
+        self.at("notices.recorded")
     }
 
     /// Socket of the running node, for local commands.

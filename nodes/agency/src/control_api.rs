@@ -143,8 +143,17 @@ pub enum Command {
         /// The folder, absolute.
         from: std::path::PathBuf,
     },
+    /// Leave the federation for good; answered by [`Answer::Left`].
+    Leave {
+        /// Why, in the operator's words.
+        reason: String,
+        /// New folder for what is handed over, absolute.
+        to: std::path::PathBuf,
+    },
     /// Read certificate, charter folder and policies again; answered by [`Answer::Reloaded`].
     Reload,
+    /// Read the certificate again, and nothing else; answered by [`Answer::Reloaded`].
+    ReloadCertificate,
     /// Block a peer at once; answered by [`Answer::Concluded`] once it is in the log.
     Block {
         /// Whom.
@@ -301,6 +310,15 @@ pub enum Answer {
         files: u64,
         /// Records of the sidecar.
         asides: u64,
+    },
+    /// The node has left.
+    Left {
+        /// Place of the final entry.
+        index: u64,
+        /// Entries of the closed log.
+        entries: u64,
+        /// Where everything was handed over.
+        folder: String,
     },
     /// The charter is in force.
     Adopted {
@@ -607,6 +625,7 @@ impl From<&Conclusion> for Concluded {
                 message: error.to_string(),
                 hint: error.mend().to_owned(),
             },
+            Conclusion::Left { index, .. } => Self::Recorded { index: index.0 },
             Conclusion::LogUnavailable => Self::LogUnavailable,
         }
     }

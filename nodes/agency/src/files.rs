@@ -58,6 +58,15 @@ pub fn replace(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
     })
 }
 
+/// Gives a file another name, in place of whatever had it.
+///
+/// # Errors
+/// It cannot be renamed.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    sync_parent(to)
+}
+
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),

@@ -279,8 +279,9 @@ fn certificate_test(dir: &NodeDir, uri: Option<&NodeUri>) -> Result<String, Stri
     if Some(&names.uri) != uri {
         return Err(format!("it names {}, not this node; have it issued anew", names.uri));
     }
-    let pem = files::read_text(&dir.tls_key()).map(zeroize::Zeroizing::new).map_err(|e| e.to_string())?;
-    let key = rcgen::KeyPair::from_pem(&pem).map_err(|_| "keys/tls.key.pem is not a private key".to_owned())?;
+    let (_, pem) = crate::renewal::credentials(dir).map_err(|(path, e)| format!("{}: {e}", path.display()))?;
+    let pem = std::str::from_utf8(&pem).unwrap_or_default();
+    let key = rcgen::KeyPair::from_pem(pem).map_err(|_| "keys/tls.key.pem is not a private key".to_owned())?;
     let spki = rcgen::PublicKeyData::subject_public_key_info(&key);
     if Digest::of(&spki) != names.key_digest {
         return Err("it belongs to another key than keys/tls.key.pem; have it issued anew".to_owned());

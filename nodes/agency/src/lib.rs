@@ -24,4 +24,5 @@ pub mod ops;
 pub mod outbox;
 pub mod parts;
 pub mod records;
+pub mod renewal;
 pub mod signer;

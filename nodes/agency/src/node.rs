@@ -5,6 +5,9 @@ mod checks;
 pub(crate) use checks::{certificate_check, charter_check, room_check};
 #[cfg(test)]
 mod approval_test;
+mod leaving;
+#[cfg(test)]
+mod leaving_test;
 mod officers;
 mod questions;
 mod rules;
@@ -42,9 +45,11 @@ use crate::net::{Identity, IdentityError, Net, NetError, NetOptions};
 use crate::officers::OfficerBookError;
 use crate::ops::check::Check;
 use crate::ops::clock::ClockWatch;
+use crate::ops::expiry::Notices;
 use crate::ops::meter::Meter;
 use crate::ops::{self, Steps};
 use crate::records::{Health, RecordReader, RecordsError};
+use crate::renewal;
 use crate::signer::LogSigner;
 
 pub(crate) use adopted::recorded_policies;
@@ -55,8 +60,8 @@ use rules::{InForceNow, Keeper};
 const CLOSING: Duration = Duration::from_secs(5);
 /// How often a draining node looks whether something is still under way.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
-/// How often the node says what ends soon.
-const DAY: Duration = Duration::from_secs(86_400);
+/// How often the node looks whether a notice of what ends is due.
+const HOUR: Duration = Duration::from_secs(3_600);
 /// How long clients have to read their last answers.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -143,6 +148,7 @@ impl RunError {
             Self::NotApproved { .. } => "not-approved",
             Self::Disk(_) | Self::Records(RecordsError::Disk(_)) => "disk",
             Self::Records(_) => "records",
+            Self::Engine(OpenError::Left(_)) => "left",
             Self::Engine(_) => "engine",
             Self::GoesBack { .. } => "charter-goes-back",
             Self::Net(_) => "network",
@@ -167,6 +173,11 @@ impl RunError {
             }
             Self::Disk(_) => "do not delete anything; read the message, then mend or restore the disk".to_owned(),
             Self::Records(error) => error.mend(),
+            Self::Engine(OpenError::Left(_)) => {
+                "its history is in this folder and in the one that 'puente charter leave' wrote; to come back, make a node \
+                 of another name"
+                    .to_owned()
+            }
             Self::Engine(_) => "charter, keys and log must belong to this node".to_owned(),
             Self::GoesBack { .. } => {
                 "put the missing parts back; any member has them: puente charter adopt FOLDER".to_owned()
@@ -214,6 +225,8 @@ pub struct Node {
     checked: Mutex<Option<(Instant, Arc<Vec<Check>>)>>,
     /// What the policies' folder was found to hold, when its files were like this.
     policies_seen: Mutex<Option<(Stamps, Result<puente_model::Digest, String>)>>,
+    /// Which notices of what ends were given.
+    notices: std::sync::Mutex<Notices>,
     /// Nothing new is taken on any more.
     draining: AtomicBool,
     started: Instant,
@@ -254,10 +267,6 @@ const SETTLED_HERE: [EventKind; 7] = [
     EventKind::Start,
 ];
 
-fn read_key(path: &Path) -> Result<Vec<u8>, RunError> {
-    files::read(path).map_err(|error| RunError::Key { path: path.display().to_string(), error })
-}
-
 impl Node {
     /// Starts every part of the node in the folder `dir`; `tune` may change how it meets the network. Call it inside
     /// a Tokio runtime.
@@ -292,12 +301,16 @@ impl Node {
             error: io::Error::other(error),
         })?;
         let signer = LogSigner::new(origin.as_str(), &secret(dir.log_key())?)?;
-        let identity = Identity::from_pem(&config.node, &read_key(&dir.tls_cert())?, &read_key(&dir.tls_key())?)?;
+        let key =
+            |(path, error): (std::path::PathBuf, io::Error)| RunError::Key { path: path.display().to_string(), error };
+        renewal::settle(&dir).map_err(|error| key((dir.tls_key(), error)))?;
+        let (chain, private) = renewal::credentials(&dir).map_err(key)?;
+        let store_key = secret(dir.store_key())?;
+        let identity = Identity::from_pem(&config.node, &chain, &private)?.resetting(&store_key);
         let mut options = NetOptions::new(config.listen);
         tune(&mut options);
 
-        let (disk, recovered) =
-            NodeDisk::open_on(real, dir.path(), &secret(dir.store_key())?, signer.verifier(), SEGMENT_BYTES)?;
+        let (disk, recovered) = NodeDisk::open_on(real, dir.path(), &store_key, signer.verifier(), SEGMENT_BYTES)?;
         tracing::info!(
             size = recovered.tree.size().0,
             replayed = recovered.replayed,
@@ -350,6 +363,7 @@ impl Node {
         let started = Instant::now();
         let clock = ClockWatch::new(SystemTime::now(), started);
         let (checked, policies_seen, draining) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        let notices = std::sync::Mutex::new(Notices::open(&dir.notices()));
         let mut node = Self {
             dir,
             bearings,
@@ -364,6 +378,7 @@ impl Node {
             clock,
             checked,
             policies_seen,
+            notices,
             draining,
             started,
             stop,
@@ -555,8 +570,10 @@ impl Backend for Node {
             Command::Export { to, own } => self.export(to, own).await,
             Command::Adopt { from } => self.adopt(from).await,
             Command::Reload => Answer::Reloaded { items: self.reload().await },
+            Command::ReloadCertificate => Answer::Reloaded { items: vec![self.reload_certificate()] },
             Command::Block { peer, reason } => self.bar(peer, Some(reason)).await,
             Command::Unblock { peer } => self.bar(peer, None).await,
+            Command::Leave { reason, to } => self.leave(reason, to).await,
             Command::Shutdown => {
                 let mut stopped = self.stopped.subscribe();
                 self.stop.send_replace(true);
@@ -603,14 +620,14 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         say_ready(&node);
         let mut stop = node.stop.subscribe();
         // The first tick is now.
-        let mut daily = tokio::time::interval(DAY);
+        let mut hourly = tokio::time::interval(HOUR);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = stop.wait_for(|stop| *stop) => break,
                 _ = hangup.recv() => drop(node.reload().await),
-                _ = daily.tick() => node.count_down(),
+                _ = hourly.tick() => node.count_down(),
             }
         }
         tracing::info!("stopping");

@@ -393,3 +393,38 @@ fn the_doctor_sees_what_is_broken_whether_the_node_runs_or_not() {
     assert_eq!(states(&value, "log-edge"), ["fail"], "{value}");
     assert_eq!(states(&value, "policies"), ["fail"], "{value}");
 }
+
+#[test]
+fn a_certificate_is_renewed_under_a_running_node() {
+    let _alone = alone();
+    let mut federation = Federation::found();
+    federation.start();
+    federation.answered_within(Duration::from_secs(20)).unwrap();
+    let ca = federation.root.path().join("ca/mx").display().to_string();
+    let shown = |node: &Node| node.status()["certificate_ends"].as_str().unwrap().to_owned();
+    let (before, pid) = (shown(&federation.mx), federation.mx.pid());
+    // Policies that are being edited are none of the timer's business.
+    let rules = federation.mx.dir.join("policies/outbound.cedar");
+    let text = fs::read_to_string(&rules).unwrap();
+    fs::write(&rules, "half a sentence").unwrap();
+    let early = federation.mx.run(&["node", "renew", "--if-due", "--ca", &ca]);
+    assert_eq!(early.status.code(), Some(5), "not due");
+    let looping = federation.mx.run(&["node", "renew", "--ca", &ca]);
+    assert_eq!(looping.status.code(), Some(2), "issued a moment ago");
+    // Certificates end at whole seconds.
+    std::thread::sleep(Duration::from_millis(1_100));
+    let renewed = federation.mx.json(&["node", "renew", "--force", "--ca", &ca]);
+    assert_eq!((&renewed["state"], &renewed["in_force"]), (&"renewed".into(), &true.into()), "{renewed}");
+    assert!(shown(&federation.mx) > before && federation.mx.pid() == pid);
+    assert_eq!(federation.mx.status()["peers"][0]["connections"], 1, "connections stay");
+    fs::write(&rules, text).unwrap();
+    // The next handshake is under the new certificate and its key.
+    federation.us.stop();
+    assert!(federation.us.try_start(""), "{}", federation.us.words());
+    federation.answered_within(Duration::from_secs(20)).unwrap();
+    // So is the node's next start.
+    federation.mx.stop();
+    assert!(federation.mx.try_start(""), "{}", federation.mx.words());
+    federation.answered_within(Duration::from_secs(20)).unwrap();
+    federation.stop();
+}

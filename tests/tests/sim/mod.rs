@@ -60,6 +60,7 @@ enum Event {
 /// How a question ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
+    Left(Vec<u8>),
     Answered {
         outcome: Outcome,
         fields: Vec<(String, Vec<u8>)>,
@@ -873,6 +874,7 @@ fn ending(conclusion: Conclusion) -> Ending {
         }
         Conclusion::InForce { changed, .. } => Ending::InForce { changed },
         Conclusion::NotAdopted(error) => Ending::NotAdopted(error.code()),
+        Conclusion::Left { proven, .. } => Ending::Left(proven),
         Conclusion::LogUnavailable => Ending::LogUnavailable,
     }
 }

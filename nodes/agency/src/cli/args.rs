@@ -12,6 +12,7 @@ const EXITS: &str = "Exit codes:
   2  the command line, a file or a parameter is wrong; nothing was done
   3  a node or a peer could not be reached in time
   4  the log or the disk is not available, or this program is at fault
+  5  there was nothing to do yet ('node renew --if-due')
 
 Data goes to stdout, words to stderr. With --json, stdout holds exactly one
 JSON value, errors too: {\"error\":{\"code\",\"message\",\"hint\"}}.";
@@ -137,6 +138,8 @@ pub enum CaCommand {
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
     },
+    /// Renew a node's certificate on its own request: the key of the certificate in force vouches for it.
+    Renew(super::ca::RenewArgs),
     /// Show what a certificate says.
     Show {
         /// PEM or DER.
@@ -203,6 +206,8 @@ pub enum CharterCommand {
         /// Folder with the parts and their signatures; parts that are in force already may stand in it too.
         folder: PathBuf,
     },
+    /// Leave the federation for good: close the log with a final entry, hand over what others need to verify it.
+    Leave(super::leave::LeaveArgs),
     /// Verify every part, signature and version against the pinned hash.
     Verify {
         /// Folder with every part.
@@ -332,6 +337,8 @@ pub enum NodeCommand {
     Status,
     /// Read certificate, charter folder and policies again, as SIGHUP does; what does not hold changes nothing.
     Reload,
+    /// Renew the node's certificate: a fresh key, a request to the authority, the new certificate in force at once.
+    Renew(super::renew::RenewArgs),
     /// Stop the running node, with its periods closed and its log published.
     Stop,
 }

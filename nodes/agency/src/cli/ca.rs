@@ -1,11 +1,15 @@
-use std::path::Path;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use super::args::{CaCommand, KeyAlgorithm};
 use super::output::{Failure, Report, table};
 use super::{Context, words};
 use crate::ca::{self, Algorithm, CaError, ROOT_CERT, Shown, Subject};
+use crate::renewal::{ClaimedRequest, PAPER_BYTES_MAX, RequestError};
+use crate::{files, load};
 
 pub(super) fn run(context: &Context, command: CaCommand) -> Result<Report, Failure> {
     match command {
@@ -29,8 +33,57 @@ pub(super) fn run(context: &Context, command: CaCommand) -> Result<Report, Failu
             let path = out.join("tls.cert.pem");
             Ok(report(&leaf, &path).note(format!("issued {}", path.display())))
         }
+        CaCommand::Renew(args) => renew(context, &args),
         CaCommand::Show { file } => Ok(report(&ca::show(&file)?, &file)),
     }
+}
+
+/// `puente ca renew`.
+#[derive(Debug, Args)]
+pub struct RenewArgs {
+    /// The authority's folder.
+    #[arg(long, value_name = "FOLDER")]
+    ca: PathBuf,
+    /// The request, as 'puente node renew' makes it; '-' is standard input.
+    #[arg(long, value_name = "FILE")]
+    request: PathBuf,
+    /// Renew for active members of the charter in this folder only.
+    #[arg(long, value_name = "FOLDER")]
+    charter: Option<PathBuf>,
+    /// Days until the certificate ends.
+    #[arg(long, default_value_t = 14, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=90))]
+    days: u32,
+    /// File for the new certificate and its root; stdout unless given.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Renew a certificate that was issued a moment ago.
+    #[arg(long)]
+    force: bool,
+}
+
+fn renew(context: &Context, args: &RenewArgs) -> Result<Report, Failure> {
+    let text = if args.request.as_os_str() == "-" {
+        let mut text = Vec::new();
+        let limit = u64::try_from(PAPER_BYTES_MAX).unwrap_or(u64::MAX);
+        let read = std::io::stdin().lock().take(limit + 1).read_to_end(&mut text);
+        read.map_err(|error| Failure::unavailable("io", error.to_string()))?;
+        text
+    } else {
+        files::read(&args.request).map_err(|error| Failure::file(&args.request, &error))?
+    };
+    let request = ClaimedRequest::parse(&text).map_err(CaError::Request)?;
+    let charter = match &args.charter {
+        Some(folder) => Some(load::charter(folder, load::charter_pin(&folder.join("pin"))?)?),
+        None => None,
+    };
+    let (chain, leaf) = ca::renew(&args.ca, request, charter.as_ref(), args.days, context.now, args.force)?;
+    let mut value = to_json(&leaf);
+    let Some(out) = &args.out else {
+        value["certificate"] = chain.clone().into();
+        return Ok(Report::new(value, chain));
+    };
+    files::replace(out, chain.as_bytes(), false).map_err(|error| Failure::file(out, &error))?;
+    Ok(report(&leaf, out).note(format!("renewed {}", out.display())))
 }
 
 pub(super) fn to_json(shown: &Shown) -> Value {
@@ -74,6 +127,16 @@ impl From<CaError> for Failure {
             CaError::OtherName { .. } => {
                 Self::usage("other-node", text).hint("leave --node out, or take the own request of whom you name")
             }
+            CaError::Request(RequestError::Alone | RequestError::Ended(_)) => Self::usage("not-vouched", text).hint(
+                "let a person compare the request with the node's operator, then issue on it: puente ca issue --csr",
+            ),
+            CaError::Request(_) => {
+                Self::usage("request", text).hint("have the node make it: puente node renew --request")
+            }
+            CaError::JustRenewed { .. } => Self::usage("just-renewed", text)
+                .hint("look at the clock and at what runs the renewal; --force renews all the same"),
+            CaError::NotAMember(_) | CaError::CharterOver => Self::usage("not-a-member", text)
+                .hint("ask the governance office; --charter names the folder with every part in force"),
             CaError::Outlives { .. } => Self::usage("outlives-root", text).hint("use --days"),
             CaError::Library(_) => Self::unavailable("certificate", text),
         }

@@ -25,6 +25,7 @@ pub(super) fn run(context: &Context, command: CharterCommand) -> Result<Report, 
         CharterCommand::Create { description, out, catalogue_extra } => {
             create(&description, &out, catalogue_extra.as_deref())
         }
+        CharterCommand::Leave(args) => super::leave::run(context, args),
         CharterCommand::Sign { file, key, name } => sign_part(&file, &key, name.as_deref()),
         CharterCommand::Verify { folder, pin } => {
             let charter = open(&folder, pin)?;

@@ -14,6 +14,7 @@ mod doctor;
 mod import;
 mod inbox;
 mod keys;
+mod leave;
 mod log;
 mod node;
 mod officer;
@@ -24,6 +25,7 @@ mod peers;
 mod policy;
 mod query;
 mod records;
+mod renew;
 mod words;
 
 use std::ffi::OsString;

@@ -31,6 +31,7 @@ pub(super) fn run(context: &Context, command: NodeCommand) -> Result<Report, Fai
         }
         NodeCommand::Status => status(context),
         NodeCommand::Reload => reload(context),
+        NodeCommand::Renew(args) => super::renew::run(context, &args),
         NodeCommand::Stop => {
             let mut node = client::running(context)?;
             client::call(&mut node, Command::Shutdown, None)?;

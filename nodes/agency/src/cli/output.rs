@@ -21,6 +21,8 @@ pub enum Exit {
     Unreachable = 3,
     /// The log or the disk cannot be written, or this program is at fault.
     Unavailable = 4,
+    /// There was nothing to do yet.
+    NotDue = 5,
 }
 
 impl From<Exit> for ExitCode {

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::output::{Exit, Failure, Report, table};
 use super::{Context, client};
 use crate::control_api::{Answer, Command};
-use crate::files;
 use crate::load::Bearings;
 use crate::net::{Identity, Probed, probe};
 use crate::ops::check::{Words, w};
@@ -85,8 +84,8 @@ fn connection(peer: &Value, lang: Lang) -> String {
 
 /// Tries peers from a socket of their own, one after the other.
 pub(crate) fn probe_all(context: &Context, bearings: &Bearings, peers: &[NodeUri]) -> Result<Vec<Probed>, Failure> {
-    let read = |path: std::path::PathBuf| files::read(&path).map_err(|error| Failure::file(&path, &error));
-    let (chain, key) = (read(context.dir.tls_cert())?, zeroize::Zeroizing::new(read(context.dir.tls_key())?));
+    let (chain, key) =
+        crate::renewal::credentials(&context.dir).map_err(|(path, error)| Failure::file(&path, &error))?;
     let own = &bearings.config.node;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,5 +1,7 @@
 //! Transcripts: what people type, what they read, how it ends.
 
+mod renewal;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -13,11 +15,15 @@ const NOW: Millis = Millis(1_796_083_200_000);
 const FEDERATION: &str = include_str!("../../samples/federation.toml");
 
 fn puente(folder: &Path, line: &str) -> Result<Report, Failure> {
+    puente_at(folder, line, NOW)
+}
+
+fn puente_at(folder: &Path, line: &str, now: Millis) -> Result<Report, Failure> {
     let words = line.split(' ').filter(|w| !w.is_empty()).map(|word| {
         // '_' stands for a blank within a word, '@' for the test's folder.
         word.replace('_', " ").replace('@', &folder.display().to_string())
     });
-    run_at(std::iter::once("puente".to_owned()).chain(words), NOW, puente_model::Lang::En)
+    run_at(std::iter::once("puente".to_owned()).chain(words), now, puente_model::Lang::En)
 }
 
 fn ok(folder: &Path, line: &str) -> Report {

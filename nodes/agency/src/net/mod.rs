@@ -37,7 +37,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use puente_charter::Charter;
 use puente_exchange::api::{ConnectionId, InForce, StreamId};
-use puente_model::{Millis, NodeUri};
+use puente_model::NodeUri;
 use puente_wire::fault::FaultCode;
 use quinn::{Endpoint, TransportConfig, VarInt};
 use rustls::pki_types::UnixTime;
@@ -317,9 +317,9 @@ impl Net {
         self.shared.identity.clone()
     }
 
-    /// Last second in which this node's certificate is valid.
-    pub fn certificate_end(&self) -> Option<Millis> {
-        self.shared.identity.end()
+    /// When this node's certificate is valid.
+    pub fn certificate_life(&self) -> Option<crate::renewal::Life> {
+        self.shared.identity.life()
     }
 
     /// Every connection that stands.

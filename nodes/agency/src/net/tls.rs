@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use puente_model::{Label, Millis, NodeUri, Secret32, digest};
+use puente_model::{Label, NodeUri, Secret32, digest};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ResolvesClientCert, Resumption};
@@ -22,11 +22,12 @@ use rustls::{
 
 use super::refusal::{Counters, PeerRefusal};
 use super::trust::{Presenter, Trust};
+use crate::renewal::Life;
 
 /// The one protocol that this node speaks over QUIC.
 pub const ALPN: &[u8] = b"puente/1";
 
-/// Key of stateless resets, from the node's private key (PEM).
+/// Key of stateless resets, from a secret of the node.
 const RESET: Label = Label("puente/v1/stateless-reset");
 
 /// The name in the handshake; nobody looks at it, and it is not sent.
@@ -93,6 +94,13 @@ impl Identity {
         Ok(Self { key: ArcSwap::from_pointee(read(own, chain, key)?), reset })
     }
 
+    /// With resets keyed by a secret that outlives certificates, so that they hold over a restart after a renewal.
+    #[must_use]
+    pub fn resetting(mut self, secret: &Secret32) -> Self {
+        self.reset = Secret32::new(digest(RESET, &[secret.expose()]).0);
+        self
+    }
+
     /// Takes another certificate and key, if `admit` has nothing against the chain; new handshakes use them,
     /// connections stay. False if they are the ones in use.
     ///
@@ -114,11 +122,11 @@ impl Identity {
 }
 
 impl Identity {
-    /// Last second in which the certificate is valid.
-    pub(crate) fn end(&self) -> Option<Millis> {
+    /// When the certificate is valid.
+    pub(crate) fn life(&self) -> Option<Life> {
         let key = self.key.load();
         let names = puente_charter::certificate::names(key.cert.first()?).ok()?;
-        Some(names.not_after)
+        Some(Life { begin: names.not_before, end: names.not_after })
     }
 }
 

@@ -1,7 +1,7 @@
 //! What must hold for a signed question to this node itself to succeed, in the order in which to mend it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use puente_charter::CharterStatus;
@@ -13,9 +13,11 @@ use super::{Node, now};
 use crate::disk::{Edge, SEGMENT_BYTES};
 use crate::driver::{CoreView, DriverStatus};
 use crate::ops::check::{Check, State, Words, w};
+use crate::ops::expiry::Ending;
 use crate::ops::meter::Snapshot;
 use crate::ops::probe::{self, Room};
 use crate::records::{RecordsStatus, SqliteReader};
+use crate::renewal::Life;
 
 /// How long checks hold before they are made again.
 const FRESH: Duration = Duration::from_secs(1);
@@ -31,7 +33,7 @@ pub(crate) const ROOM_WARN: u64 = 8 * SEGMENT_BYTES;
 const FILES_LEAST: u64 = 64;
 /// Inputs that may wait for the engine before it counts as behind.
 const PENDING_WARN: u64 = 10_000;
-/// Time before the end of the node's certificate from which every status says so.
+/// Time before the end of the node's certificate from which every status says so; a quarter of its life, if that is less.
 const CERTIFICATE_WARN_MILLIS: u64 = 3 * 86_400_000;
 /// The newest head may be this much younger than the clock says it is.
 const HEAD_AHEAD_MAX: Duration = Duration::from_secs(120);
@@ -104,18 +106,21 @@ pub(crate) fn charter_check(status: CharterStatus) -> Check {
 }
 
 /// Where the node's certificate is in its life.
-pub(crate) fn certificate_check(end: Option<Millis>, now: Millis) -> Check {
+pub(crate) fn certificate_check(life: Option<Life>, now: Millis) -> Check {
     let name = "certificate";
-    let fix = w("have it issued anew by your nation's authority ('puente ca issue')");
-    let Some(end) = end else {
+    let fix =
+        w("renew it ('puente node renew'); once it has ended, a person must have it issued anew ('puente ca issue')");
+    let Some(life) = life else {
         let cause = w("the certificate says no end");
         return Check::not(State::Unknown, name, "certificate-unread", cause, "", fix);
     };
+    let end = life.end;
     if end < now {
         let cause = w("this node's certificate has ended");
         return Check::not(State::Fail, name, "certificate-ended", cause, end.to_string(), fix);
     }
-    if end.since(now) < CERTIFICATE_WARN_MILLIS {
+    let noticed = Ending::certificate(life).stage(now).is_some();
+    if noticed || end.since(now) < CERTIFICATE_WARN_MILLIS.min(end.since(life.begin) / 4) {
         let cause = w("this node's certificate ends soon");
         return Check::not(State::Warn, name, "certificate-ends", cause, end.to_string(), fix);
     }
@@ -279,7 +284,7 @@ impl Node {
             engine_check(view, &driver),
             charter_check(self.now.charter.load().status(now())),
             self.member_check(),
-            certificate_check(self.net.certificate_end(), now()),
+            certificate_check(self.net.certificate_life(), now()),
             clock_check(self, view),
             policies,
             self.listen_check(),
@@ -383,6 +388,8 @@ impl Node {
         let view = timeout(PATIENCE, self.driver.view()).await.ok().and_then(Result::ok).unwrap_or_default();
         let driver = self.driver.status();
         let charter = self.now.charter.load_full();
+        let nation = self.bearings.config.node.jurisdiction();
+        let roots = charter.ca_roots(&nation).iter().filter_map(|root| crate::ca::root_end(root));
         let charter = charter.common();
         let grace = u64::from(charter.grace_days) * 86_400;
         let snapshot = Snapshot {
@@ -398,8 +405,10 @@ impl Node {
             peers_unreachable: self.net.unreachable().len() as u64,
             under_way: (view.asking, view.holding),
             disk_free_bytes: probe::room(&self.dir.journal()).ok().map(|room| room.free_bytes),
-            certificate_ends: self.net.certificate_end().map(|end| end.0 / 1_000),
+            certificate_ends: self.net.certificate_life().map(|life| life.end.0 / 1_000),
             charter_ends: charter.expires.0 / 1_000 + grace,
+            root_ends: roots.min().map(|end| end.0 / 1_000),
+            notices: self.notices.lock().unwrap_or_else(PoisonError::into_inner).count(),
             failed_lookups: self.records.status().failed,
             alarms: driver.alarms_total,
             faults: self.net.faults(),

@@ -20,7 +20,7 @@ use crate::control_api::{Answer, Reloaded};
 use crate::driver::{AlarmHook, DriverHandle, Gone, RulesHook, RulesStep};
 use crate::load::{self, Bearings};
 use crate::net::Net;
-use crate::{files, parts};
+use crate::{files, parts, renewal};
 
 /// What rules the node now, for whoever looks.
 pub(super) struct InForceNow {
@@ -204,16 +204,14 @@ impl Node {
         done
     }
 
-    fn reload_certificate(&self) -> Reloaded {
+    /// Reads the certificate and its key again.
+    pub(super) fn reload_certificate(&self) -> Reloaded {
         const WHAT: &str = "certificate";
-        let read = |path: std::path::PathBuf| {
-            files::read(&path).map_err(|error| {
-                Reloaded::failed(WHAT, format!("{}: {error}", path.display()), "check who owns the file")
-            })
-        };
-        let (chain, key) = match (read(self.dir.tls_cert()), read(self.dir.tls_key())) {
-            (Ok(chain), Ok(key)) => (chain, zeroize::Zeroizing::new(key)),
-            (Err(failed), _) | (_, Err(failed)) => return failed,
+        let (chain, key) = match renewal::credentials(&self.dir) {
+            Ok(both) => both,
+            Err((path, error)) => {
+                return Reloaded::failed(WHAT, format!("{}: {error}", path.display()), "check who owns the file");
+            }
         };
         match self.net.replace_identity(&chain, &key) {
             Ok(changed) => Reloaded::done(WHAT, changed),

@@ -33,7 +33,7 @@ async fn adopt(node: &Node, from: &tempfile::TempDir) -> Answer {
     node.carry_out(Command::Adopt { from: from.path().to_owned() }).await
 }
 
-async fn outcome(node: &Node) -> String {
+pub(super) async fn outcome(node: &Node) -> String {
     let Command::Query(mut question) = question("o-1042") else { unreachable!() };
     question.due_in_millis = 2_500;
     match node.carry_out(Command::Query(question)).await {

@@ -1,12 +1,14 @@
 //! How a node is doing, the root cause first. Names nodes and numbers, nobody else.
 
+use std::sync::PoisonError;
+
 use puente_catalogue::Lang;
-use puente_charter::{Charter, CharterStatus, WARN_DAYS};
-use puente_model::Millis;
+use puente_charter::{Charter, CharterStatus};
 use serde_json::{Value, json};
 
 use super::{Node, now};
 use crate::ops::check::{Check, State, Words, w};
+use crate::ops::expiry::{Ending, endings};
 use crate::records::RecordsStatus;
 
 /// One problem, in the order in which to mend them.
@@ -22,52 +24,21 @@ fn problem(check: &Check) -> Value {
     })
 }
 
-/// Days before the end of the node's certificate from which every status says so.
-const CERTIFICATE_WARN_MILLIS: u64 = 3 * DAY;
-const DAY: u64 = 86_400_000;
-
-/// What ends soon, or has ended: charter, legal bases, the node's certificate. Code and words, the gravest first.
-pub(super) fn countdown(
-    charter: &Charter,
-    certificate_end: Option<Millis>,
-    now: Millis,
-) -> Vec<(&'static str, String)> {
-    let mut out = Vec::new();
-    match charter.status(now) {
-        CharterStatus::InForce { warn: false, .. } => {}
-        CharterStatus::NotYet => out.push(("charter-begins", "the charter is not in force yet".to_owned())),
-        CharterStatus::InForce { days_left, .. } => {
-            out.push(("charter-ends", format!("the charter ends in {days_left} days")));
-        }
-        CharterStatus::Grace { days_left } => out.push((
-            "charter-grace",
-            format!("the charter has ended: nothing new is admitted, and exchange stops in {days_left} days"),
-        )),
-        CharterStatus::Expired => {
-            out.push(("charter-expired", "the charter and its grace have ended: nothing is exchanged".to_owned()))
-        }
-    }
-    if let Some(end) = certificate_end
-        && end.since(now) < CERTIFICATE_WARN_MILLIS
-    {
-        out.push(("certificate-ends", format!("this node's certificate ends at {end}")));
-    }
-    for basis in charter.legal_bases() {
-        let days = basis.expires.since(now).div_ceil(DAY);
-        if basis.expires <= now {
-            out.push(("legal-basis-lapsed", format!("the legal basis '{}' has lapsed", basis.id)));
-        } else if days <= u64::from(WARN_DAYS) {
-            out.push(("legal-basis-ends", format!("the legal basis '{}' lapses in {days} days", basis.id)));
-        }
-    }
-    out
-}
-
 impl Node {
-    /// Says in the node's own log what ends soon: at its start, and once a day.
+    fn endings(&self, charter: &Charter) -> Vec<Ending> {
+        endings(charter, &self.bearings.config.node.jurisdiction(), self.net.certificate_life(), now())
+    }
+
+    /// Says in the node's own log what ends soon, each notice once.
     pub(super) fn count_down(&self) {
-        for (code, words) in countdown(&self.now.charter.load(), self.net.certificate_end(), now()) {
-            tracing::warn!(code, "{words}");
+        let (endings, now) = (self.endings(&self.now.charter.load()), now());
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        let (due, written) = notices.due(&endings, now);
+        for notice in due.into_iter().filter_map(|ending| ending.notice(now)) {
+            tracing::warn!(code = notice.code, days = notice.days, "{}", notice.message);
+        }
+        if let Err(error) = written {
+            tracing::warn!("which notices were given could not be written down: {error}");
         }
     }
 
@@ -90,9 +61,9 @@ impl Node {
             note("records-invalid", words, w("run 'puente records check'"));
         }
         // Charter and certificate have checks of their own.
-        let bases = countdown(charter, None, now()).into_iter().filter(|(code, _)| code.starts_with("legal-basis"));
-        for (code, words) in bases {
-            note(code, words, w("ask your governance body"));
+        let others = |ending: &&Ending| matches!(ending.what, "legal-basis" | "root");
+        for notice in self.endings(charter).iter().filter(others).filter_map(|ending| ending.notice(now())) {
+            note(notice.code, notice.message, w("ask your governance body"));
         }
         if let Some(why) = self.now.problem() {
             let words = format!("the policies do not hold under the charter in force; the ones before rule: {why}");
@@ -183,7 +154,13 @@ impl Node {
             },
             "catalogue": charter.catalogue().to_string(),
             "policy": self.now.policy.load().to_string(),
-            "certificate_ends": self.net.certificate_end().map(|end| end.to_string()),
+            "certificate_ends": self.net.certificate_life().map(|life| life.end.to_string()),
+            "notices": self.endings(&charter).iter().filter_map(|ending| {
+                let notice = ending.notice(now())?;
+                let (end, message_es) = (ending.end.to_string(), puente_words::say(Lang::Es, &notice.message));
+                Some(json!({"code": notice.code, "name": ending.name, "ends": end, "days": notice.days,
+                    "message_es": message_es, "message": notice.message}))
+            }).collect::<Vec<_>>(),
             "log": {
                 "size": driver.disk.size,
                 "published": driver.disk.published,

@@ -67,6 +67,10 @@ pub struct Snapshot {
     pub certificate_ends: Option<u64>,
     /// End of the charter with its grace, Unix seconds.
     pub charter_ends: u64,
+    /// End of the first of the own nation's roots, Unix seconds.
+    pub root_ends: Option<u64>,
+    /// Notices of what ends that were given since the start.
+    pub notices: u64,
     /// Lookups that failed since the start.
     pub failed_lookups: u64,
     /// Alarms since the start.
@@ -103,6 +107,7 @@ struct Gauges {
     peers_unreachable: Gauge,
     disk_free: Gauge,
     alarms: Gauge,
+    notices: Gauge,
     start: Gauge,
     resident: Gauge,
     open_files: Gauge,
@@ -192,6 +197,7 @@ impl Meter {
             ("peers_unreachable", "Peers that could not be reached", &gauges.peers_unreachable),
             ("disk_free_bytes", "Room on the journal's disk", &gauges.disk_free),
             ("alarms", "Alarms since the start", &gauges.alarms),
+            ("expiry_notices", "Notices since the start of what ends, each given once", &gauges.notices),
             ("start_time_seconds", "When the node started, Unix time", &gauges.start),
             ("resident_memory_bytes", "Resident memory of the process", &gauges.resident),
             ("open_files", "Descriptors that the process has open", &gauges.open_files),
@@ -264,6 +270,7 @@ impl Meter {
         gauges.peers_unreachable.set(signed(snapshot.peers_unreachable));
         gauges.disk_free.set(snapshot.disk_free_bytes.map_or(-1, signed));
         gauges.alarms.set(signed(snapshot.alarms));
+        gauges.notices.set(signed(snapshot.notices));
         gauges.resident.set(super::probe::resident_bytes().map_or(-1, signed));
         gauges.open_files.set(super::probe::open_files().map_or(-1, signed));
         let failed = self.store_errors.get_or_create(&What { what: "records" });
@@ -271,7 +278,11 @@ impl Meter {
         drop(failed);
         self.under_way.get_or_create(&What { what: "asker" }).set(signed(snapshot.under_way.0));
         self.under_way.get_or_create(&What { what: "holder" }).set(signed(snapshot.under_way.1));
-        let ends = [("certificate", snapshot.certificate_ends), ("charter", Some(snapshot.charter_ends))];
+        let ends = [
+            ("certificate", snapshot.certificate_ends),
+            ("charter", Some(snapshot.charter_ends)),
+            ("root", snapshot.root_ends),
+        ];
         for (what, end) in ends {
             if let Some(end) = end {
                 self.expiry.get_or_create(&What { what }).set((end as f64 - at) / 86_400.0);
@@ -313,6 +324,7 @@ mod tests {
         let classes = ["not-in-charter", "certificate-expired", "bad-chain", "retry", "peer-silent", "timed-out"];
         let full = Snapshot {
             certificate_ends: Some(1),
+            root_ends: Some(1),
             disk_free_bytes: Some(1),
             faults: classes.map(|class| (class, 2)).into(),
             ..Snapshot::default()

@@ -8,6 +8,7 @@ pub mod check;
 pub mod clock;
 mod config;
 mod door;
+pub mod expiry;
 pub mod growth;
 pub mod meter;
 pub mod probe;

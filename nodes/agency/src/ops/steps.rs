@@ -145,6 +145,7 @@ fn end(conclusion: &Conclusion) -> Option<(String, Option<ExchangeId>)> {
         | Conclusion::InForce { .. }
         | Conclusion::NotAdopted(_)
         | Conclusion::Unknown { .. }
+        | Conclusion::Left { .. }
         | Conclusion::Recorded { .. }
         | Conclusion::PeriodsClosed { .. } => return None,
     })

@@ -11,6 +11,8 @@ use crate::net::certified;
 use crate::node::{certificate_check, charter_check};
 use crate::officers::OfficerBook;
 use crate::ops::check::{Check, State, Words, w};
+use crate::ops::expiry::endings;
+use crate::renewal::Life;
 
 const DAY: u64 = 86_400_000;
 /// Days before the end from which grants and bases are told.
@@ -21,8 +23,9 @@ type Look = fn(&Patient<'_>, &Bearings) -> Check;
 
 pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
     let mut out = vec![certificate(patient), certificate_fits(patient), certificate_chain(patient), verified(patient)];
-    let names: [(&'static str, Look); 8] = [
+    let names: [(&'static str, Look); 9] = [
         ("charter", |p, b| charter_check(b.charter.status(p.context.now))),
+        ("nation-roots", roots),
         ("charter-member", member),
         ("charter-endpoint", endpoint),
         ("charter-log", own_log),
@@ -48,11 +51,14 @@ pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
     out
 }
 
-const ISSUE: Words = w("have it issued anew by your nation's authority ('puente ca issue')");
+const ISSUE: Words =
+    w("renew it ('puente node renew'), or have it issued anew by your nation's authority ('puente ca issue')");
 
 fn certificate(patient: &Patient<'_>) -> Check {
     match ca::show(&patient.context.dir.tls_cert()) {
-        Ok(shown) => certificate_check(Some(shown.not_after), patient.context.now),
+        Ok(shown) => {
+            certificate_check(Some(Life { begin: shown.not_before, end: shown.not_after }), patient.context.now)
+        }
         Err(error) => Check::not(
             State::Fail,
             "certificate",
@@ -83,7 +89,7 @@ fn certificate_chain(patient: &Patient<'_>) -> Check {
         return Check::not(State::Unknown, name, "no-charter", w("without a charter no root is known"), "", ISSUE);
     };
     let chain = files::read(&patient.context.dir.tls_cert()).map_err(|error| error.to_string());
-    match chain.and_then(|chain| certified(&bearings.config.node, &bearings.charter, &chain)) {
+    match chain.and_then(|chain| certified(&bearings.config.node, &bearings.charter, &chain, patient.context.now)) {
         Ok(()) => Check::ok(name, w("peers will accept it: it ends in a root of its own nation"), ""),
         Err(why) => Check::not(State::Fail, name, "certificate-chain", w("peers will refuse it"), why, ISSUE),
     }
@@ -104,6 +110,25 @@ fn verified(patient: &Patient<'_>) -> Check {
             w("the charter folder needs every version of every part, with signatures, and the pin"),
         ),
     }
+}
+
+/// No certificate outlives its root, and another root takes a common part.
+fn roots(patient: &Patient<'_>, bearings: &Bearings) -> Check {
+    let (name, now) = ("nation-roots", patient.context.now);
+    let all = endings(&bearings.charter, &bearings.config.node.jurisdiction(), None, now);
+    let ends: Vec<_> = all.iter().filter(|ending| ending.what == "root").collect();
+    let shown = ends.iter().map(|ending| ending.end.to_string()).collect::<Vec<_>>().join(", ");
+    if ends.iter().all(|ending| ending.stage(now).is_none()) {
+        return Check::ok(name, w("no root of this nation ends within a month"), shown);
+    }
+    Check::not(
+        State::Warn,
+        name,
+        "root-ends",
+        w("a root of this nation has ended or ends soon"),
+        shown,
+        w("make the next root ('puente ca init') and have the next common part name both"),
+    )
 }
 
 fn member(_: &Patient<'_>, bearings: &Bearings) -> Check {

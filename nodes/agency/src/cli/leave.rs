@@ -1,0 +1,59 @@
+//! `puente charter leave`: out of the federation, for good.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::output::{Failure, Report, table};
+use super::{Context, client};
+use crate::control_api::{Answer, Command};
+
+/// Longest reason, in bytes.
+const REASON_BYTES_MAX: usize = 500;
+/// Draining, ending, closing periods and copying the log.
+const PATIENCE: Duration = Duration::from_secs(1_800);
+
+/// `puente charter leave`.
+#[derive(Debug, Args)]
+pub struct LeaveArgs {
+    /// New folder for what others need to verify this node's history for ever.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Why; committed in the log's final entry, not shown.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Yes: nothing can be recorded, asked or answered by this node afterwards, ever.
+    #[arg(long)]
+    for_good: bool,
+}
+
+pub(super) fn run(context: &Context, args: LeaveArgs) -> Result<Report, Failure> {
+    if args.reason.trim().is_empty() || args.reason.len() > REASON_BYTES_MAX {
+        let message = format!("a reason has 1 to {REASON_BYTES_MAX} bytes");
+        return Err(Failure::usage("reason", message).hint("say in a sentence why the node leaves"));
+    }
+    if !args.for_good {
+        return Err(Failure::usage("for-good", "leaving cannot be taken back: the log is closed for ever")
+            .hint("add --for-good if that is what you want; 'puente peer block' and 'node stop' can be taken back"));
+    }
+    let out = std::path::absolute(&args.out).map_err(|error| Failure::file(&args.out, &error))?;
+    let mut node = client::running(context)?;
+    let command = Command::Leave { reason: args.reason, to: out };
+    let Answer::Left { index, entries, folder } = client::call(&mut node, command, Some(PATIENCE))? else {
+        return Err(client::unexpected());
+    };
+    client::call(&mut node, Command::Shutdown, None)?;
+    let rows = [
+        ("final entry", index.to_string()),
+        ("log", format!("{entries} entries, closed")),
+        ("handed over", folder.clone()),
+    ];
+    let rows: Vec<_> = rows.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();
+    let value = json!({"final_entry": index, "entries": entries, "folder": folder});
+    Ok(Report::new(value, table(&rows))
+        .note("this node has left; it has stopped, and does not start again")
+        .hint("have your nation sign the annex in draft/, which closes the log for everybody: puente charter sign")
+        .hint("keep the node's folder as long as its records must be kept; give everyone/ to whoever asks"))
+}

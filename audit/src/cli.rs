@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::{
-    AuditError, Auditor, CHECK_BYTES_MAX, Checker, Conclusion, Lang, Severity, State, Verdict, check_bytes,
+    AuditError, Auditor, CHECK_BYTES_MAX, Checker, Conclusion, Lang, Severity, State, Trained, Verdict, check_bytes,
     load_charter, prove, read_file, show,
 };
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -258,6 +258,12 @@ fn report(cli: &Cli, verdict: &Verdict) -> Result<Conclusion, AuditError> {
             many => format!("verdict: {concluded}  logs: {}  entries: {entries}", many.len()),
         };
         out(&say(lang, &english))?;
+        let trained = |of: fn(&Trained) -> u64| verdict.logs.iter().map(|log| of(&log.counts.training)).sum::<u64>();
+        let (asked, answered) = (trained(|t| t.queries), trained(|t| t.answers + t.refusals));
+        if asked + answered > 0 {
+            let english = format!("training, counted apart: {asked} questions, {answered} answers and refusals");
+            out(&say(lang, &english))?;
+        }
     }
     for log in verdict.logs.iter() {
         if let Some(closed) = log.closed_at {

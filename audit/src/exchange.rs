@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use puente_model::{CharterVector, Digest, ExchangeId, FieldClass, Minute, NodeUri, Outcome};
+use puente_model::{CharterVector, Digest, ExchangeId, FieldClass, Minute, Mode, NodeUri, Outcome};
 use puente_wire::Terms;
 
 use crate::class::Class;
@@ -167,6 +167,11 @@ impl Exchanges {
         self.courses.remove(&id);
         self.remember(id, first);
         (!same).then_some(Class::TermsChanged)
+    }
+
+    /// The mode of a question that has no end yet.
+    pub(crate) fn mode(&self, id: &ExchangeId) -> Option<Mode> {
+        self.courses.get(id).map(|course| course.terms.mode)
     }
 
     /// The question of a number that is voided or named as a hole needs no end.

@@ -274,6 +274,23 @@ pub struct Counts {
     pub receipts: u64,
     /// Questions without an end yet.
     pub open: u64,
+    /// Entries of training: they stand under no other count.
+    pub training: Trained,
+}
+
+/// Entries of exchanges about invented records. Every rule holds for them, and no figure of real ones has them in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Trained {
+    /// QUERY entries.
+    pub queries: u64,
+    /// ANSWER entries.
+    pub answers: u64,
+    /// REFUSAL entries.
+    pub refusals: u64,
+    /// RELEASE entries.
+    pub releases: u64,
+    /// VOID entries that give up a question of training which stands in the same log.
+    pub voids: u64,
 }
 
 /// What an audit came to.

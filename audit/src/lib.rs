@@ -55,7 +55,7 @@ pub use class::{Class, Severity};
 pub use dir::read_file;
 pub use error::AuditError;
 pub use evidence::{EvidenceEntry, EvidenceFile, EvidencePrefix};
-pub use finding::{Blame, Conclusion, Counts, FINDINGS_PER_CLASS_MAX, Finding, LogReport, Verdict};
+pub use finding::{Blame, Conclusion, Counts, FINDINGS_PER_CLASS_MAX, Finding, LogReport, Trained, Verdict};
 pub use prove::prove;
 pub use puente_model::Lang;
 pub use show::{Shown, show};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use puente_audit_log::SignedCheckpoint;
 use puente_evidence::veil::open_header;
 use puente_evidence::{HpkeKeyPair, open_seed};
-use puente_model::{CharterVector, Digest, Millis, Minute, NodeUri, Secret32, limits};
+use puente_model::{CharterVector, Digest, Millis, Minute, Mode, NodeUri, Secret32, limits};
 use puente_wire::{
     Entry, EntryReader, Event, Header, Pair, PairBody, PairKind, SeedUse, Seeds, Terms, Veiled, WireError,
 };
@@ -298,7 +298,7 @@ impl<'a> Rules<'a> {
     }
 
     fn pair(&mut self, at: &At, pair: Pair) {
-        self.count(pair.kind());
+        self.count(&pair);
         let seq = pair.seq.0;
         let own = pair.from == self.owner;
         if !own && pair.to != self.owner {
@@ -379,8 +379,18 @@ impl<'a> Rules<'a> {
         lanes.map(|l| (Numbering { from: (*l.from).clone(), log: l.log, to: (*l.to).clone() }, l.track)).collect()
     }
 
-    fn count(&mut self, kind: PairKind) {
-        let counter = match kind {
+    fn count(&mut self, pair: &Pair) {
+        let training = match &pair.body {
+            PairBody::Void { exchange, .. } => self.exchanges.mode(exchange) == Some(Mode::Training),
+            _ => pair.terms().is_some_and(|terms| terms.mode == Mode::Training),
+        };
+        let trained = &mut self.counts.training;
+        let counter = match pair.kind() {
+            PairKind::Query if training => &mut trained.queries,
+            PairKind::Answer if training => &mut trained.answers,
+            PairKind::Refusal if training => &mut trained.refusals,
+            PairKind::Release if training => &mut trained.releases,
+            PairKind::Void if training => &mut trained.voids,
             PairKind::Query => &mut self.counts.queries,
             PairKind::Answer => &mut self.counts.answers,
             PairKind::Refusal => &mut self.counts.refusals,

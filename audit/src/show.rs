@@ -72,7 +72,8 @@ pub(crate) fn shown(index: u64, bytes: &[u8]) -> Shown {
             out.to = Some(pair.to.to_string());
             out.seq = Some(pair.seq.0);
             out.exchange = pair.exchange().map(|x| x.to_string());
-            out.says = says(&pair);
+            let training = pair.terms().is_some_and(|terms| terms.mode == puente_model::Mode::Training);
+            out.says = if training { format!("TRAINING: {}", says(&pair)) } else { says(&pair) };
         }
         Ok(Entry::Veiled(veiled)) => {
             out.kind = "VEILED".to_owned();

@@ -170,7 +170,9 @@ pub(crate) fn verify(
 }
 
 const fn needs_asides(counts: &Counts) -> bool {
+    let trained = &counts.training;
     counts.queries + counts.answers + counts.refusals + counts.releases > 0
+        || trained.queries + trained.answers + trained.refusals + trained.releases > 0
 }
 
 fn unavailable(origin: &Origin, detail: &str) -> Finding {

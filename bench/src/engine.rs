@@ -203,7 +203,7 @@ impl Side {
                     }
                     self.handle("durable", Input::Durable { batch: batch.number });
                 }
-                Effect::Lookup { lookup, record_type, keys, limit } => {
+                Effect::Lookup { lookup, record_type, keys, limit, .. } => {
                     let start = Instant::now();
                     let records = match &self.records {
                         Some(records) => records.lookup(&record_type, &keys, limit),
@@ -373,6 +373,7 @@ impl Pair {
             facts_statement: words("The vehicle was found abandoned and its number read by an officer."),
             offence: words("vehicle theft"),
             confirms: if released { self.confirmed.get(usize::try_from(of)?).copied() } else { None },
+            mode: puente_model::Mode::Open,
             stays: false,
         };
         self.asker.inbox.push_back(Input::Question { ticket: Ticket(number), draft: Box::new(draft) });

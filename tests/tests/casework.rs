@@ -141,6 +141,10 @@ fn questions_are_listed_open_ones_first_with_where_they_stand() {
     let store = Shared(sim.nodes[FGE].disk.clone());
     let two = outbox::list(&store, &others(FGE), 1, &Filter { limit: 2, ..Filter::default() }).unwrap();
     assert_eq!(two.len(), 2);
+    // A node whose log has successors lists what it asked under the logs before.
+    let later = outbox::list(&store, &others(FGE), 3, &Filter { limit: 100, ..Filter::default() }).unwrap();
+    let ids = |found: &[Question]| found.iter().map(|q| q.exchange).collect::<Vec<_>>();
+    assert_eq!(ids(&later), ids(&listed(&sim, FGE, &Filter::default())));
     assert!(!format!("{all:?}").contains("C-1/2026"), "who asks for which case is not for log lines");
     // Given up from elsewhere: the number is voided, and that stays so.
     assert_eq!(withdrawn(&mut sim, FGE, soon), Ending::Withdrawn);

@@ -150,6 +150,14 @@ fn missing_persons_are_answered_to_find_them_and_for_nothing_else() {
     let draft = ask(&sim, "person.missing", &AS_ASKED);
     // The own node's rules know no such purpose for this kind: nothing is sent.
     assert_eq!(sim.ask_and_wait(FGE, draft), Ending::Refused { recorded: false, reason: RefusalReason::NoLegalBasis });
+    // On the basis that both nations share for it, they are.
+    let draft = Draft {
+        purpose: Purpose::MissingPerson,
+        basis: "interpol-rpd-2011".parse().unwrap(),
+        ..ask(&sim, "person.missing", &AS_ASKED)
+    };
+    let ending = sim.ask_and_wait(FGE, draft);
+    assert!(matches!(ending, Ending::Answered { outcome: Outcome::HitUnconfirmed, .. }), "{ending:?}");
 }
 
 #[test]
@@ -162,6 +170,7 @@ fn plate_reads_are_answered_for_a_serious_offence_and_never_from_california_abro
         ("read_at", "2026-03-02T23:30:00Z"),
         ("cell", "13RCR5812"),
         ("camera", "SECRET"),
+        ("hot_list", "true"),
         ("verification", "unverified"),
         ("expires_at", "2099-01-01T00:00:00Z"),
         ("holder_agency", "us/tx-dps"),
@@ -179,6 +188,14 @@ fn plate_reads_are_answered_for_a_serious_offence_and_never_from_california_abro
     assert_eq!((outcome, named.as_slice()), (Outcome::HitUnconfirmed, ["plate_read.plate_only".to_owned()].as_slice()));
     let draft = Draft { to: world::uri(world::DOJ), ..serious(&sim) };
     assert_eq!(sim.ask_and_wait(FGE, draft), barred);
+    // Step 1 says that a plate is on a hot list, not that anybody was seen.
+    let mut other = cells(&row);
+    other.insert("hot_list".to_owned(), "false".to_owned());
+    sim.nodes[DPS].records.clear();
+    sim.nodes[DPS].records.push(world::stored("PlateRead", &other));
+    let draft = serious(&sim);
+    let Ending::Answered { outcome, named, .. } = sim.ask_and_wait(FGE, draft) else { panic!() };
+    assert_eq!((outcome, named.len()), (Outcome::NoHit, 0));
 }
 
 #[test]

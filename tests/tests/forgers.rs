@@ -4,6 +4,7 @@ mod answers;
 mod ends;
 mod heads;
 mod parts;
+mod training;
 
 use puente_audit_log::leaf_hash;
 use puente_exchange::Tuning;

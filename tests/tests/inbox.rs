@@ -169,6 +169,29 @@ fn urgent_questions_are_answered_at_once_and_reviewed_later() {
     let reviews: Vec<_> = log.events().filter(|e| e.kind == EventKind::Review).collect();
     assert_eq!((reviews.len(), reviews[0].count), (1, 24));
     assert!(reviews[0].quoted.is_some() && reviews[0].exchange.is_some());
+    // It stays on the list of what is due until somebody has looked, also over a crash.
+    let (exchange, quoted) = (reviews[0].exchange.unwrap(), reviews[0].quoted);
+    let due = |sim: &Sim| inbox::reviews(&Shared(sim.nodes[DPS].disk.clone())).unwrap();
+    sim.crash(DPS, true);
+    sim.start(DPS);
+    sim.run(5_000);
+    let waiting = due(&sim);
+    assert_eq!((waiting.len(), waiting[0].exchange, Some(waiting[0].answer_leaf)), (1, exchange, quoted));
+    let hours = waiting[0].due_at.since(sim.clock(DPS)) as f64 / 3_600_000.0;
+    assert!((23.0..24.1).contains(&hours), "{hours}");
+    let reviewed = |sim: &mut Sim, note: &str| {
+        let (officer, note) = (world::officer(Role::Prosecutor), note.to_owned());
+        let ticket = sim.wish(DPS, |ticket| Input::Reviewed { ticket, exchange, officer, note });
+        sim.run(5_000);
+        sim.ending(DPS, ticket).cloned()
+    };
+    assert_eq!(reviewed(&mut sim, " "), Some(Ending::Invalid), "a review says what was found");
+    assert!(matches!(reviewed(&mut sim, "in order"), Some(Ending::Recorded)), "recorded");
+    assert!(due(&sim).is_empty());
+    assert_eq!(reviewed(&mut sim, "again"), Some(Ending::NotWaiting));
+    let log = read_log(DPS, &sim.nodes[DPS].disk.lock().unwrap());
+    let looked: Vec<_> = log.events().filter(|e| e.kind == EventKind::HumanDecision && e.quoted == quoted).collect();
+    assert_eq!(looked.len(), 1);
     rest(&mut sim, &[]);
 }
 

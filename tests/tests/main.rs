@@ -14,4 +14,6 @@ mod promises;
 mod scale;
 mod sim;
 mod simulator;
+mod traces;
+mod training;
 mod words;

@@ -4,7 +4,7 @@ use prost::Message;
 use puente_audit_log::{ClaimedCheckpoint, ClaimedReceipt, Signer as _, leaf_hash, root_of_entries};
 use puente_evidence::{CheckedSealed, ReplyKey, sealing};
 use puente_exchange::api::Draft;
-use puente_model::{Digest, ExchangeId, Outcome, Secret32};
+use puente_model::{Digest, ExchangeId, Mode, Outcome, Secret32};
 use puente_wire::{Entry, Pair, PairBody, SeedUse, decode_frame, proto};
 
 use crate::sim::disk::Disk;
@@ -89,9 +89,9 @@ fn opens(sim: &Sim) -> bool {
     for sealed_key in releases {
         for (pair, leaf, sealed) in &replies {
             let PairBody::Answer { commitment, .. } = &pair.body else { continue };
-            let checked = CheckedSealed::check(sealed, *commitment).unwrap();
+            let checked = CheckedSealed::check(Mode::Open, sealed, *commitment).unwrap();
             let opened = keys.iter().any(|key| {
-                sealing::open_content_key(key, None, *leaf, sealed_key)
+                sealing::open_content_key(Mode::Open, key, None, *leaf, sealed_key)
                     .is_ok_and(|content| checked.open(&content).is_ok())
             });
             if opened {

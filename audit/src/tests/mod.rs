@@ -11,6 +11,7 @@ mod kinds_rules;
 mod last;
 mod parts;
 mod tamper;
+mod training;
 mod world;
 
 /// The clock of these tests.

@@ -15,7 +15,7 @@ use crate::mask::FieldMask;
 use crate::options::{Extensions, Mark};
 use crate::query::QueryKindSpec;
 use crate::record::RecordType;
-use crate::rules::Hiding;
+use crate::rules::{Hiding, Kept};
 use crate::schema::{Condition, Field, FieldKind, Marks, Schema};
 use crate::validate::Validator;
 
@@ -131,6 +131,22 @@ impl<'a> Build<'a> {
         let hiding = self.hiding(message, mark, &schema)?;
         let ends = [Validator::Date, Validator::DateTime];
         let expires = self.dated(message, &schema, mark.some_text("expires_field"), &ends)?;
+        let days_max = mark.number("kept_days_max");
+        let kept = match self.dated(message, &schema, mark.some_text("kept_from"), &ends)? {
+            Some(from) if days_max > 0 => {
+                let longer = conditions(&schema, &mark.texts("kept_longer_when"));
+                let longer_when = longer.map_err(|text| no_condition(message, &text))?;
+                Some(Kept { from, days_max, longer_when })
+            }
+            None if days_max == 0 => None,
+            _ => {
+                return Err(message_flaw(
+                    message,
+                    "what is kept for days needs both",
+                    "give kept_from and kept_days_max",
+                ));
+            }
+        };
         Ok(RecordType {
             name: name.into(),
             labels,
@@ -141,6 +157,7 @@ impl<'a> Build<'a> {
             step_masks,
             hiding,
             expires,
+            kept,
         })
     }
 

@@ -121,6 +121,11 @@ impl Build<'_> {
             let when = when.into_iter().next().ok_or_else(missing)?;
             rules.pending = Some((when, of_record(pending.text("fields"))?));
         }
+        if let Some(text) = mark.some_text("final_when") {
+            let ends = conditions(&record.schema, &[text]).map_err(|text| no_condition(message, &text))?;
+            rules.ends = ends.into_iter().next();
+        }
+        rules.matter = mark.some_text("matter_param").map(param).transpose()?;
         rules.order = mark.some_text("order_param").map(param).transpose()?;
         rules.asker = mark.some_text("asker_field").map(of_record).transpose()?;
         Ok(rules)
@@ -141,7 +146,9 @@ fn steps(message: &MessageDescriptor, mark: &Mark, record: &RecordType) -> Resul
         } else {
             names_to_mask(&record.schema, &names).map_err(|name| no_field(message, &name, &record.schema))?
         };
-        steps.push(StepSpec { step, default_mask });
+        let only_when =
+            conditions(&record.schema, &spec.texts("only_when")).map_err(|text| no_condition(message, &text))?;
+        steps.push(StepSpec { step, default_mask, only_when });
     }
     if steps.is_empty() {
         return Err(message_flaw(message, "the query kind has no steps", "add steps: { step: 1 }"));

@@ -10,15 +10,17 @@ use crate::mask::FieldMask;
 use crate::parse::{OVERRIDE_SUFFIX, Override};
 use crate::problem::{Finding, Problem};
 use crate::rules::QueryRules;
-use crate::schema::{Field, Schema};
+use crate::schema::{Condition, Field, Schema};
 
 /// One step of a query kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepSpec {
     /// The step.
     pub step: Step,
     /// Fields released by default; the holder's policy decides.
     pub default_mask: FieldMask,
+    /// At this step only records for which one of these holds are found; all, if there are none.
+    pub(crate) only_when: Vec<Condition>,
 }
 
 /// A key that a query kind looks up.

@@ -10,7 +10,7 @@ use crate::labels::Labels;
 use crate::mask::FieldMask;
 use crate::parse::Override;
 use crate::problem::Finding;
-use crate::rules::Hiding;
+use crate::rules::{Hiding, Kept};
 use crate::schema::{Field, Schema};
 use crate::value::Text;
 
@@ -123,6 +123,7 @@ pub struct RecordType {
     pub(crate) hiding: Hiding,
     /// A field after whose time the record is not found any more.
     pub(crate) expires: Option<usize>,
+    pub(crate) kept: Option<Kept>,
 }
 
 impl RecordType {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use puente_model::{AgencyId, Millis};
+use puente_model::{AgencyId, Millis, Step};
 
 use crate::codec::DecodeError;
 use crate::keys::MatchKey;
@@ -42,6 +42,16 @@ impl Hiding {
     }
 }
 
+/// How long records of a type are found at most, whatever they say themselves.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    /// The field from whose time the days count.
+    pub(crate) from: usize,
+    pub(crate) days_max: i64,
+    /// Records for which one of these holds are found as long as they say.
+    pub(crate) longer_when: Vec<Condition>,
+}
+
 /// A span of time that a question must name.
 #[derive(Debug, Clone)]
 pub(crate) struct Window {
@@ -69,6 +79,10 @@ pub(crate) struct QueryRules {
     pub(crate) asker: Option<usize>,
     /// Condition of the record, and the field that lists what is missing.
     pub(crate) pending: Option<(Condition, usize)>,
+    /// The parameter that names a matter.
+    pub(crate) matter: Option<usize>,
+    /// Condition of a disclosed record that ends the matter.
+    pub(crate) ends: Option<Condition>,
 }
 
 impl Window {
@@ -117,6 +131,25 @@ impl QueryKindSpec {
         name.is_some_and(|name| given.any(|given| given == name))
     }
 
+    /// The parameter that names the matter which questions like this one are about.
+    pub fn matter(&self) -> Option<&str> {
+        self.rules.matter.and_then(|i| self.schema.fields.get(i)).map(|f| f.name.as_str())
+    }
+
+    /// Whether a disclosed field of the record type, by its name and value, ends the matter.
+    pub fn ends(&self, record_type: &RecordType, field: &str, value: &str) -> bool {
+        let ends = self.rules.ends.as_ref();
+        ends.is_some_and(|c| {
+            c.value == value && record_type.schema.fields.get(c.field).is_some_and(|f| f.name == field)
+        })
+    }
+
+    /// The record that a question states, where its parameters are one: what another question is compared with.
+    pub fn record_of(&self, record_type: &RecordType, params: &Params) -> Option<Record> {
+        let stated = self.schema.fields.iter().filter_map(|f| Some((f.of.as_deref()?, params.get(&f.name)?)));
+        record_type.parse_cells(stated).ok().map(|parsed| parsed.record)
+    }
+
     /// The parameters of the window that a question must name, and the hours that it may have at most.
     pub fn window(&self) -> Option<(&str, &str, u64)> {
         let window = self.rules.window.as_ref()?;
@@ -125,13 +158,15 @@ impl QueryKindSpec {
     }
 
     /// How a record that a lookup found concerns the question at this time: `None` if it does not (hidden, lapsed,
-    /// outside its window, another agency's).
+    /// outside its window, another agency's, not one of those that this step finds).
     ///
     /// # Errors
     /// Bytes that are no record of the type.
+    #[allow(clippy::too_many_arguments)]
     pub fn concerns(
         &self,
         record_type: &RecordType,
+        step: Step,
         bytes: &[u8],
         params: &Params,
         keys: &[MatchKey],
@@ -141,7 +176,11 @@ impl QueryKindSpec {
         let values = record_type.values(bytes)?;
         let one = |i: usize| values.get(i).and_then(|v| v.first()).map(AsRef::as_ref);
         let param = |i: usize| self.schema.fields.get(i).and_then(|f| params.get(&f.name));
-        if record_type.hiding.applies(&values).is_some() || record_type.lapsed(one, now) {
+        if record_type.hiding.applies(&values).is_some() || record_type.lapsed(&values, now) {
+            return Ok(None);
+        }
+        let only = self.step(step).map(|step| step.only_when.as_slice()).unwrap_or_default();
+        if !only.is_empty() && !only.iter().any(|condition| condition.holds(&values)) {
             return Ok(None);
         }
         if let Some(window) = &self.rules.window {
@@ -176,13 +215,29 @@ impl QueryKindSpec {
 }
 
 impl RecordType {
-    /// Whether the record's own end has passed.
-    fn lapsed<'a>(&self, one: impl Fn(usize) -> Option<&'a str>, now: Millis) -> bool {
+    /// Whether the record's own end has passed, or that of all records of its type.
+    fn lapsed<S: AsRef<str>>(&self, values: &[Vec<S>], now: Millis) -> bool {
+        let one = |i: usize| values.get(i).and_then(|v| v.first()).map(AsRef::as_ref);
+        let today = i64::try_from(now.0 / 86_400_000).unwrap_or(i64::MAX);
+        if let Some(kept) = &self.kept
+            && !kept.longer_when.iter().any(|condition| condition.holds(values))
+        {
+            let too_old = match one(kept.from) {
+                None => true,
+                Some(from) => match instant_of(from) {
+                    Some(at) => now.since(at) > kept.days_max.unsigned_abs() * 86_400_000,
+                    None => day_number(from).is_none_or(|day| today - day > kept.days_max),
+                },
+            };
+            if too_old {
+                return true;
+            }
+        }
         let Some(end) = self.expires.and_then(one) else { return false };
         match instant_of(end) {
             Some(end) => end <= now,
             // A date: the record stands to the end of that day.
-            None => day_number(end).is_none_or(|day| i64::try_from(now.0 / 86_400_000).is_ok_and(|today| today > day)),
+            None => day_number(end).is_none_or(|day| today > day),
         }
     }
 }

@@ -251,7 +251,9 @@ mod tests {
                 let own = record_type.match_keys_of(&record).unwrap();
                 // A node looks up first; what it finds is then judged.
                 let met = keys.iter().any(|key| own.contains(key));
-                let concerns = kind.concerns(record_type, &bytes, &params, &keys, &agency, sample.now).unwrap();
+                let concerns = kind
+                    .concerns(record_type, puente_model::Step::HitNoHit, &bytes, &params, &keys, &agency, sample.now)
+                    .unwrap();
                 // Serial numbers of neighbours are near, seizures of one kind, place and time kin: such questions mean it.
                 let kin = kind.finds_duplicates() && number == 9 || kind.kind().as_str() == "seizure.link";
                 assert_eq!(met && concerns.is_some(), finds || kin, "{} {number}", kind.kind());

@@ -6,11 +6,11 @@
 use std::fmt;
 
 use puente_model::{Digest, Secret32, limits};
-use puente_wire::{Entry, Header, Pair, PairBody, WireError, proto};
+use puente_wire::{Entry, Header, Pair, PairBody, Terms, WireError, proto};
 
 use crate::guard::{GuardError, Multiproof, leaf_hash};
 use crate::sealing::answer_commitment;
-use crate::tree::{AnswerTree, Leaf, TreeError, tree_commitment};
+use crate::tree::{AnswerTree, Leaf, TreeError, check_mode, tree_commitment};
 
 /// Why fields cannot be disclosed, or a disclosure is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -128,12 +128,14 @@ pub fn verify(raw: &proto::Disclosure) -> Result<VerifiedDisclosure, DisclosureE
     let digest = |bytes: &[u8], name| Digest::try_from(bytes).map_err(|_| DisclosureError::Field(name));
     let entry = Entry::decode(&raw.entry)?;
     let answer = answer_of(&entry, raw)?;
-    let PairBody::Answer { commitment, .. } = answer.body else { return Err(DisclosureError::NotAnAnswer) };
+    let PairBody::Answer { commitment, terms: Terms { mode, .. }, .. } = answer.body else {
+        return Err(DisclosureError::NotAnAnswer);
+    };
 
     let root = digest(&raw.tree_root, "tree_root")?;
     let tree = tree_commitment(raw.leaf_count, root);
     let (body, key) = (digest(&raw.body_hash, "body_hash")?, digest(&raw.key_hash, "key_hash")?);
-    if answer_commitment(tree, body, key) != commitment {
+    if answer_commitment(mode, tree, body, key) != commitment {
         return Err(DisclosureError::Commitment);
     }
     // From here on leaf_count is what the entry commits to, not what the sender says.
@@ -152,6 +154,7 @@ pub fn verify(raw: &proto::Disclosure) -> Result<VerifiedDisclosure, DisclosureE
     if let Some(index) = leaves.iter().position(|leaf| leaf.path.is_empty()).or(unordered) {
         return Err(TreeError::Path { index }.into());
     }
+    check_mode(mode, leaves.iter().map(|leaf| leaf.path.as_str()))?;
     let hashes: Vec<_> = leaves.iter().map(Leaf::hash).collect();
     proof.verify(root, &hashes)?;
     Ok(VerifiedDisclosure {

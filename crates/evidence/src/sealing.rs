@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use puente_model::{Digest, Millis, Secret32, digest, limits};
+use puente_model::{Digest, Millis, Mode, Secret32, digest, limits};
 use puente_wire::proto::Message as _;
 use puente_wire::{label, proto};
 use rand_core::CryptoRngCore;
@@ -15,8 +15,8 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::hpke::{self, ENC_BYTES, HpkeError, HpkeKeyPair, Psk};
-use crate::keys::{TAG_BYTES, fresh, open_once, seal_once};
-use crate::tree::{AnswerTree, TreeError, VerifiedBody, verify_body};
+use crate::keys::{TAG_BYTES, framed, fresh, open_once, seal_once};
+use crate::tree::{AnswerTree, TreeError, VerifiedBody, check_mode, verify_body};
 
 /// The asker's one-time X25519 pair: its public key goes into the query, its
 /// private key into encrypted storage, and is destroyed once the answer is open.
@@ -79,8 +79,8 @@ pub fn sealed_key_hash(sealed_key: &[u8]) -> Digest {
 }
 
 /// `digest(ANSWER, tree commitment, body hash, key hash)`: what a disclosing ANSWER commits to.
-pub fn answer_commitment(tree: Digest, body: Digest, key: Digest) -> Digest {
-    digest(label::ANSWER, &[tree.as_bytes(), body.as_bytes(), key.as_bytes()])
+pub fn answer_commitment(mode: Mode, tree: Digest, body: Digest, key: Digest) -> Digest {
+    digest(label::answer(mode), &[tree.as_bytes(), body.as_bytes(), key.as_bytes()])
 }
 
 /// A body under a fresh content key.
@@ -107,26 +107,29 @@ impl fmt::Debug for SealedAnswer {
 /// Encrypts the body of a tree under a fresh, single-use content key (nonce zero: see the crate's page).
 ///
 /// # Errors
-/// [`SealError::TooLarge`].
+/// [`SealError::TooLarge`]; [`TreeError::Mode`] where a path is not one of this mode.
 pub fn seal_body(
+    mode: Mode,
     tree: &AnswerTree,
     at: Millis,
     obligations: Vec<String>,
     rng: &mut impl CryptoRngCore,
 ) -> Result<SealedAnswer, SealError> {
+    check_mode(mode, tree.fields().map(|(path, _)| path))?;
     let body = tree.to_body(at, obligations);
     let bytes = body.encoded_len();
     if bytes > limits::ANSWER_BYTES_MAX {
         return Err(SealError::TooLarge { bytes });
     }
-    seal_bytes(tree.commitment(), &Zeroizing::new(body.encode_to_vec()), fresh(rng))
+    seal_bytes(mode, tree.commitment(), &Zeroizing::new(body.encode_to_vec()), fresh(rng))
 }
 
-fn seal_bytes(tree: Digest, plaintext: &[u8], key: Secret32) -> Result<SealedAnswer, SealError> {
-    let ciphertext = seal_once(&key, label::BODY, plaintext).ok_or(SealError::TooLarge { bytes: plaintext.len() })?;
+fn seal_bytes(mode: Mode, tree: Digest, plaintext: &[u8], key: Secret32) -> Result<SealedAnswer, SealError> {
+    let ciphertext =
+        seal_once(&key, label::body(mode), plaintext).ok_or(SealError::TooLarge { bytes: plaintext.len() })?;
     let (body_hash, key_hash) = (body_hash(&ciphertext), key_hash(&key));
     Ok(SealedAnswer {
-        commitment: answer_commitment(tree, body_hash, key_hash),
+        commitment: answer_commitment(mode, tree, body_hash, key_hash),
         sealed: proto::Sealed { tree_commitment: tree.0.to_vec(), body: ciphertext, key_hash: key_hash.0.to_vec() },
         key,
         body_hash,
@@ -137,6 +140,8 @@ fn seal_bytes(tree: Digest, plaintext: &[u8], key: Secret32) -> Result<SealedAns
 /// A sealed body that an ANSWER commits to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedSealed {
+    /// The mode of the exchange that it belongs to.
+    pub mode: Mode,
     /// The tree commitment.
     pub tree: Digest,
     /// Hash of the ciphertext.
@@ -152,7 +157,7 @@ impl CheckedSealed {
     ///
     /// # Errors
     /// Lengths, size, or [`SealError::Commitment`].
-    pub fn check(sealed: &proto::Sealed, commitment: Digest) -> Result<Self, SealError> {
+    pub fn check(mode: Mode, sealed: &proto::Sealed, commitment: Digest) -> Result<Self, SealError> {
         let digest = |bytes: &[u8], name| Digest::try_from(bytes).map_err(|_| SealError::Field(name));
         let tree = digest(&sealed.tree_commitment, "tree_commitment")?;
         let key_hash = digest(&sealed.key_hash, "key_hash")?;
@@ -163,10 +168,10 @@ impl CheckedSealed {
             return Err(SealError::TooLarge { bytes: sealed.body.len() - TAG_BYTES });
         }
         let body_hash = body_hash(&sealed.body);
-        if answer_commitment(tree, body_hash, key_hash) != commitment {
+        if answer_commitment(mode, tree, body_hash, key_hash) != commitment {
             return Err(SealError::Commitment);
         }
-        Ok(Self { tree, body_hash, key_hash, body: sealed.body.clone() })
+        Ok(Self { mode, tree, body_hash, key_hash, body: sealed.body.clone() })
     }
 
     /// Decrypts the body and verifies its tree.
@@ -177,25 +182,29 @@ impl CheckedSealed {
         if !bool::from(key_hash(key).0.ct_eq(&self.key_hash.0)) {
             return Err(SealError::WrongKey);
         }
-        let plaintext = open_once(key, label::BODY, &self.body).ok_or(SealError::DoesNotOpen)?;
+        let plaintext = open_once(key, label::body(self.mode), &self.body).ok_or(SealError::DoesNotOpen)?;
         let body = proto::Body::decode(plaintext.as_slice()).map_err(|_| SealError::NotABody)?;
-        Ok(verify_body(&body, self.tree)?)
+        let verified = verify_body(&body, self.tree)?;
+        check_mode(self.mode, verified.tree.fields().map(|(path, _)| path))?;
+        Ok(verified)
     }
 }
 
 /// Seals a content key to the asker's one-time key: 32 bytes of encapsulated key, 48 of ciphertext.
-/// PSK mode where the exchange belongs to a group, else base mode; info = the ANSWER's leaf hash.
+/// PSK mode where the exchange belongs to a group, else base mode; info = the ANSWER's leaf hash, in training under a
+/// label of its own.
 ///
 /// # Errors
 /// [`HpkeError::PublicKey`] of a low-order reply key; [`HpkeError::PskId`].
 pub fn seal_content_key(
+    mode: Mode,
     reply_key: &[u8; 32],
     psk: Option<Psk<'_>>,
     answer_leaf: Digest,
     key: &Secret32,
     rng: &mut impl CryptoRngCore,
 ) -> Result<Vec<u8>, HpkeError> {
-    let sealed = hpke::seal(reply_key, psk, answer_leaf.as_bytes(), key, rng)?;
+    let sealed = hpke::seal(reply_key, psk, &key_info(mode, answer_leaf), key, rng)?;
     Ok([sealed.enc.as_slice(), &sealed.ciphertext].concat())
 }
 
@@ -204,13 +213,21 @@ pub fn seal_content_key(
 /// # Errors
 /// [`HpkeError::Length`], [`HpkeError::PublicKey`] or [`HpkeError::NotForThisKey`].
 pub fn open_content_key(
+    mode: Mode,
     reply_key: &ReplyKey,
     psk: Option<Psk<'_>>,
     answer_leaf: Digest,
     sealed_key: &[u8],
 ) -> Result<Secret32, HpkeError> {
     let (enc, ciphertext) = sealed_key.split_at_checked(ENC_BYTES).ok_or(HpkeError::Length)?;
-    hpke::open(reply_key, psk, answer_leaf.as_bytes(), enc, ciphertext)
+    hpke::open(reply_key, psk, &key_info(mode, answer_leaf), enc, ciphertext)
+}
+
+fn key_info(mode: Mode, answer_leaf: Digest) -> Vec<u8> {
+    match mode {
+        Mode::Open => answer_leaf.0.to_vec(),
+        Mode::Training => framed(label::TRAINING_SEALED_KEY, &[answer_leaf.as_bytes()]),
+    }
 }
 
 #[cfg(test)]

@@ -9,12 +9,15 @@
 
 use std::fmt;
 
-use puente_model::{Digest, Millis, Secret32, digest, limits};
+use puente_model::{Digest, Millis, Mode, Secret32, digest, limits};
 use puente_wire::{label, proto};
 use rand_core::CryptoRngCore;
 
 use crate::guard::{GuardError, Multiproof, leaf_hash, root_of};
 use crate::keys::fresh;
+
+/// What the paths of a training answer, and of no other, begin with.
+pub const TRAINING_PATH: &str = "training/";
 
 /// What is wrong with an answer tree. Names positions, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +32,12 @@ pub enum TreeError {
     /// Repeated, unsorted or empty path.
     #[error("leaf {index}: paths must be non-empty and strictly increasing, with decoys last")]
     Path {
+        /// Position of the leaf.
+        index: usize,
+    },
+    /// A field of training in a real answer, or the reverse.
+    #[error("leaf {index}: paths of a training answer, and of no other, begin with '{TRAINING_PATH}'")]
+    Mode {
         /// Position of the leaf.
         index: usize,
     },
@@ -100,6 +109,16 @@ impl Leaf {
         }
         leaf_hash(&data)
     }
+}
+
+/// Whether every path is one of an answer of this mode: an invented record can never be shown as a real one.
+pub(crate) fn check_mode<'a>(mode: Mode, paths: impl Iterator<Item = &'a str>) -> Result<(), TreeError> {
+    for (index, path) in paths.enumerate() {
+        if path.starts_with(TRAINING_PATH) != (mode == Mode::Training) {
+            return Err(TreeError::Mode { index });
+        }
+    }
+    Ok(())
 }
 
 /// `digest(TREE, u32be n, root)`.

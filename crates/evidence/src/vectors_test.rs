@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use puente_model::{Digest, ExchangeId, Label, Millis, Origin, Secret32, digest};
+use puente_model::{Digest, ExchangeId, Label, Millis, Mode, Origin, Secret32, digest};
 use puente_wire::proto::{self, Message as _};
 use puente_wire::{Entry, Header, PairKind, SealedSeed, Veiled};
 
@@ -17,7 +17,7 @@ use crate::sealing::{
     answer_commitment, body_hash, key_hash, open_content_key, seal_body, seal_content_key, sealed_key_hash,
 };
 use crate::testing::{answer, auditor, rng};
-use crate::tree::{padded, tree_commitment};
+use crate::tree::{TRAINING_PATH, padded, tree_commitment};
 use crate::veil::open_header;
 use crate::{
     AnswerTree, CheckedEscrow, CheckedSealed, EscrowSeeds, EscrowedEntry, GuardError, HeaderSeed, HpkeKeyPair,
@@ -99,6 +99,11 @@ fn hash_leaf(leaf: &proto::Leaf) -> Digest {
 }
 
 fn tree() -> AnswerTree {
+    tree_of(Mode::Open)
+}
+
+fn tree_of(mode: Mode) -> AnswerTree {
+    let begin = if mode == Mode::Training { TRAINING_PATH } else { "" };
     let fields = [
         ("000/vehicle/make", "Toyota"),
         ("000/vehicle/model", "Tacoma"),
@@ -106,13 +111,15 @@ fn tree() -> AnswerTree {
         ("000/vehicle/status", "active"),
         ("000/vehicle/vin", "1HGCM82633A004352"),
     ];
-    AnswerTree::build(fields.map(|(p, v)| (p.to_owned(), v.as_bytes().to_vec())).to_vec(), &mut rng(1)).unwrap()
+    AnswerTree::build(fields.map(|(p, v)| (format!("{begin}{p}"), v.as_bytes().to_vec())).to_vec(), &mut rng(1))
+        .unwrap()
 }
 
 fn table() -> Vec<Vector> {
     let mut out = digests();
     out.extend(trees());
-    out.extend(sealing());
+    out.extend(sealing(Mode::Open));
+    out.extend(sealing(Mode::Training));
     out.extend(seeds());
     out
 }
@@ -173,11 +180,12 @@ fn trees() -> Vec<Vector> {
     out
 }
 
-fn sealing() -> Vec<Vector> {
-    let tree = tree();
-    let made = seal_body(&tree, NOW, vec!["confirm-before-seizure".to_owned()], &mut rng(2)).unwrap();
+fn sealing(mode: Mode) -> Vec<Vector> {
+    let tree = tree_of(mode);
+    let named = |name: &str| if mode == Mode::Training { format!("training-{name}") } else { name.to_owned() };
+    let made = seal_body(mode, &tree, NOW, vec!["confirm-before-seizure".to_owned()], &mut rng(2)).unwrap();
     let body = tree.to_body(NOW, vec!["confirm-before-seizure".to_owned()]).encode_to_vec();
-    let sealed = Vector::new("sealed-body", "accept")
+    let sealed = Vector::new(&named("sealed-body"), "accept")
         .hex("content-key", made.key.expose())
         .hex("body", body)
         .hex("ciphertext", &made.sealed.body)
@@ -187,9 +195,9 @@ fn sealing() -> Vec<Vector> {
         .with("answer-commitment", made.commitment);
     let reply_key = HpkeKeyPair::generate(&mut rng(3)).unwrap();
     let leaf = Digest::of(b"the ANSWER's leaf hash");
-    let key = seal_content_key(reply_key.public(), None, leaf, &made.key, &mut rng(4)).unwrap();
+    let key = seal_content_key(mode, reply_key.public(), None, leaf, &made.key, &mut rng(4)).unwrap();
     let released = |name: &str, expect: &str, leaf: Digest| {
-        Vector::new(name, expect)
+        Vector::new(&named(name), expect)
             .hex("reply-private-key", reply_key.private().expose())
             .hex("reply-key", reply_key.public())
             .with("answer-leaf", leaf)
@@ -272,6 +280,7 @@ fn seeds() -> Vec<Vector> {
 /// Judges a vector by its file alone: what it says must follow from what it gives.
 fn judge(v: &Vector) -> String {
     let name = v.text("name");
+    let mode = if name.starts_with("training-") { Mode::Training } else { Mode::Open };
     match name {
         _ if name.starts_with("digest-") => {
             let parts: Vec<_> = v.all("part").iter().map(|p| hex::decode(p.trim()).unwrap()).collect();
@@ -306,25 +315,25 @@ fn judge(v: &Vector) -> String {
                 return format!("reject {}", guard_name(&error));
             }
         }
-        "sealed-body" => {
+        "sealed-body" | "training-sealed-body" => {
             let sealed = proto::Sealed {
                 tree_commitment: v.bytes("tree-commitment"),
                 body: v.bytes("ciphertext"),
                 key_hash: v.bytes("key-hash"),
             };
-            let checked = CheckedSealed::check(&sealed, v.digest("answer-commitment")).unwrap();
+            let checked = CheckedSealed::check(mode, &sealed, v.digest("answer-commitment")).unwrap();
             let key = v.secret("content-key");
             let body = checked.open(&key).unwrap();
             assert_eq!(body.tree.to_body(body.at, body.obligations.clone()).encode_to_vec(), v.bytes("body"));
             let (body, key) = (body_hash(&sealed.body), key_hash(&key));
             assert_eq!((body, key), (v.digest("body-hash"), v.digest("key-hash")));
-            assert_eq!(answer_commitment(v.digest("tree-commitment"), body, key), v.digest("answer-commitment"));
+            assert_eq!(answer_commitment(mode, v.digest("tree-commitment"), body, key), v.digest("answer-commitment"));
         }
-        _ if name.starts_with("content-key") => {
+        _ if name.starts_with("content-key") || name.starts_with("training-content-key") => {
             let pair = HpkeKeyPair::from_private(v.secret("reply-private-key")).unwrap();
             assert_eq!(pair.public().as_slice(), v.bytes("reply-key"));
             assert_eq!(sealed_key_hash(&v.bytes("sealed-key")), v.digest("sealed-key-hash"));
-            match open_content_key(&pair, None, v.digest("answer-leaf"), &v.bytes("sealed-key")) {
+            match open_content_key(mode, &pair, None, v.digest("answer-leaf"), &v.bytes("sealed-key")) {
                 Ok(key) => assert_eq!(key.expose().as_slice(), v.bytes("content-key")),
                 Err(error) => return format!("reject {error:?}"),
             }

@@ -1,7 +1,9 @@
 //! The holder answers, and releases once the asker's receipt has come.
 
 use puente_evidence::{AnswerTree, sealing};
-use puente_model::{CountBand, Digest, ExchangeId, FieldClass, LeafIndex, Millis, NodeUri, Outcome, Secret32, digest};
+use puente_model::{
+    CountBand, Digest, ExchangeId, FieldClass, LeafIndex, Millis, Mode, NodeUri, Outcome, Secret32, digest,
+};
 use puente_wire::{Explanation, PairBody, PairKind, QueryPayload, Terms, fault::FaultCode, label, proto};
 
 use crate::api::Effect;
@@ -48,12 +50,12 @@ impl Engine {
                     explanation.appeal_en.clone_from(&self.appeal.en);
                     explanation.appeal_es.clone_from(&self.appeal.es);
                 }
-                let (made, c, o) = self.plain(&explanation);
+                let (made, c, o) = self.plain(terms.mode, &explanation);
                 (plain, kind, commitment, opening) = (Some(made), PairKind::Refusal, c, o);
                 Box::new(move |terms, escrow| PairBody::Refusal { terms, reason, commitment: c, escrow, quoted })
             }
             Say::Nothing(outcome, explanation, count, handling) => {
-                let (made, c, o) = self.plain(&explanation);
+                let (made, c, o) = self.plain(terms.mode, &explanation);
                 (plain, kind, commitment, opening) = (Some(made), PairKind::Answer, c, o);
                 terms.handling = handling;
                 hit = matches!(outcome, Outcome::HitUnconfirmed | Outcome::HitConfirmed);
@@ -72,7 +74,8 @@ impl Engine {
                 terms.handling = grant.handling;
                 let tree = AnswerTree::build(fields, &mut self.rng).map_err(|e| e.to_string())?;
                 let obligations = grant.obligations.iter().cloned().collect();
-                let made = sealing::seal_body(&tree, now, obligations, &mut self.rng).map_err(|e| e.to_string())?;
+                let made = sealing::seal_body(terms.mode, &tree, now, obligations, &mut self.rng)
+                    .map_err(|e| e.to_string())?;
                 content_key = made.key.expose().to_vec();
                 (kind, commitment, opening) = (PairKind::Answer, made.commitment, content_key.clone());
                 sealed = Some(made.sealed);
@@ -128,6 +131,7 @@ impl Engine {
         asides.push(aside(&wrapped.leaf, proto::aside::Body::Escrow(escrow)));
         asides.extend(wrapped.asides);
         puts.push(hold.put(exchange));
+        puts.append(&mut hold.offers);
         puts.push((persist::open_hold_key(&peer, exchange), Some(Vec::new())));
         if hit {
             puts.push((persist::hit_key(&wrapped.leaf.0), Some(exchange.0.to_vec())));
@@ -142,10 +146,10 @@ impl Engine {
     }
 
     /// A salted explanation: what travels, its commitment, its opening.
-    pub(crate) fn plain(&mut self, explanation: &Explanation) -> (proto::Plain, Digest, Vec<u8>) {
+    pub(crate) fn plain(&mut self, mode: Mode, explanation: &Explanation) -> (proto::Plain, Digest, Vec<u8>) {
         let salt = Secret32::new(self.random());
         let payload = explanation.encode();
-        let commitment = Explanation::commit(&payload, &salt);
+        let commitment = Explanation::commit(mode, &payload, &salt);
         let opening = [salt.expose().as_slice(), &payload].concat();
         (proto::Plain { payload, salt: salt.expose().to_vec() }, commitment, opening)
     }
@@ -293,7 +297,7 @@ impl Engine {
         let payload = QueryPayload::decode(&hold.stored.payload).map_err(|e| e.to_string())?;
         let key: [u8; 32] = hold.stored.content_key.as_slice().try_into().map_err(|_| "no content key")?;
         let key = Secret32::new(key);
-        let sealed_key = sealing::seal_content_key(&payload.reply_key, None, quoted, &key, &mut self.rng)
+        let sealed_key = sealing::seal_content_key(terms.mode, &payload.reply_key, None, quoted, &key, &mut self.rng)
             .map_err(|e| e.to_string())?;
         let hash = sealing::sealed_key_hash(&sealed_key);
         let pair = self.pair(&peer, now, PairBody::Release { terms, quoted, receipt, sealed_key: hash });

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use puente_charter::{Charter, CharterError, ClaimedPart, Conviction};
 use puente_model::{
-    CharterVector, Digest, EventKind, ExchangeId, Handling, LeafIndex, LegalBasisId, Millis, NodeUri, Outcome, Purpose,
-    QueryKind, RefusalReason, Role, Step, Urgency,
+    CharterVector, Digest, EventKind, ExchangeId, Handling, LeafIndex, LegalBasisId, Millis, Mode, NodeUri, Outcome,
+    Purpose, QueryKind, RefusalReason, Role, Step, Urgency,
 };
 use puente_policy::PolicySet;
 use puente_wire::{Explanation, Officer, fault::FaultCode};
@@ -168,6 +168,18 @@ pub enum Input {
         /// What.
         decision: Decision,
     },
+    /// An officer has looked at an answer that nobody decided on before it was given: HUMAN_DECISION is recorded, and it
+    /// is due no more.
+    Reviewed {
+        /// Comes back with [`Conclusion::Recorded`], [`Conclusion::NotWaiting`] or [`Conclusion::Invalid`].
+        ticket: Ticket,
+        /// Which question.
+        exchange: ExchangeId,
+        /// Who looked.
+        officer: Officer,
+        /// What was found, for the own log.
+        note: String,
+    },
     /// Something happened at this node that the log must hold.
     Event {
         /// Comes back with [`Conclusion::Recorded`].
@@ -285,6 +297,8 @@ pub enum Effect {
         keys: Vec<(String, String)>,
         /// At most this many records.
         limit: usize,
+        /// Among the invented records of training alone, or among the real ones alone.
+        mode: Mode,
     },
     /// Tell whoever asked.
     Conclude {
@@ -405,6 +419,8 @@ pub struct Draft {
     pub offence: String,
     /// Steps 2 and 3: leaf hash of the step-1 ANSWER that a human confirmed.
     pub confirms: Option<Digest>,
+    /// In training, or not.
+    pub mode: Mode,
     /// The officer does not wait: [`Conclusion::Asked`] comes once the QUERY is durable, and the question goes on by itself.
     pub stays: bool,
 }

@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use puente_evidence::{CheckedEscrow, CheckedSealed};
-use puente_model::{Digest, ExchangeId, Millis, NodeUri, Secret32, digest, limits};
+use puente_model::{Digest, ExchangeId, Millis, Mode, NodeUri, Secret32, digest, limits};
 use puente_wire::{Explanation, Pair, PairBody, explanation_from_bytes, fault::FaultCode, label, proto};
 
 use crate::api::{Answered, Conclusion, Ticket};
@@ -245,13 +245,13 @@ impl Engine {
             .zip(pair.escrow())
             .is_some_and(|(escrow, hash)| CheckedEscrow::check(escrow, hash).is_ok());
         let content = match (&reply.content, &pair.body) {
-            (Some(proto::reply::Content::Sealed(sealed)), PairBody::Answer { commitment, .. }) => {
-                CheckedSealed::check(sealed, *commitment).is_ok()
+            (Some(proto::reply::Content::Sealed(sealed)), PairBody::Answer { terms, commitment, .. }) => {
+                CheckedSealed::check(terms.mode, sealed, *commitment).is_ok()
             }
             (
                 Some(proto::reply::Content::Plain(plain)),
-                PairBody::Answer { commitment, .. } | PairBody::Refusal { commitment, .. },
-            ) => read_plain(plain, *commitment).is_some(),
+                PairBody::Answer { terms, commitment, .. } | PairBody::Refusal { terms, commitment, .. },
+            ) => read_plain(terms.mode, plain, *commitment).is_some(),
             _ => false,
         };
         if !self.vector.covers(&pair.charter) {
@@ -541,10 +541,10 @@ pub(crate) fn plain_conclusion(exchange: ExchangeId, ask: &Asking) -> Option<Con
     let plain = ask.stored.plain.as_ref()?;
     let (pair, leaf) = ask.answer.as_ref()?;
     match &pair.body {
-        PairBody::Refusal { reason, commitment, .. } => Some(Conclusion::Refused {
+        PairBody::Refusal { reason, terms, commitment, .. } => Some(Conclusion::Refused {
             exchange: Some(exchange),
             reason: *reason,
-            explanation: read_plain(plain, *commitment).unwrap_or_default(),
+            explanation: read_plain(terms.mode, plain, *commitment).unwrap_or_default(),
         }),
         PairBody::Answer { outcome, terms, commitment, .. } => Some(Conclusion::Answered(Box::new(Answered {
             exchange,
@@ -552,7 +552,7 @@ pub(crate) fn plain_conclusion(exchange: ExchangeId, ask: &Asking) -> Option<Con
             handling: terms.handling,
             fields: Vec::new(),
             obligations: Vec::new(),
-            explanation: read_plain(plain, *commitment),
+            explanation: read_plain(terms.mode, plain, *commitment),
             answer_leaf: *leaf,
             query_leaf: ask.query_leaf,
         }))),
@@ -561,9 +561,9 @@ pub(crate) fn plain_conclusion(exchange: ExchangeId, ask: &Asking) -> Option<Con
 }
 
 /// The explanation that a plain answer or refusal commits to.
-pub(crate) fn read_plain(plain: &proto::Plain, commitment: Digest) -> Option<Explanation> {
+pub(crate) fn read_plain(mode: Mode, plain: &proto::Plain, commitment: Digest) -> Option<Explanation> {
     let salt: [u8; 32] = plain.salt.as_slice().try_into().ok()?;
-    if Explanation::commit(&plain.payload, &Secret32::new(salt)) != commitment {
+    if Explanation::commit(mode, &plain.payload, &Secret32::new(salt)) != commitment {
         return None;
     }
     explanation_from_bytes(&plain.payload).ok()

@@ -201,6 +201,10 @@ pub struct Engine {
     effects: VecDeque<Effect>,
     last_now: Millis,
     pub(crate) draining: bool,
+    /// Names accepted matters in the store; none until the first is accepted in this run.
+    pub(crate) matter_secret: Option<Vec<u8>>,
+    /// Reviewed in this run: on its way to the disk, or there.
+    pub(crate) reviewing: std::collections::BTreeSet<ExchangeId>,
     failed: bool,
     /// Why, for peers.
     ended: FaultCode,
@@ -289,6 +293,8 @@ impl Engine {
             effects: VecDeque::new(),
             last_now: now,
             draining: false,
+            matter_secret: None,
+            reviewing: std::collections::BTreeSet::new(),
             failed: false,
             ended: FaultCode::LogUnavailable,
             charter,
@@ -412,6 +418,9 @@ impl Engine {
                 self.examine(now, ticket, exchange, officer, facts, finding);
             }
             Input::Inspect { ticket, exchange, officer } => self.inspect(now, ticket, exchange, &officer),
+            Input::Reviewed { ticket, exchange, officer, note } => {
+                self.reviewed(now, ticket, exchange, &officer, &note);
+            }
             Input::Decide { ticket, exchange, officer, decision } => {
                 self.decide(now, ticket, exchange, &officer, decision);
             }
@@ -577,6 +586,7 @@ impl Engine {
             | Input::Examine { ticket, .. }
             | Input::Inspect { ticket, .. }
             | Input::Decide { ticket, .. }
+            | Input::Reviewed { ticket, .. }
             | Input::Event { ticket, .. }
             | Input::ClosePeriods { ticket }
             | Input::EndAll { ticket }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use puente_catalogue::{FieldMask, Match, MatchKey, Params, QueryKindSpec, RecordType};
-use puente_model::{Digest, EventKind, ExchangeId, Millis, Outcome, RefusalReason, Role, Step, limits};
+use puente_model::{Digest, EventKind, ExchangeId, Millis, Mode, Outcome, RefusalReason, Role, Step, limits};
 use puente_policy::Grant;
 use puente_wire::{Explanation, Terms, fault::FaultCode};
 
@@ -12,6 +12,7 @@ use crate::api::{Effect, LocalEvent};
 use crate::engine::{Engine, Then};
 use crate::inbox;
 use crate::judging::{Say, words};
+use crate::question::of_mode;
 
 /// Path of the leaf that names the key under which a record was found; the record's number stands before it.
 const MATCH_PATH: &str = "match_key";
@@ -112,13 +113,14 @@ impl Engine {
         let kind = catalogue.query_kind(terms.kind.as_str());
         let record_type = kind.and_then(|kind| catalogue.record_type(kind.record_type()));
         let (Some(kind), Some(record_type)) = (kind, record_type) else { return unreadable(now) };
-        let Some(meant) = self.meant(now, exchange, kind, record_type, asked, records) else { return unreadable(now) };
+        let types = (kind, record_type, terms.step);
+        let Some(meant) = self.meant(now, exchange, types, asked, records) else { return unreadable(now) };
         if meant.is_empty() {
-            return Say::Nothing(Outcome::NoHit, nothing(now, kind), 0, grant.handling);
+            return self.unknown_here(now, exchange, terms, grant, (kind, record_type), asked);
         }
         let keys: Vec<String> = matched(&meant).into_iter().map(str::to_owned).collect();
         for name in &keys {
-            self.emit(Effect::Matched { key: name.clone() });
+            self.emit(Effect::Matched { key: of_mode(terms.mode, name) });
         }
         let say = self.say_of(now, terms, &grant, kind, record_type, &meant);
         if !grant.match_key && !keys.is_empty() && !matches!(say, Say::Refuse(..)) {
@@ -127,20 +129,59 @@ impl Engine {
         say
     }
 
+    /// No record is meant. A matter that another question brought before is a duplicate all the same; else one is
+    /// accepted, and kept for later questions to be compared with.
+    fn unknown_here(
+        &mut self,
+        now: Millis,
+        exchange: ExchangeId,
+        terms: &Terms,
+        grant: Grant,
+        types: (&QueryKindSpec, &RecordType),
+        asked: &Asked,
+    ) -> Say {
+        let (kind, handling) = (types.0, grant.handling);
+        if !kind.finds_duplicates() {
+            return Say::Nothing(Outcome::NoHit, nothing(now, kind), 0, handling);
+        }
+        let unreadable = |engine: &mut Self, text: String| {
+            engine.store_alarm(text);
+            unreadable(now)
+        };
+        match self.earlier(now, exchange, terms.mode, types, asked) {
+            Err(text) => unreadable(self, text),
+            Ok(Some(earlier)) => {
+                let mut text = duplicate(now);
+                text.duplicate_of = Some(earlier.query_leaf);
+                text.fields = if grant.match_key { vec![earlier.key] } else { Vec::new() };
+                Say::Nothing(Outcome::DuplicateOf, text, 1, handling)
+            }
+            Ok(None) => match self.offers(exchange, terms.mode, types, asked) {
+                Err(text) => unreadable(self, text),
+                Ok(offers) => {
+                    if let Some(hold) = self.holds.get_mut(&exchange) {
+                        hold.offers = offers;
+                    }
+                    Say::Nothing(Outcome::NoHit, nothing(now, kind), 0, handling)
+                }
+            },
+        }
+    }
+
     /// The records that the question means; `None` if one cannot be read.
     fn meant<'a>(
         &self,
         now: Millis,
         exchange: ExchangeId,
-        kind: &QueryKindSpec,
-        record_type: &RecordType,
+        (kind, record_type, step): (&QueryKindSpec, &RecordType, Step),
         asked: &Asked,
         records: &'a [Vec<u8>],
     ) -> Option<Vec<Meant<'a>>> {
         let asker = self.holds.get(&exchange)?.peer.agency();
         let mut meant = Vec::with_capacity(records.len());
         for bytes in records {
-            if let Some(found) = kind.concerns(record_type, bytes, &asked.params, &asked.keys, &asker, now).ok()? {
+            let found = kind.concerns(record_type, step, bytes, &asked.params, &asked.keys, &asker, now).ok()?;
+            if let Some(found) = found {
                 meant.push(Meant { bytes, found });
             }
         }
@@ -161,12 +202,7 @@ impl Engine {
             ..explanation
         };
         if kind.finds_duplicates() {
-            let text = words(
-                now,
-                "this agency holds such a matter already, at most one character and a few days apart: agree with it which one goes on",
-                "esta institución ya tiene un asunto así, a lo sumo un carácter y unos días de diferencia: acuerden cuál continúa",
-            );
-            return Say::Nothing(Outcome::DuplicateOf, shown(text), meant.len(), grant.handling);
+            return Say::Nothing(Outcome::DuplicateOf, shown(duplicate(now)), meant.len(), grant.handling);
         }
         let owed: BTreeSet<&String> = meant.iter().filter_map(|m| m.found.pending.as_ref()).flatten().collect();
         if meant.iter().any(|m| m.found.pending.is_some()) {
@@ -199,7 +235,7 @@ impl Engine {
             );
             return Say::Refuse(RefusalReason::Scope, text);
         }
-        match disclosed(grant, record_type, meant) {
+        match disclosed(terms.mode, grant, record_type, meant) {
             Some(fields) => Say::Disclose { fields, count: meant.len(), grant: grant.clone() },
             None => unreadable(now),
         }
@@ -218,7 +254,7 @@ impl Engine {
     ) {
         let event = LocalEvent {
             kind: EventKind::Correlate,
-            record_type: record_type.name().to_owned(),
+            record_type: of_mode(terms.mode, record_type.name()),
             count: count as u64,
             purpose: Some(terms.purpose),
             basis: Some(terms.basis.clone()),
@@ -236,19 +272,34 @@ impl Engine {
 }
 
 /// The leaves of what is disclosed, paths strictly increasing.
-fn disclosed(grant: &Grant, record_type: &RecordType, meant: &[Meant<'_>]) -> Option<Vec<(String, Vec<u8>)>> {
+fn disclosed(
+    mode: Mode,
+    grant: &Grant,
+    record_type: &RecordType,
+    meant: &[Meant<'_>],
+) -> Option<Vec<(String, Vec<u8>)>> {
     let mask = FieldMask::from_numbers(grant.field_numbers.iter().copied())?;
     let mut fields = Vec::new();
+    let path = |i: usize, path: &str| of_mode(mode, &format!("{i:03}/{path}"));
     for (i, meant) in meant.iter().enumerate() {
         let masked = record_type.mask(meant.bytes, mask).ok()?;
         let leaves = record_type.leaves(&masked).ok()?;
-        fields.extend(leaves.into_iter().map(|leaf| (format!("{i:03}/{}", leaf.path), leaf.value)));
+        fields.extend(leaves.into_iter().map(|leaf| (path(i, &leaf.path), leaf.value)));
         if let Some(key) = meant.found.key.as_deref().filter(|_| grant.match_key) {
-            fields.push((format!("{i:03}/{MATCH_PATH}"), key.as_bytes().to_vec()));
+            fields.push((path(i, MATCH_PATH), key.as_bytes().to_vec()));
         }
     }
     fields.sort_unstable();
     Some(fields)
+}
+
+/// What it means that there is such a matter.
+fn duplicate(now: Millis) -> Explanation {
+    words(
+        now,
+        "this agency holds such a matter already, at most one character and a few days apart: agree with it which one goes on",
+        "esta institución ya tiene un asunto así, a lo sumo un carácter y unos días de diferencia: acuerden cuál continúa",
+    )
 }
 
 /// What it means that nothing was found.

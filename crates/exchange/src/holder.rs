@@ -58,6 +58,8 @@ pub(crate) struct Holding {
     pub(crate) cancelled: bool,
     /// Whoever decided on it is told what came of it.
     pub(crate) decider: Option<Ticket>,
+    /// What is kept with its answer, so that later questions find it.
+    pub(crate) offers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 impl Drop for Holding {
@@ -122,6 +124,7 @@ impl Engine {
             asked: None,
             cancelled: false,
             decider: None,
+            offers: Vec::new(),
         }))
     }
 
@@ -193,7 +196,7 @@ impl Engine {
         let escrow = proven.escrow.as_ref().ok_or(fault(FaultCode::BadEscrow))?;
         CheckedEscrow::check(escrow, escrow_hash).map_err(|_| fault(FaultCode::BadEscrow))?;
         let salt: [u8; 32] = ask.salt.as_slice().try_into().map_err(|_| fault(FaultCode::Malformed))?;
-        if QueryPayload::commit(&ask.payload, &Secret32::new(salt)) != commitment {
+        if QueryPayload::commit(terms.mode, &ask.payload, &Secret32::new(salt)) != commitment {
             return Err(fault(FaultCode::BadCommitment));
         }
         let terms = terms.clone();
@@ -229,6 +232,7 @@ impl Engine {
             asked: None,
             cancelled: false,
             decider: None,
+            offers: Vec::new(),
         };
         self.holds.insert(exchange, hold);
         match payload {

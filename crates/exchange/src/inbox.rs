@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 
 use prost::Message as _;
 use puente_model::{
-    Digest, EventKind, ExchangeId, Handling, LegalBasisId, Millis, NodeUri, Outcome, Purpose, QueryKind, RefusalReason,
-    Role, Step, Urgency, limits,
+    Digest, EventKind, ExchangeId, Handling, LegalBasisId, Millis, Mode, NodeUri, Outcome, Purpose, QueryKind,
+    RefusalReason, Role, Step, Urgency, limits,
 };
 use puente_wire::fault::FaultCode;
 use puente_wire::{Explanation, Officer, PairBody, QueryPayload, proto};
@@ -23,6 +23,7 @@ use crate::holder::HoldStage;
 use crate::judging::{Say, words};
 use crate::ledger::{Intent, Recorded};
 use crate::persist::{self, StoredDecision, StoredHold};
+use crate::question::of_mode;
 
 /// Questions that one list shows at most.
 pub const LIST_MAX: usize = 1_000;
@@ -30,6 +31,7 @@ pub const LIST_MAX: usize = 1_000;
 const REST_MILLIS: u64 = 600_000;
 /// How long before a decision that could not be carried out is tried again.
 const RETRY_MILLIS: u64 = 5_000;
+const HOUR_MILLIS: u64 = 3_600_000;
 
 const ANSWER: u32 = 1;
 /// A person looked at the hit, and confirms it.
@@ -153,6 +155,8 @@ pub struct Parked {
     pub from: NodeUri,
     /// What kind of question.
     pub kind: QueryKind,
+    /// In training, or not.
+    pub mode: Mode,
     /// Which step.
     pub step: Step,
     /// Why.
@@ -216,6 +220,7 @@ fn read(exchange: ExchangeId, stored: &StoredHold) -> Result<(Parked, QueryPaylo
         exchange,
         from: query.from.clone(),
         kind: terms.kind.clone(),
+        mode: terms.mode,
         step: terms.step,
         purpose: terms.purpose,
         basis: terms.basis.clone(),
@@ -230,6 +235,59 @@ fn read(exchange: ExchangeId, stored: &StoredHold) -> Result<(Parked, QueryPaylo
         query_leaf,
     };
     Ok((parked, payload))
+}
+
+/// An answer that was given without the person whose decision it otherwise needs, and that somebody is to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// The exchange.
+    pub exchange: ExchangeId,
+    /// Who asked.
+    pub from: NodeUri,
+    /// What kind of question.
+    pub kind: QueryKind,
+    /// In training, or not.
+    pub mode: Mode,
+    /// Which step.
+    pub step: Step,
+    /// Why.
+    pub purpose: Purpose,
+    /// Until when somebody looks.
+    pub due_at: Millis,
+    /// Leaf hash of the ANSWER.
+    pub answer_leaf: Digest,
+}
+
+/// Answers to be reviewed, the soonest due first.
+///
+/// # Errors
+/// The store cannot be read; text for the operator.
+pub fn reviews(store: &dyn Store) -> Result<Vec<Review>, String> {
+    let mut out = Vec::new();
+    persist::each_open(store, persist::REVIEWS, |from, exchange| {
+        let due = store.get(&persist::review_key(&from, exchange))?;
+        let Some(due) = due.and_then(|due| <[u8; 8]>::try_from(due.as_slice()).ok()) else { return Ok(()) };
+        let Some(bytes) = store.get(&persist::hold_key(&from, exchange))? else { return Ok(()) };
+        let mut stored = StoredHold::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
+        let answer = stored.answer.as_ref().map(unwrap).transpose().map_err(|e| e.to_string())?;
+        stored.wipe();
+        let Some((answer, answer_leaf)) = answer else { return Ok(()) };
+        let Some(terms) = answer.terms() else { return Ok(()) };
+        out.push(Review {
+            exchange,
+            from,
+            kind: terms.kind.clone(),
+            mode: terms.mode,
+            step: terms.step,
+            purpose: terms.purpose,
+            due_at: Millis(u64::from_be_bytes(due)),
+            answer_leaf,
+        });
+        Ok(())
+    })?;
+    out.sort_by_key(|review| (review.due_at, review.exchange));
+    out.truncate(LIST_MAX);
+    Ok(out)
 }
 
 /// Questions that wait for a person's decision: urgent ones first, then the soonest due.
@@ -440,7 +498,7 @@ impl Engine {
         });
         let event = LocalEvent {
             kind: EventKind::Consult,
-            record_type: String::new(),
+            record_type: of_mode(parked.mode, ""),
             count: 1,
             purpose: Some(parked.purpose),
             basis: Some(parked.basis.clone()),
@@ -499,6 +557,7 @@ impl Engine {
         event.exchange = Some(exchange);
         event.peer = Some(parked.from);
         event.count = 1;
+        event.record_type = of_mode(parked.mode, "");
         event.purpose = Some(parked.purpose);
         event.basis = Some(parked.basis);
         event.role = Some(officer.role);
@@ -557,21 +616,62 @@ impl Engine {
         let Some(((answer, leaf), peer)) = hold.answer.as_ref().zip(Some(hold.peer.clone())) else { return };
         let Some(terms) = answer.terms().cloned() else { return };
         let leaf = *leaf;
-        let event = LocalEvent {
-            kind: EventKind::Review,
-            record_type: String::new(),
-            count: u64::from(hours),
-            purpose: Some(terms.purpose),
-            basis: Some(terms.basis),
-            role: None,
-            detail: Vec::new(),
+        let mut event = puente_wire::Event::new(EventKind::Review, now, self.vector.clone());
+        event.record_type = of_mode(terms.mode, "");
+        event.count = u64::from(hours);
+        event.purpose = Some(terms.purpose);
+        event.basis = Some(terms.basis);
+        event.policy_hash = Some(self.policy_hash);
+        event.quoted = Some(leaf);
+        event.exchange = Some(exchange);
+        event.peer = Some(peer.clone());
+        let due = now.plus(u64::from(hours) * HOUR_MILLIS);
+        let mut intent = self.event_intent(now, event, Vec::new(), Then::Nothing);
+        intent.puts.push((persist::review_key(&peer, exchange), Some(due.0.to_be_bytes().to_vec())));
+        self.enqueue(now, intent);
+    }
+
+    /// An officer looked at such an answer: that is recorded, and it is due no more.
+    pub(crate) fn reviewed(
+        &mut self,
+        now: Millis,
+        ticket: Ticket,
+        exchange: ExchangeId,
+        officer: &Officer,
+        note: &str,
+    ) {
+        if note.trim().is_empty()
+            || note.chars().count() > limits::WORDS_CHARS_MAX
+            || note.chars().any(char::is_control)
+        {
+            let mend = format!("say it in 1 to {} characters", limits::WORDS_CHARS_MAX);
+            let message = "a review says what was found".to_owned();
+            let errors = vec![("note".to_owned(), message, mend)];
+            return self.tell(ticket, Conclusion::Invalid { errors });
+        }
+        let waits = |peer: &&NodeUri| matches!(self.store.get(&persist::review_key(peer, exchange)), Ok(Some(_)));
+        let Some(peer) = self.peers.keys().find(waits).cloned().filter(|_| !self.reviewing.contains(&exchange)) else {
+            return self.tell(ticket, Conclusion::NotWaiting { exchange });
         };
-        let complete = |e: &mut puente_wire::Event| {
-            e.quoted = Some(leaf);
-            e.exchange = Some(exchange);
-            e.peer = Some(peer);
+        let answer = self.load_hold(&peer, exchange).ok().flatten().and_then(|hold| hold.answer.clone());
+        let Some((terms, leaf)) = answer.and_then(|(pair, leaf)| Some((pair.terms()?.clone(), leaf))) else {
+            return self.tell(ticket, Conclusion::NotWaiting { exchange });
         };
-        self.record_event(now, event, complete, Then::Nothing);
+        let mut event = puente_wire::Event::new(EventKind::HumanDecision, now, self.vector.clone());
+        event.record_type = of_mode(terms.mode, "");
+        event.count = 1;
+        event.purpose = Some(terms.purpose);
+        event.basis = Some(terms.basis);
+        event.role = Some(officer.role);
+        event.policy_hash = Some(self.policy_hash);
+        event.quoted = Some(leaf);
+        event.exchange = Some(exchange);
+        event.peer = Some(peer.clone());
+        let detail = [officer.id.as_str().as_bytes(), b"\nreviewed\n", note.as_bytes()].concat();
+        let mut intent = self.event_intent(now, event, detail, Then::Event(ticket));
+        intent.puts.push((persist::review_key(&peer, exchange), None));
+        self.reviewing.insert(exchange);
+        self.enqueue(now, intent);
     }
 
     /// For the operator: the store failed under a command.

@@ -1,6 +1,8 @@
 //! The holder judges a question: may it be answered, and with what.
 
-use puente_model::{ExchangeId, Handling, Millis, NodeUri, Outcome, QueryKind, RefusalReason, Step, Urgency, limits};
+use puente_model::{
+    ExchangeId, Handling, Millis, Mode, NodeUri, Outcome, QueryKind, RefusalReason, Step, Urgency, limits,
+};
 use puente_policy::{Direction, Grant, Request, Verdict};
 use puente_wire::{Explanation, PairBody, QueryPayload, Terms};
 
@@ -50,6 +52,15 @@ impl Engine {
             case_stated: !payload.case_ref.trim().is_empty(),
             order_stated: self.states_order(&terms.kind, &payload.params),
         };
+        if terms.mode == Mode::Training && !self.tuning.training {
+            let explanation = words(
+                now,
+                "this agency takes no part in training: ask without it, or ask another agency",
+                "esta institución no participa en adiestramiento: pregunte sin él, o a otra institución",
+            );
+            self.answer(now, exchange, Say::Refuse(RefusalReason::Scope, explanation));
+            return;
+        }
         let basis = self.charter.legal_basis_for(&terms.basis, terms.purpose, &peer.jurisdiction(), now);
         if let Err(error) = basis {
             let text = error.to_string();
@@ -126,7 +137,8 @@ impl Engine {
         let lookup = self.next_lookup;
         self.next_lookup += 1;
         self.lookups.insert(lookup, exchange);
-        self.emit(Effect::Lookup { lookup, record_type, keys, limit: limits::RECORDS_PER_ANSWER_MAX });
+        let (limit, mode) = (limits::RECORDS_PER_ANSWER_MAX, terms.mode);
+        self.emit(Effect::Lookup { lookup, record_type, keys, limit, mode });
     }
 
     /// Whether a parameter names a court order.
@@ -151,7 +163,7 @@ impl Engine {
                 && matches!(
                     &pair.body,
                     PairBody::Answer { outcome: Outcome::HitUnconfirmed | Outcome::HitConfirmed, terms: t, .. }
-                        if t.kind == terms.kind && t.step == Step::HitNoHit
+                        if t.kind == terms.kind && t.mode == terms.mode && t.step == Step::HitNoHit
                 )
         });
         same && hit

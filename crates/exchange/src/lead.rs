@@ -9,6 +9,7 @@ use puente_wire::{Officer, Pair, PairBody, QueryPayload, Terms};
 use crate::api::{Conclusion, Draft, LocalEvent, Ticket};
 use crate::asker::Asking;
 use crate::engine::{Engine, Then};
+use crate::question::of_mode;
 
 /// What a person states about a hit: not empty, at most [`limits::FACTS_CHARS_MAX`] characters, no control characters
 /// but line ends.
@@ -119,7 +120,7 @@ impl Lead {
     fn event(&self, kind: EventKind, facts: &Facts) -> LocalEvent {
         LocalEvent {
             kind,
-            record_type: String::new(),
+            record_type: of_mode(self.candidate.terms.mode, ""),
             count: 1,
             purpose: Some(self.candidate.terms.purpose),
             basis: Some(self.candidate.terms.basis.clone()),
@@ -150,6 +151,7 @@ impl Confirmed {
             facts_statement: facts.0,
             offence: if offence.is_empty() { payload.offence } else { offence },
             confirms: Some(leaf),
+            mode: terms.mode,
             stays,
         }
     }

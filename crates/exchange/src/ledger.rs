@@ -92,6 +92,8 @@ pub struct Tuning {
     pub queries_per_peer_per_minute: u32,
     /// How long after its ANSWER a step-1 hit may be quoted at step 2, in milliseconds.
     pub hit_valid_millis: u64,
+    /// Whether this node asks and answers in training.
+    pub training: bool,
 }
 
 impl Default for Tuning {
@@ -104,6 +106,7 @@ impl Default for Tuning {
             queries_per_officer_per_minute: limits::QUERIES_PER_OFFICER_PER_MINUTE_MAX,
             queries_per_peer_per_minute: limits::QUERIES_PER_PEER_PER_MINUTE_MAX,
             hit_valid_millis: 30 * 86_400_000,
+            training: true,
         }
     }
 }

@@ -1,16 +1,17 @@
 //! The asker's last step: the content key comes, the body is opened, and the end is recorded.
 
 use puente_evidence::{CheckedSealed, ReplyKey, SealError};
-use puente_model::{Digest, EventKind, ExchangeId, Handling, Millis, NodeUri, Outcome, Secret32};
+use puente_model::{Digest, EventKind, ExchangeId, Handling, Millis, Mode, NodeUri, Outcome, Secret32};
 use puente_wire::{Pair, PairBody, fault::FaultCode, proto};
 
-use crate::api::{Answered, Conclusion};
+use crate::api::{Answered, Conclusion, LocalEvent};
 use crate::asker::{AskStage, Asking};
 use crate::control::{Problem, plain_event, receipt_aside};
 use crate::engine::{Engine, Route, Then, unwrap};
 use crate::ledger::Intent;
 use crate::period::RECORDED;
 use crate::persist::{self, Why};
+use crate::question::of_mode;
 
 impl Engine {
     pub(crate) fn on_release(
@@ -112,6 +113,7 @@ impl Engine {
         let mut puts = vec![ask.put(exchange), (persist::open_ask_key(&ask.peer, exchange), None)];
         let answer_leaf = ask.answer.as_ref().map(|(_, leaf)| *leaf).unwrap_or_default();
         let query_leaf = ask.query_leaf;
+        let in_training = of_mode(ask.query.terms().map_or(Mode::Open, |terms| terms.mode), "");
         let terms = ask.answer.as_ref().and_then(|(pair, _)| pair.terms().cloned());
         let index = self.next_index() + before.len() as u64;
         if let Some(known) = self.peers.get_mut(&peer) {
@@ -125,7 +127,8 @@ impl Engine {
         match opened {
             Ok((_, body)) => {
                 let fields: Vec<_> = body.tree.fields().map(|(p, v)| (p.to_owned(), v.to_vec())).collect();
-                let event = plain_event(EventKind::Opened, fields.len() as u64, Vec::new());
+                let opened = plain_event(EventKind::Opened, fields.len() as u64, Vec::new());
+                let event = LocalEvent { record_type: in_training, ..opened };
                 let complete = |e: &mut puente_wire::Event| {
                     e.quoted = Some(answer_leaf);
                     e.exchange = Some(exchange);
@@ -218,12 +221,12 @@ impl Engine {
 fn open(ask: &Asking, sealed_key: &[u8]) -> Result<(Secret32, puente_evidence::VerifiedBody), SealError> {
     let reply_key: [u8; 32] = ask.stored.reply_key.as_slice().try_into().map_err(|_| SealError::Field("reply_key"))?;
     let reply_key = ReplyKey::from_private(Secret32::new(reply_key)).map_err(SealError::Hpke)?;
-    let Some((Pair { body: PairBody::Answer { commitment, .. }, .. }, leaf)) = &ask.answer else {
+    let Some((Pair { body: PairBody::Answer { terms, commitment, .. }, .. }, leaf)) = &ask.answer else {
         return Err(SealError::Commitment);
     };
     let sealed = ask.stored.sealed.as_ref().ok_or(SealError::Field("body"))?;
-    let checked = CheckedSealed::check(sealed, *commitment)?;
-    let key = puente_evidence::sealing::open_content_key(&reply_key, None, *leaf, sealed_key)?;
+    let checked = CheckedSealed::check(terms.mode, sealed, *commitment)?;
+    let key = puente_evidence::sealing::open_content_key(terms.mode, &reply_key, None, *leaf, sealed_key)?;
     let body = checked.open(&key)?;
     Ok((key, body))
 }

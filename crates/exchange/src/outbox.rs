@@ -6,8 +6,8 @@
 use prost::Message as _;
 use puente_evidence::{CheckedSealed, VerifiedBody};
 use puente_model::{
-    Digest, EventKind, ExchangeId, Handling, LegalBasisId, Millis, NodeUri, OfficerId, Outcome, Purpose, QueryKind,
-    RefusalReason, Role, Secret32, Step, Urgency,
+    Digest, EventKind, ExchangeId, Handling, LegalBasisId, Millis, Mode, NodeUri, OfficerId, Outcome, Purpose,
+    QueryKind, RefusalReason, Role, Secret32, Step, Urgency,
 };
 use puente_wire::{Officer, Pair, PairBody, QueryPayload, fault::FaultCode};
 
@@ -15,10 +15,13 @@ use crate::api::{Answered, Conclusion, LocalEvent, Store, Ticket};
 use crate::asker::{AskStage, Asking, plain_conclusion};
 use crate::engine::{Engine, Then, unwrap};
 use crate::ledger::Intent;
-use crate::persist::{self, StoredAsk, StoredNumbering, Why};
+use crate::persist::{self, StoredAsk, Why};
+use crate::question::of_mode;
 
 /// Questions that one list shows at most.
 pub const LIST_MAX: usize = 1_000;
+/// The largest number that an exchange id has room for.
+const SEQ_MAX: u64 = (1 << 48) - 1;
 /// Numbers of one peer that are read at once.
 const WINDOW: u64 = 256;
 
@@ -76,6 +79,8 @@ pub struct Question {
     pub to: NodeUri,
     /// What kind of question.
     pub kind: QueryKind,
+    /// In training, or not.
+    pub mode: Mode,
     /// Which step.
     pub step: Step,
     /// Why.
@@ -167,6 +172,7 @@ fn read(exchange: ExchangeId, stored: &StoredAsk) -> Result<Question, String> {
         exchange,
         to: query.to.clone(),
         kind: terms.kind.clone(),
+        mode: terms.mode,
         step: terms.step,
         purpose: terms.purpose,
         basis: terms.basis.clone(),
@@ -197,8 +203,8 @@ pub fn find(store: &dyn Store, peers: &[NodeUri], exchange: ExchangeId) -> Resul
     Ok(None)
 }
 
-/// Questions of this node's to any of `peers`, under its log `log`: those that are open first, the soonest due before
-/// all; then the newest that have ended.
+/// Questions of this node's to any of `peers`, under its logs up to `log`: those that are open first, the soonest due
+/// before all; then the newest that have ended.
 ///
 /// # Errors
 /// The store cannot be read; text for the operator.
@@ -223,7 +229,12 @@ pub fn list(store: &dyn Store, peers: &[NodeUri], log: u32, filter: &Filter) -> 
     }
     let mut ended = Vec::new();
     for peer in peers.iter().filter(|peer| filter.to.as_ref().is_none_or(|to| to == *peer)) {
-        ended.extend(newest(store, peer, log, limit - open.len(), filter)?);
+        let mut of_peer = Vec::new();
+        // A successor's numbers begin anew; what was asked under the logs before it is this node's all the same.
+        for log in (1..=log).rev() {
+            of_peer.extend(newest(store, peer, log, limit - open.len() - of_peer.len(), filter)?);
+        }
+        ended.extend(of_peer);
     }
     ended.sort_by_key(|q| std::cmp::Reverse(q.asked_at));
     ended.truncate(limit - open.len());
@@ -234,8 +245,7 @@ pub fn list(store: &dyn Store, peers: &[NodeUri], log: u32, filter: &Filter) -> 
 /// The newest ended questions to one peer: numbers are read from the last one downwards, a window at a time.
 fn newest(store: &dyn Store, peer: &NodeUri, log: u32, limit: usize, filter: &Filter) -> Result<Vec<Question>, String> {
     let mut out = Vec::new();
-    let Some(bytes) = store.get(&persist::numbering_key(peer))? else { return Ok(out) };
-    let mut top = StoredNumbering::decode(bytes.as_slice()).map_err(|e| e.to_string())?.next;
+    let mut top = if limit == 0 { 0 } else { after_last(store, peer, log)? };
     while top > 1 && out.len() < limit {
         let bottom = top.saturating_sub(WINDOW).max(1);
         let prefix = persist::asks_key(peer, log);
@@ -253,6 +263,31 @@ fn newest(store: &dyn Store, peer: &NodeUri, log: u32, limit: usize, filter: &Fi
     }
     out.truncate(limit);
     Ok(out)
+}
+
+/// The number after the last question to a peer under one of this node's logs; 0 if there is none. Keys are read forwards
+/// only, so the end is found by halving.
+pub(crate) fn after_last(store: &dyn Store, peer: &NodeUri, log: u32) -> Result<u64, String> {
+    let prefix = persist::asks_key(peer, log);
+    let any_from = |seq: u64| -> Result<bool, String> {
+        Ok(!store.scan(&prefix, &persist::asks_from_key(peer, log, seq), 1)?.is_empty())
+    };
+    if !any_from(0)? {
+        return Ok(0);
+    }
+    let (mut with, mut without) = (0, 1);
+    while any_from(without)? {
+        (with, without) = (without, without * 2);
+        if without > SEQ_MAX {
+            without = SEQ_MAX;
+            break;
+        }
+    }
+    while without - with > 1 {
+        let middle = with + (without - with) / 2;
+        if any_from(middle)? { with = middle } else { without = middle }
+    }
+    Ok(without)
 }
 
 impl Engine {
@@ -359,7 +394,7 @@ impl Engine {
         };
         let event = LocalEvent {
             kind: EventKind::Consult,
-            record_type: String::new(),
+            record_type: of_mode(terms.mode, ""),
             count: disclosed,
             purpose: Some(terms.purpose),
             basis: Some(terms.basis),
@@ -404,15 +439,19 @@ fn disclosed(conclusion: &Conclusion) -> u64 {
     }
 }
 
-/// The disclosed answer, opened with the key that was kept.
+/// The disclosed body of an answer, opened with the key that was kept.
+pub(crate) fn body_of(stored: &StoredAsk, answer: &Pair) -> Option<VerifiedBody> {
+    let PairBody::Answer { commitment, terms, .. } = &answer.body else { return None };
+    let key: [u8; 32] = stored.content_key.as_slice().try_into().ok()?;
+    CheckedSealed::check(terms.mode, stored.sealed.as_ref()?, *commitment).ok()?.open(&Secret32::new(key)).ok()
+}
+
+/// The disclosed answer, opened again.
 fn reopened(exchange: ExchangeId, ask: &Asking) -> Option<Conclusion> {
-    let (Pair { body: PairBody::Answer { outcome, commitment, terms, .. }, .. }, answer_leaf) = ask.answer.as_ref()?
-    else {
+    let (pair @ Pair { body: PairBody::Answer { outcome, terms, .. }, .. }, answer_leaf) = ask.answer.as_ref()? else {
         return None;
     };
-    let key: [u8; 32] = ask.stored.content_key.as_slice().try_into().ok()?;
-    let checked = CheckedSealed::check(ask.stored.sealed.as_ref()?, *commitment).ok()?;
-    let body: VerifiedBody = checked.open(&Secret32::new(key)).ok()?;
+    let body = body_of(&ask.stored, pair)?;
     Some(Conclusion::Answered(Box::new(Answered {
         exchange,
         outcome: *outcome,

@@ -346,6 +346,26 @@ pub(crate) fn hit_key(leaf: &[u8; 32]) -> Vec<u8> {
     key("s", &[leaf])
 }
 
+/// Table of answers to be reviewed: `rv/<peer>/<exchange>`, until when in milliseconds (8 bytes).
+pub(crate) const REVIEWS: &str = "rv";
+
+/// One of [`REVIEWS`].
+pub(crate) fn review_key(peer: &NodeUri, exchange: ExchangeId) -> Vec<u8> {
+    key(REVIEWS, &[peer.as_str().as_bytes(), &exchange.0])
+}
+
+/// `ms`: the secret (32 bytes) that [`matter_key`] is made with.
+pub(crate) fn matter_secret_key() -> Vec<u8> {
+    key("ms", &[])
+}
+
+/// `m/<SHA-256 with a secret of a match key>/<exchange>`: a question that was accepted as a matter, by a key under
+/// which another question would find it; the peer. Nobody who reads the store's keys learns what it is about.
+pub(crate) fn matter_key(name: &[u8; 32], exchange: Option<ExchangeId>) -> Vec<u8> {
+    let id = exchange.map(|exchange| exchange.0);
+    key("m", &[name, id.as_ref().map_or(&[][..], |id| id.as_slice())])
+}
+
 /// Table of peers that are blocked here: `x/<peer>`, the reason.
 pub(crate) const BLOCKED: &str = "x";
 /// Set once this node has left: the index of its log's final entry.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use puente_catalogue::{Lang, Params};
+use puente_evidence::tree::TRAINING_PATH;
 use puente_evidence::{EscrowedEntry, ReplyKey};
 use puente_model::{
     Digest, EventKind, ExchangeId, Millis, Minute, Mode, NodeUri, RefusalReason, Secret32, Seq, Step, Urgency, limits,
@@ -41,7 +42,7 @@ impl Engine {
             basis: draft.basis.clone(),
             officer_role: draft.officer.role,
             urgency: draft.urgency,
-            mode: Mode::Open,
+            mode: draft.mode,
             handling: draft.handling,
             offence: Some(draft.offence.clone()).filter(|o| !o.is_empty()),
             facts_stated: !draft.facts_statement.is_empty(),
@@ -54,7 +55,7 @@ impl Engine {
                 Conclusion::Refused { exchange: None, reason: refusal.reason, explanation: explain(now, refusal) };
             let event = LocalEvent {
                 kind: EventKind::OutboundRefused,
-                record_type: String::new(),
+                record_type: of_mode(draft.mode, ""),
                 count: 1,
                 purpose: Some(draft.purpose),
                 basis: Some(draft.basis.clone()),
@@ -108,6 +109,11 @@ impl Engine {
                 None => "not an active member of the charter".to_owned(),
             };
             errors.push(wrong("to", &what, &format!("use one of: {}", valid.join(", "))));
+        }
+        if draft.mode == Mode::Training && !self.tuning.training {
+            let message = "this node takes no part in training";
+            let mend = "allow it in [training] of node.toml";
+            errors.push(wrong("training", message, mend));
         }
         if !self.charter.status(now).may_exchange() {
             errors.push(wrong(
@@ -195,7 +201,7 @@ impl Engine {
             ));
         }
         let salt = Secret32::new(self.random());
-        let commitment = QueryPayload::commit(&payload, &salt);
+        let commitment = QueryPayload::commit(draft.mode, &payload, &salt);
         let opening = [salt.expose().as_slice(), &payload].concat();
         let (escrow, escrow_hash, mut before) =
             self.make_escrow(now, &draft.to, exchange, PairKind::Query, commitment, &opening)?;
@@ -208,7 +214,7 @@ impl Engine {
             handling: draft.handling,
             group: String::new(),
             epoch: 0,
-            mode: Mode::Open,
+            mode: draft.mode,
         };
         let due = Minute(draft.due_at.0.div_ceil(60_000));
         let query = self.pair(&draft.to, now, PairBody::Query { terms, due, commitment, escrow: escrow_hash });
@@ -273,6 +279,14 @@ impl Engine {
             .map_err(|e| e.to_string())?;
         let (escrow, hash) = made.value;
         Ok((escrow, hash, made.entry.into_iter().collect()))
+    }
+}
+
+/// What stands as a local event's record type: in training it says so, before the type.
+pub(crate) fn of_mode(mode: Mode, record_type: &str) -> String {
+    match mode {
+        Mode::Open => record_type.to_owned(),
+        Mode::Training => format!("{TRAINING_PATH}{record_type}"),
     }
 }
 

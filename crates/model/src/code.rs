@@ -132,6 +132,8 @@ codes!(
     Mode, "mode", {
         /// The holder sees the question.
         Open = 1 => "open",
+        /// As open, among people who learn: about invented records, never about real ones.
+        Training = 2 => "training",
     }
 );
 

@@ -1,6 +1,6 @@
 //! Every domain-separation label of the protocol, in one place.
 
-use puente_model::Label;
+use puente_model::{Label, Mode};
 
 /// Commitment of a QUERY: salt, payload.
 pub const QUERY: Label = Label("puente/v1/query");
@@ -40,5 +40,47 @@ pub const SHARE_HASH: Label = Label("puente/v1/share-hash");
 pub const ESCROW: Label = Label("puente/v1/escrow");
 /// HKDF info of a header key.
 pub const HEADER_KEY: Label = Label("puente/v1/header-key");
+/// As [`QUERY`], in training.
+pub const TRAINING_QUERY: Label = Label("puente/v1/training/query");
+/// As [`ANSWER`], in training.
+pub const TRAINING_ANSWER: Label = Label("puente/v1/training/answer");
+/// As [`PLAIN`], in training.
+pub const TRAINING_PLAIN: Label = Label("puente/v1/training/plain");
+/// As [`BODY`], in training.
+pub const TRAINING_BODY: Label = Label("puente/v1/training/body");
+/// HPKE info of a sealed content key, in training: the ANSWER's leaf hash.
+pub const TRAINING_SEALED_KEY: Label = Label("puente/v1/training/sealed-key");
 /// MLS exporter label of the exchange's HPKE PSK (DESIGN §5); used once groups exist.
 pub const PSK: Label = Label("puente/v1/psk");
+
+/// The label of a QUERY's commitment.
+pub const fn query(mode: Mode) -> Label {
+    match mode {
+        Mode::Open => QUERY,
+        Mode::Training => TRAINING_QUERY,
+    }
+}
+
+/// The label of the commitment of an ANSWER that discloses.
+pub const fn answer(mode: Mode) -> Label {
+    match mode {
+        Mode::Open => ANSWER,
+        Mode::Training => TRAINING_ANSWER,
+    }
+}
+
+/// The label of the commitment of an ANSWER or REFUSAL that discloses nothing.
+pub const fn plain(mode: Mode) -> Label {
+    match mode {
+        Mode::Open => PLAIN,
+        Mode::Training => TRAINING_PLAIN,
+    }
+}
+
+/// The label of a sealed body.
+pub const fn body(mode: Mode) -> Label {
+    match mode {
+        Mode::Open => BODY,
+        Mode::Training => TRAINING_BODY,
+    }
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prost::Message;
-use puente_model::{Digest, Millis, OfficerId, Role, Secret32, Urgency, digest as labelled, limits};
+use puente_model::{Digest, Millis, Mode, OfficerId, Role, Secret32, Urgency, digest as labelled, limits};
 
 use crate::codec::{bounded, code, optional_digest};
 use crate::scan::Repeated;
@@ -159,8 +159,8 @@ impl QueryPayload {
     }
 
     /// The commitment that stands in the QUERY.
-    pub fn commit(payload: &[u8], salt: &Secret32) -> Digest {
-        labelled(label::QUERY, &[salt.expose(), payload])
+    pub fn commit(mode: Mode, payload: &[u8], salt: &Secret32) -> Digest {
+        labelled(label::query(mode), &[salt.expose(), payload])
     }
 
     fn to_proto(&self) -> proto::QueryPayload {
@@ -253,8 +253,8 @@ impl Explanation {
     }
 
     /// The commitment that stands in the ANSWER or REFUSAL.
-    pub fn commit(explanation: &[u8], salt: &Secret32) -> Digest {
-        labelled(label::PLAIN, &[salt.expose(), explanation])
+    pub fn commit(mode: Mode, explanation: &[u8], salt: &Secret32) -> Digest {
+        labelled(label::plain(mode), &[salt.expose(), explanation])
     }
 }
 

@@ -127,6 +127,11 @@ impl NodeDir {
         self.at("records.db")
     }
 
+    /// `training/`: what is invented, laid out as a node's folder is, apart from everything real.
+    pub fn training(&self) -> Self {
+        Self(self.at("training"))
+    }
+
     /// Imported batches on their way into the records, and the openings of those that arrived.
     pub fn imports(&self) -> PathBuf {
         self.at("imports")
@@ -227,11 +232,14 @@ pub struct NodeConfig {
     /// `[ops]`: metrics, health, drain.
     #[serde(default)]
     pub ops: crate::ops::OpsConfig,
+    /// `[training]`: whether this node takes part in it.
+    #[serde(default)]
+    pub training: crate::training::TrainingConfig,
 }
 
 /// Keys of `node.toml`, for suggestions.
 const KEYS: &[&str] =
-    &["node", "log", "listen", "catalogue_extra", "log_level", "records", "audit", "answering", "ops"];
+    &["node", "log", "listen", "catalogue_extra", "log_level", "records", "audit", "answering", "ops", "training"];
 
 mod uri {
     use puente_model::NodeUri;

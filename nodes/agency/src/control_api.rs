@@ -121,6 +121,21 @@ pub enum Command {
         /// What.
         decision: crate::inbox::Decided,
     },
+    /// The answers to be reviewed; answered by [`Answer::Reviews`].
+    InboxReviews,
+    /// One of them was reviewed; answered by [`Answer::Concluded`].
+    InboxReviewed {
+        /// The exchange.
+        #[serde(with = "text")]
+        exchange: ExchangeId,
+        /// Who looked.
+        #[serde(with = "text")]
+        officer: OfficerId,
+        /// What was found.
+        note: String,
+    },
+    /// The matters that this node brought; answered by [`Answer::Matters`].
+    Matters,
     /// How the node is; answered by [`Answer::Status`].
     Status,
     /// Record a local event; answered by [`Answer::Concluded`] once it is durable.
@@ -218,6 +233,9 @@ pub struct Question {
     /// Steps 2 and 3: leaf hash of the step-1 answer that a human confirmed.
     #[serde(default, with = "maybe")]
     pub confirms: Option<Digest>,
+    /// About invented records, among people who learn.
+    #[serde(default)]
+    pub training: bool,
     /// Nobody waits: answered by `asked` once the question stands in the log, and it goes on by itself.
     #[serde(default)]
     pub stays: bool,
@@ -296,6 +314,18 @@ pub enum Answer {
         questions: Vec<crate::inbox::Waiting>,
         /// How many of them are urgent.
         urgent: usize,
+    },
+    /// Answers to be reviewed.
+    Reviews {
+        /// The soonest due first.
+        reviews: Vec<crate::inbox::ToReview>,
+        /// How many are due.
+        due: usize,
+    },
+    /// Matters that this node brought.
+    Matters {
+        /// The newest first.
+        matters: Vec<crate::outbox::ShownMatter>,
     },
     /// How the node is: an object for people and programs.
     Status {

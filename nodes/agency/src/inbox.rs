@@ -1,7 +1,7 @@
 //! Questions that wait for a person of this node's, as the control socket shows them.
 
-use puente_exchange::inbox::{Decision, Inspected, Parked};
-use puente_model::{CodeError, Millis};
+use puente_exchange::inbox::{Decision, Inspected, Parked, Review};
+use puente_model::{CodeError, Millis, Mode};
 use serde::{Deserialize, Serialize};
 
 /// A question that waits, without its subject.
@@ -13,6 +13,9 @@ pub struct Waiting {
     pub urgency: String,
     /// Who asks.
     pub from: String,
+    /// About invented records.
+    #[serde(default)]
+    pub training: bool,
     /// What kind of question.
     pub kind: String,
     /// Which step.
@@ -44,6 +47,7 @@ impl Waiting {
             exchange: parked.exchange.to_string(),
             urgency: parked.urgency.to_string(),
             from: parked.from.to_string(),
+            training: parked.mode == Mode::Training,
             kind: parked.kind.to_string(),
             step: parked.step.to_string(),
             purpose: parked.purpose.to_string(),
@@ -105,6 +109,46 @@ impl From<&Inspected> for Seen {
             params: seen.params.clone(),
             confirms: seen.confirms.map(|(exchange, _)| exchange.to_string()),
             confirms_asked_at: seen.confirms.map(|(_, at)| at.to_string()),
+        }
+    }
+}
+
+/// An answer to be reviewed, without its subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToReview {
+    /// The exchange.
+    pub exchange: String,
+    /// Who asked.
+    pub from: String,
+    /// About invented records.
+    pub training: bool,
+    /// What kind of question.
+    pub kind: String,
+    /// Which step.
+    pub step: String,
+    /// Why.
+    pub purpose: String,
+    /// Until when somebody looks.
+    pub due_at: String,
+    /// That moment has passed.
+    pub overdue: bool,
+    /// Leaf hash of the ANSWER.
+    pub answer_leaf: String,
+}
+
+impl ToReview {
+    /// The review as of `now`.
+    pub fn of(review: &Review, now: Millis) -> Self {
+        Self {
+            exchange: review.exchange.to_string(),
+            from: review.from.to_string(),
+            training: review.mode == Mode::Training,
+            kind: review.kind.to_string(),
+            step: review.step.to_string(),
+            purpose: review.purpose.to_string(),
+            due_at: review.due_at.to_string(),
+            overdue: review.due_at <= now,
+            answer_leaf: review.answer_leaf.to_string(),
         }
     }
 }

@@ -38,6 +38,7 @@ const COMMON: &[(&str, &str)] = &[
     ("persons.cedar", include_str!("../policies/common/persons.cedar")),
     ("plates.cedar", include_str!("../policies/common/plates.cedar")),
     ("seizures.cedar", include_str!("../policies/common/seizures.cedar")),
+    ("traces.cedar", include_str!("../policies/common/traces.cedar")),
 ];
 const COMMON_CASES: &str = include_str!("../policies/common/cases.toml");
 /// The agency that the shared cases are written for.

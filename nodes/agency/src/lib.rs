@@ -26,3 +26,4 @@ pub mod parts;
 pub mod records;
 pub mod renewal;
 pub mod signer;
+pub mod training;

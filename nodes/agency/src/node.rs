@@ -27,7 +27,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use puente_audit_log::{KeyError, Signer as _};
 use puente_exchange::api::{Conclusion, Input};
 use puente_exchange::{Engine, OpenError, Setup, Tuning};
-use puente_model::{EventKind, Millis};
+use puente_model::{EventKind, Millis, Mode};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
@@ -331,7 +331,11 @@ impl Node {
             tiles: Box::new(disk.tiles()),
             store: Box::new(disk.store()?),
             seed: *seed.expose(),
-            tuning: Tuning { hit_valid_millis: u64::from(config.answering.hit_days) * 86_400_000, ..Tuning::default() },
+            tuning: Tuning {
+                hit_valid_millis: u64::from(config.answering.hit_days) * 86_400_000,
+                training: config.training.take_part,
+                ..Tuning::default()
+            },
         };
         let engine = Engine::new(setup, now())?.with_appeal(config.answering.appeal());
         let (wishes, wished) = tokio::sync::mpsc::unbounded_channel();
@@ -391,7 +395,8 @@ impl Node {
             RollError::Book(error) => RunError::Officers(error),
             RollError::Approval(error) => RunError::Approval(error),
         })?;
-        crate::import::stage::settle(&node.dir, &node.driver).await;
+        crate::import::stage::settle(&node.dir, Some(&node.bearings.config.records), &node.driver).await;
+        crate::import::stage::settle(&node.dir.training(), None, &node.driver).await;
         tokio::spawn(keeper.keep(wished));
         node.net.accept();
         if let Some(config) = &node.bearings.config.audit {
@@ -492,6 +497,7 @@ impl Node {
             facts_statement: question.facts_statement,
             offence: question.offence,
             confirms: question.confirms,
+            mode: if question.training { Mode::Training } else { Mode::Open },
             stays: question.stays,
         };
         concluded(self.driver.ask(draft).await)
@@ -548,6 +554,9 @@ impl Backend for Node {
                 concluded(self.driver.wish(|ticket| Input::Withdraw { ticket, exchange }).await)
             }
             Command::Inbox => self.inbox().await,
+            Command::InboxReviews => self.reviews().await,
+            Command::InboxReviewed { exchange, officer, note } => self.reviewed(exchange, &officer, note).await,
+            Command::Matters => self.matters().await,
             Command::InboxShow { exchange, officer } => self.inspect(exchange, &officer).await,
             Command::InboxDecide { exchange, officer, decision } => self.decide(exchange, &officer, decision).await,
             Command::Status => Answer::Status { status: self.status().await },

@@ -1,7 +1,8 @@
 //! What this node asked, as the control socket shows it: states and dates, never a subject.
 
+use puente_exchange::matters::Matter;
 use puente_exchange::outbox::{Question, State};
-use puente_model::{ExchangeId, Millis, NodeUri, OfficerId};
+use puente_model::{ExchangeId, Millis, Mode, NodeUri, OfficerId};
 use serde::{Deserialize, Serialize};
 
 use crate::control_api::{maybe, text};
@@ -92,6 +93,9 @@ pub struct Shown {
     /// Whom.
     #[serde(with = "text")]
     pub to: NodeUri,
+    /// About invented records.
+    #[serde(default)]
+    pub training: bool,
     /// What kind of question.
     pub kind: String,
     /// Which step.
@@ -157,6 +161,7 @@ impl Shown {
         Self {
             exchange: question.exchange.to_string(),
             to: question.to.clone(),
+            training: question.mode == Mode::Training,
             kind: question.kind.to_string(),
             step: question.step.to_string(),
             purpose: question.purpose.to_string(),
@@ -175,6 +180,57 @@ impl Shown {
             waits,
             query_leaf: question.query_leaf.to_string(),
             answer_leaf: question.answer_leaf.map(|leaf| leaf.to_string()),
+        }
+    }
+}
+
+/// A matter of this node's: a question that was taken up, and its clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownMatter {
+    /// Number in the catalogue of queries.
+    pub number: String,
+    /// This agency's own reference.
+    pub reference: String,
+    /// Whom.
+    #[serde(with = "text")]
+    pub to: NodeUri,
+    /// About invented records.
+    pub training: bool,
+    /// Where it stands.
+    pub standing: String,
+    /// When it was first asked.
+    pub asked_at: String,
+    /// When it was accepted as complete.
+    pub accepted_at: Option<String>,
+    /// When it ended.
+    pub ended_at: Option<String>,
+    /// How long its clock ran.
+    pub running_millis: u64,
+    /// How long it stood still while the holder needed data.
+    pub paused_millis: u64,
+    /// What the holder lacks now.
+    pub missing: Vec<String>,
+    /// Its questions, in order.
+    pub exchanges: Vec<String>,
+}
+
+impl ShownMatter {
+    /// The matter as of `now`.
+    pub fn of(matter: &Matter, now: Millis) -> Self {
+        let clock = &matter.clock;
+        Self {
+            number: matter.number.clone(),
+            reference: matter.reference.clone(),
+            to: matter.to.clone(),
+            training: matter.mode == Mode::Training,
+            standing: clock.standing().as_str().to_owned(),
+            asked_at: matter.asked_at.to_string(),
+            accepted_at: clock.accepted().map(|at| at.to_string()),
+            ended_at: clock.ended().map(|at| at.to_string()),
+            running_millis: clock.running_millis(now),
+            paused_millis: clock.paused_millis(now),
+            missing: matter.missing.clone(),
+            exchanges: matter.exchanges.iter().map(ToString::to_string).collect(),
         }
     }
 }

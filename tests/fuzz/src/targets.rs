@@ -11,7 +11,7 @@ use puente_audit_log::{
 use puente_catalogue::{Catalogue, Record};
 use puente_charter::{certificate, parse_signatures, ClaimedPart, Officers, Part, PartBytes};
 use puente_evidence::{disclosure, guard, AnswerTree, CheckedEscrow, CheckedSealed, Multiproof};
-use puente_model::{Digest, LeafIndex, TreeSize};
+use puente_model::{Digest, LeafIndex, Mode, TreeSize};
 use puente_wire::{
     decode_frame, explanation_from_bytes, proto, split_hashes, Entry, FrameBuffer, Header, QueryPayload,
 };
@@ -323,7 +323,9 @@ fn body(data: &[u8]) {
 
 fn sealed(data: &[u8]) {
     if let Ok(sealed) = proto::Sealed::decode(data) {
-        assert!(CheckedSealed::check(&sealed, Digest([0; 32])).is_err());
+        for mode in Mode::ALL {
+            assert!(CheckedSealed::check(*mode, &sealed, Digest([0; 32])).is_err());
+        }
     }
 }
 

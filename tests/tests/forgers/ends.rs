@@ -122,6 +122,28 @@ fn a_void_that_overtakes_the_records_leaves_nothing_to_record() {
 }
 
 #[test]
+fn a_void_that_overtakes_a_question_that_waits_for_a_head_leaves_nothing_to_record() {
+    let mut duel = Duel::new();
+    let mut question = duel.question(1, |_, _| ());
+    let void = PairBody::Void { exchange: question.exchange, voided: question.pair.seq, quoted: question.leaf };
+    let pair = duel.pair(void);
+    let void = duel.record(&pair);
+    // The question's receipt is under a head that nobody has seen: it waits.
+    let query = question.ask.query.as_mut().unwrap();
+    query.receipt = duel.book.append(std::slice::from_ref(&query.entry)).remove(0);
+    duel.heard();
+    duel.ask(&question);
+    assert_eq!(duel.fault(), None);
+    duel.send(StreamId::CONTROL, Body::Deliver(proto::Deliver { entry: Some(void), content: None }));
+    assert_eq!(delivered(&mut duel), Some(2), "closed");
+    duel.show_head();
+    assert_eq!(duel.fault(), Some(FaultCode::NumberClosed));
+    let log = read_log(FGE, &duel.sim.nodes[FGE].disk.lock().unwrap());
+    assert!(log.pairs().all(|p| !matches!(p.1.body, PairBody::Query { .. })), "what is closed is never recorded");
+    duel.still_answers();
+}
+
+#[test]
 fn an_answer_that_a_void_crossed_is_delivered_again() {
     let mut duel = Duel::new();
     let question = duel.question(1, |_, _| ());

@@ -62,6 +62,8 @@ pub struct Duel {
     pub connection: ConnectionId,
     pub rng: ChaCha20Rng,
     pub seq: u64,
+    /// Commits to questions as if they were of this mode.
+    pub commits_as: Option<Mode>,
     shown: u64,
     seeds: EscrowSeeds,
     streams: u64,
@@ -121,8 +123,18 @@ impl Duel {
             EscrowSeeds::generate(&[auditor("mx"), auditor("us")], now.minute(), &mut rng).unwrap();
         let mut book = Book::new(uri(DPS).origin(1).unwrap().as_str(), world::log_signer(DPS));
         book.append(&[Entry::Seeds(announced).encode()]);
-        let mut duel =
-            Self { sim, book, connection: ConnectionId(0), rng, seq: 1, shown: 0, seeds, streams: 1, read: 0 };
+        let mut duel = Self {
+            sim,
+            book,
+            connection: ConnectionId(0),
+            rng,
+            seq: 1,
+            commits_as: None,
+            shown: 0,
+            seeds,
+            streams: 1,
+            read: 0,
+        };
         duel.dial();
         duel
     }
@@ -271,7 +283,8 @@ impl Duel {
         }
         let bytes = payload.encode();
         let salt = Secret32::new(self.random());
-        let made = QueryPayload::commit(&bytes, &salt);
+        let mode = self.commits_as.unwrap_or(pair.terms().unwrap().mode);
+        let made = QueryPayload::commit(mode, &bytes, &salt);
         let exchange = pair.exchange().unwrap();
         let (escrow, hash) = self.escrow(exchange, PairKind::Query, made);
         if let PairBody::Query { commitment, escrow, .. } = &mut pair.body {
@@ -334,11 +347,23 @@ impl Duel {
 
     /// A disclosing answer, right in every way but for the tweaks.
     pub fn answer(&mut self, query: &Pair, ask: &proto::Ask, tweak: impl FnOnce(&mut Pair)) -> Answer {
-        let fields = vec![("000/vehicle/vin".to_owned(), vin(1).into_bytes())];
+        self.answer_sealed_as(query.terms().unwrap().mode, query, ask, tweak)
+    }
+
+    /// The same, its content sealed as that of an answer of this mode.
+    pub fn answer_sealed_as(
+        &mut self,
+        mode: Mode,
+        query: &Pair,
+        ask: &proto::Ask,
+        tweak: impl FnOnce(&mut Pair),
+    ) -> Answer {
+        let begin = if mode == Mode::Training { "training/" } else { "" };
+        let fields = vec![(format!("{begin}000/vehicle/vin"), vin(1).into_bytes())];
         let tree = AnswerTree::build(fields, &mut self.rng).unwrap();
         let now = self.sim.clock(FGE);
         let SealedAnswer { commitment, key, sealed, .. } =
-            sealing::seal_body(&tree, now, Vec::new(), &mut self.rng).unwrap();
+            sealing::seal_body(mode, &tree, now, Vec::new(), &mut self.rng).unwrap();
         let mut terms = query.terms().unwrap().clone();
         terms.handling = Handling::H1;
         let (escrow, hash) = self.escrow(terms.exchange, PairKind::Answer, commitment);
@@ -378,7 +403,15 @@ impl Duel {
         tweak: impl FnOnce(&mut Pair),
     ) -> proto::Release {
         let payload = QueryPayload::decode(&ask.payload).unwrap();
-        let sealed_key = sealing::seal_content_key(&payload.reply_key, None, answer.leaf, key, &mut self.rng).unwrap();
+        let sealed_key = sealing::seal_content_key(
+            answer.pair.terms().unwrap().mode,
+            &payload.reply_key,
+            None,
+            answer.leaf,
+            key,
+            &mut self.rng,
+        )
+        .unwrap();
         let mut pair = self.pair(PairBody::Release {
             terms: answer.pair.terms().unwrap().clone(),
             quoted: answer.leaf,

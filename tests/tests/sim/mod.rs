@@ -18,7 +18,7 @@ use puente_exchange::api::{
     Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, Rules, StreamId, Ticket,
 };
 use puente_exchange::{Appeal, Engine, Setup, Tuning};
-use puente_model::{Digest, EventKind, ExchangeId, Millis, NodeUri, Outcome, RefusalReason};
+use puente_model::{Digest, EventKind, ExchangeId, Millis, Mode, NodeUri, Outcome, RefusalReason};
 use puente_wire::fault::FaultCode;
 use puente_wire::{decode_frame, proto};
 use rand_chacha::ChaCha20Rng;
@@ -66,6 +66,7 @@ pub enum Ending {
         fields: Vec<(String, Vec<u8>)>,
         /// What an explanation names: the keys that matched, or what is missing.
         named: Vec<String>,
+        duplicate_of: Option<Digest>,
         answer_leaf: Digest,
         query_leaf: Digest,
     },
@@ -112,6 +113,8 @@ pub struct Node {
     /// Whom the node says that it keeps out.
     pub barred: BTreeMap<NodeUri, String>,
     pub records: Vec<world::Stored>,
+    /// What answers in training.
+    pub invented: Vec<world::Stored>,
     pub skew: i64,
     pub drift_ppm: i64,
     pub paused_until: u64,
@@ -203,6 +206,7 @@ impl Sim {
                 charter: None,
                 barred: BTreeMap::new(),
                 records: world::records(),
+                invented: Vec::new(),
                 skew: 0,
                 drift_ppm: 0,
                 paused_until: 0,
@@ -378,9 +382,12 @@ impl Sim {
                 let at = self.now + self.within(self.weather.write);
                 self.push(at, Event::Written { node, run });
             }
-            Effect::Lookup { lookup, record_type, keys, limit } => {
-                let records = self.nodes[node]
-                    .records
+            Effect::Lookup { lookup, record_type, keys, limit, mode } => {
+                let of_mode = match mode {
+                    Mode::Open => &self.nodes[node].records,
+                    Mode::Training => &self.nodes[node].invented,
+                };
+                let records = of_mode
                     .iter()
                     .filter(|r| r.record_type == record_type && r.keys.iter().any(|k| keys.contains(k)))
                     .take(limit)
@@ -844,6 +851,7 @@ fn ending(conclusion: Conclusion) -> Ending {
     match conclusion {
         Conclusion::Answered(a) => Ending::Answered {
             named: a.explanation.as_ref().map(|e| e.fields.clone()).unwrap_or_default(),
+            duplicate_of: a.explanation.as_ref().and_then(|e| e.duplicate_of),
             outcome: a.outcome,
             fields: a.fields.clone(),
             answer_leaf: a.answer_leaf,

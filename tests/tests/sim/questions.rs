@@ -1,7 +1,7 @@
 //! What officers ask.
 
 use puente_exchange::api::Draft;
-use puente_model::{Digest, Handling, Purpose, Role, Step, Urgency};
+use puente_model::{Digest, Handling, Mode, Purpose, Role, Step, Urgency};
 
 use super::Sim;
 use super::world::{self, uri};
@@ -30,6 +30,7 @@ pub fn hit_question(sim: &Sim, from: usize, to: usize, vin: &str) -> Draft {
         facts_statement: String::new(),
         offence: String::new(),
         confirms: None,
+        mode: Mode::Open,
         stays: false,
     }
 }

@@ -124,11 +124,14 @@ fn bases() -> Vec<LegalBasis> {
         jurisdictions: nations.iter().map(|n| n.parse().unwrap()).collect(),
         expires: START.plus(expires * 86_400_000),
     };
-    use Purpose::{ArmsTrafficking, CrimePrevention, CriminalInvestigation, Prosecution, VehicleRecovery};
+    use Purpose::{
+        ArmsTrafficking, CrimePrevention, CriminalInvestigation, MissingPerson, Prosecution, VehicleRecovery,
+    };
     vec![
         basis("mx-us-mlat-1987", &[CriminalInvestigation, Prosecution, ArmsTrafficking], &["mx", "us"], 300),
         basis("mx-us-stolen-vehicles-1981", &[VehicleRecovery, CriminalInvestigation], &["mx", "us"], 300),
         basis("bicentennial-framework-2021", &[ArmsTrafficking, CrimePrevention], &["mx", "us"], 300),
+        basis("interpol-rpd-2011", &[MissingPerson], &["mx", "us"], 300),
         basis("mx-lgsnsp-2009", &[CriminalInvestigation, VehicleRecovery, CrimePrevention], &["mx"], 300),
         basis("us-28cfr20", &[CriminalInvestigation, VehicleRecovery, CrimePrevention], &["us"], 300),
     ]
@@ -257,10 +260,11 @@ macro_rules! policy_texts {
 }
 
 /// Rules that all agencies share.
-const COMMON: [(&str, &str); 3] = [
+const COMMON: [(&str, &str); 4] = [
     ("persons.cedar", include_str!("../../../nodes/agency/policies/common/persons.cedar")),
     ("plates.cedar", include_str!("../../../nodes/agency/policies/common/plates.cedar")),
     ("seizures.cedar", include_str!("../../../nodes/agency/policies/common/seizures.cedar")),
+    ("traces.cedar", include_str!("../../../nodes/agency/policies/common/traces.cedar")),
 ];
 
 /// What all nodes of a federation have in common, and each one's policies.

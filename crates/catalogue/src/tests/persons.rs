@@ -167,7 +167,16 @@ fn a_hidden_or_lapsed_record_is_passed_over_even_if_a_store_finds_it() {
     let concerns = |change: &[(&str, &str)], day: u64| {
         let record = wanted.parse_row(&person("WantedPerson", change)).unwrap().record;
         let now = Millis(day * 86_400_000);
-        kind.concerns(wanted, record.bytes(), &params, &kind.lookup_keys(&params), &asker, now).unwrap()
+        kind.concerns(
+            wanted,
+            puente_model::Step::HitNoHit,
+            record.bytes(),
+            &params,
+            &kind.lookup_keys(&params),
+            &asker,
+            now,
+        )
+        .unwrap()
     };
     let day = 20_500;
     assert_eq!(concerns(&[], day).unwrap().key.as_deref(), Some("wanted.name"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use puente_model::{AgencyId, Millis};
+use puente_model::{AgencyId, Millis, Step};
 
 use super::{catalogue, cells, record_type};
 use crate::schema::edit_distance;
@@ -28,7 +28,7 @@ fn asks(
     }
     let asker: AgencyId = asker.parse().unwrap();
     let now = crate::validate::instant_of(now).unwrap_or(Millis(0));
-    kind.concerns(record_type, record.bytes(), &params, &keys, &asker, now).unwrap()
+    kind.concerns(record_type, Step::HitNoHit, record.bytes(), &params, &keys, &asker, now).unwrap()
 }
 
 fn read(change: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -38,6 +38,7 @@ fn read(change: &[(&str, &str)]) -> BTreeMap<String, String> {
         ("plate_jurisdiction", "US-TX"),
         ("read_at", "2026-03-02T23:30:00Z"),
         ("cell", "13RCR5812"),
+        ("hot_list", "true"),
         ("verification", "unverified"),
         ("expires_at", "2026-04-01T00:00:00Z"),
         ("holder_agency", "us/tx-dps"),
@@ -73,6 +74,28 @@ fn plate_reads_are_found_inside_a_window_of_72_hours_and_until_they_lapse() {
     assert!(kind.parse_params(&window("ABC1230", "2026-03-01T00:00:00Z", "2026-03-04T00:00:00Z")).is_ok());
     assert!(kind.parse_params(&cells(&[("plate", "ABC1230")])).is_err(), "a question without a window");
     assert!(kind.states_order(["plate", "court_order"].into_iter()) && !kind.states_order(["plate"].into_iter()));
+}
+
+#[test]
+fn a_plate_on_no_hot_list_gives_no_hit_and_is_gone_after_thirty_days_whatever_it_says() {
+    let (from, until) = ("2026-03-01T00:00:00Z", "2026-03-03T00:00:00Z");
+    let params = window("ABC1230", from, until);
+    let kind = catalogue().query_kind("plate.reads").unwrap();
+    let found = |step: Step, change: &[(&str, &str)], now: &str| {
+        let row = read(&[&[("expires_at", "2099-01-01T00:00:00Z")], change].concat());
+        let record = record_type("PlateRead").parse_row(&row).unwrap().record;
+        let params = kind.parse_params(&params).unwrap();
+        let keys = kind.lookup_keys(&params);
+        let (asker, now) = ("mx/fge-bc".parse().unwrap(), crate::validate::instant_of(now).unwrap());
+        kind.concerns(record_type("PlateRead"), step, record.bytes(), &params, &keys, &asker, now).unwrap().is_some()
+    };
+    let (soon, last, after) = ("2026-03-04T00:00:00Z", "2026-04-01T23:30:00Z", "2026-04-01T23:30:00.001Z");
+    for other in [&[("hot_list", "")][..], &[("hot_list", "no")]] {
+        assert!(!found(Step::HitNoHit, other, soon), "step 1 says no more than that it is on a hot list");
+        assert!(found(Step::CoreData, other, soon) && found(Step::CoreData, other, last));
+        assert!(!found(Step::CoreData, other, after), "thirty days have passed");
+    }
+    assert!(found(Step::HitNoHit, &[], soon) && found(Step::CoreData, &[], "2026-09-01T00:00:00Z"));
 }
 
 fn request(change: &[(&str, &str)]) -> BTreeMap<String, String> {

@@ -1,10 +1,10 @@
 use proptest::prelude::*;
-use puente_model::{CharterVector, EventKind, Millis, Stage};
+use puente_model::{CharterVector, EventKind, Millis, Mode, Stage};
 use puente_wire::{Event, Veiled};
 
 use super::*;
 use crate::testing::{answer, flips, rng};
-use crate::{SealedAnswer, sealing};
+use crate::{CheckedSealed, SealError, SealedAnswer, sealing};
 
 const ABROAD: &str = "puente://us/atf/n1";
 const AT_HOME: &str = "puente://mx/sspc/n1";
@@ -22,7 +22,7 @@ impl World {
         let mut rng = rng(seed);
         let fields = (0..fields).map(|i| (format!("records/0/{i:03}"), format!("value {i}").into_bytes())).collect();
         let tree = AnswerTree::build(fields, &mut rng).unwrap();
-        let sealed = sealing::seal_body(&tree, Millis(1), vec![], &mut rng).unwrap();
+        let sealed = sealing::seal_body(Mode::Open, &tree, Millis(1), vec![], &mut rng).unwrap();
         let pair = answer(to, sealed.commitment);
         if !pair.is_domestic() {
             return Self { tree, sealed, entry: Entry::Pair(pair).encode(), header: None };
@@ -206,5 +206,58 @@ fn a_changed_byte_never_changes_what_is_believed() {
             let (entry, receipt) = (changed.entry.clone(), changed.receipt.clone());
             assert_eq!(changed, proto::Disclosure { entry, receipt, ..good.clone() }, "byte {at}, bit {bit}");
         }
+    }
+}
+
+/// An answer of this mode, about one field of this path.
+fn of_mode(mode: Mode, path: &str) -> Result<World, SealError> {
+    let mut rng = rng(3);
+    let tree = AnswerTree::build(vec![(path.to_owned(), b"value".to_vec())], &mut rng).unwrap();
+    let sealed = sealing::seal_body(mode, &tree, Millis(1), vec![], &mut rng)?;
+    let entry = Entry::Pair(said(mode, sealed.commitment)).encode();
+    Ok(World { tree, sealed, entry, header: None })
+}
+
+fn said(mode: Mode, commitment: Digest) -> Pair {
+    let mut pair = answer(ABROAD, commitment);
+    let PairBody::Answer { terms, .. } = &mut pair.body else { panic!() };
+    terms.mode = mode;
+    pair
+}
+
+#[test]
+fn what_was_disclosed_in_training_is_never_taken_for_real_nor_the_reverse() {
+    let (real, trained) = ("000/vehicle/vin", "training/000/vehicle/vin");
+    for (mode, path, other, wrong) in
+        [(Mode::Open, real, Mode::Training, trained), (Mode::Training, trained, Mode::Open, real)]
+    {
+        let honest = of_mode(mode, path).unwrap();
+        assert_eq!(verify(&honest.disclose(&[path]).unwrap()).unwrap().answer.terms().unwrap().mode, mode);
+        // A node does not even seal a field of the other kind.
+        let at_0 = TreeError::Mode { index: 0 };
+        assert_eq!(of_mode(mode, wrong).err(), Some(SealError::Tree(at_0.clone())));
+        // The same leaves, key and body under an entry of the other mode, whatever that entry commits to.
+        let commitment = |of: Mode| {
+            let tree = honest.tree.commitment();
+            sealing::answer_commitment(of, tree, honest.sealed.body_hash, honest.sealed.key_hash)
+        };
+        for (committed, expected) in
+            [(commitment(mode), DisclosureError::Commitment), (commitment(other), DisclosureError::Tree(at_0.clone()))]
+        {
+            let entry = Entry::Pair(said(other, committed)).encode();
+            let replayed = World { tree: honest.tree.clone(), sealed: honest.sealed.clone(), entry, header: None };
+            assert_eq!(replayed.disclose(&[path]).unwrap_err(), expected, "{mode} as {other}");
+        }
+        // The asker's side: what was sealed under one mode is no answer of the other.
+        let SealedAnswer { sealed, key, .. } = &honest.sealed;
+        assert_eq!(CheckedSealed::check(other, sealed, commitment(mode)).unwrap_err(), SealError::Commitment);
+        let checked = CheckedSealed::check(other, sealed, commitment(other)).unwrap();
+        let error = checked.open(key).unwrap_err();
+        assert!(error == SealError::DoesNotOpen && error.convicts_answer());
+        let reply = crate::HpkeKeyPair::generate(&mut rng(4)).unwrap();
+        let leaf = leaf_hash(&honest.entry);
+        let sealed_key = sealing::seal_content_key(mode, reply.public(), None, leaf, key, &mut rng(5)).unwrap();
+        assert!(sealing::open_content_key(mode, &reply, None, leaf, &sealed_key).is_ok());
+        assert!(sealing::open_content_key(other, &reply, None, leaf, &sealed_key).is_err());
     }
 }

@@ -9,13 +9,13 @@ fn tree() -> AnswerTree {
 }
 
 fn answer() -> SealedAnswer {
-    seal_body(&tree(), Millis(9), vec!["confirm-before-seizure".into()], &mut rng(2)).unwrap()
+    seal_body(Mode::Open, &tree(), Millis(9), vec!["confirm-before-seizure".into()], &mut rng(2)).unwrap()
 }
 
 #[test]
 fn an_answer_opens_under_its_key() {
     let answer = answer();
-    let checked = CheckedSealed::check(&answer.sealed, answer.commitment).unwrap();
+    let checked = CheckedSealed::check(Mode::Open, &answer.sealed, answer.commitment).unwrap();
     let body = checked.open(&answer.key).unwrap();
     assert_eq!(body.at, Millis(9));
     assert_eq!(body.tree.commitment(), tree().commitment());
@@ -23,13 +23,13 @@ fn an_answer_opens_under_its_key() {
         (checked.tree, checked.body_hash, checked.key_hash),
         (tree().commitment(), answer.body_hash, answer.key_hash)
     );
-    assert_eq!(answer.commitment, answer_commitment(checked.tree, checked.body_hash, checked.key_hash));
+    assert_eq!(answer.commitment, answer_commitment(Mode::Open, checked.tree, checked.body_hash, checked.key_hash));
 }
 
 #[test]
 fn every_changed_byte_of_a_reply_is_noticed_before_recording() {
     let SealedAnswer { sealed, commitment, .. } = answer();
-    let check = |sealed: &proto::Sealed| CheckedSealed::check(sealed, commitment).unwrap_err();
+    let check = |sealed: &proto::Sealed| CheckedSealed::check(Mode::Open, sealed, commitment).unwrap_err();
     for body in flips(&sealed.body) {
         assert_eq!(check(&proto::Sealed { body, ..sealed.clone() }), SealError::Commitment);
     }
@@ -41,7 +41,7 @@ fn every_changed_byte_of_a_reply_is_noticed_before_recording() {
     }
     for commitment in flips(commitment.as_bytes()) {
         let commitment = Digest::try_from(commitment.as_slice()).unwrap();
-        assert_eq!(CheckedSealed::check(&sealed, commitment).unwrap_err(), SealError::Commitment);
+        assert_eq!(CheckedSealed::check(Mode::Open, &sealed, commitment).unwrap_err(), SealError::Commitment);
     }
     for key_hash in wrong_lengths(&sealed.key_hash) {
         assert_eq!(check(&proto::Sealed { key_hash, ..sealed.clone() }), SealError::Field("key_hash"));
@@ -62,7 +62,7 @@ fn every_changed_byte_of_a_reply_is_noticed_before_recording() {
 #[test]
 fn a_wrong_key_blames_the_release() {
     let answer = answer();
-    let checked = CheckedSealed::check(&answer.sealed, answer.commitment).unwrap();
+    let checked = CheckedSealed::check(Mode::Open, &answer.sealed, answer.commitment).unwrap();
     for key in flips(answer.key.expose()) {
         let error = checked.open(&Secret32::new(key.try_into().unwrap())).unwrap_err();
         assert_eq!(error, SealError::WrongKey);
@@ -76,24 +76,26 @@ fn a_lying_holder_convicts_itself() {
     let open = |mut answer: SealedAnswer, change: &dyn Fn(&mut proto::Sealed)| {
         change(&mut answer.sealed);
         let commitment = answer_commitment(
+            Mode::Open,
             Digest::try_from(answer.sealed.tree_commitment.as_slice()).unwrap(),
             body_hash(&answer.sealed.body),
             answer.key_hash,
         );
-        let error = CheckedSealed::check(&answer.sealed, commitment).unwrap().open(&answer.key).unwrap_err();
+        let error =
+            CheckedSealed::check(Mode::Open, &answer.sealed, commitment).unwrap().open(&answer.key).unwrap_err();
         assert!(error.convicts_answer(), "{error}");
         error
     };
     // Noise under an honest key hash.
-    let noise = seal_bytes(tree().commitment(), b"", key()).unwrap();
+    let noise = seal_bytes(Mode::Open, tree().commitment(), b"", key()).unwrap();
     assert_eq!(open(noise, &|s| s.body = vec![1; 64]), SealError::DoesNotOpen);
     // A plaintext that is no message.
-    let garbage = seal_bytes(tree().commitment(), &[0xff; 9], key()).unwrap();
+    let garbage = seal_bytes(Mode::Open, tree().commitment(), &[0xff; 9], key()).unwrap();
     assert_eq!(open(garbage, &|_| ()), SealError::NotABody);
     // Another tree than the one committed to.
     let other = AnswerTree::build(vec![("vin".into(), b"other".to_vec())], &mut rng(9)).unwrap();
     let body = other.to_body(Millis(0), vec![]).encode_to_vec();
-    let swapped = seal_bytes(tree().commitment(), &body, key()).unwrap();
+    let swapped = seal_bytes(Mode::Open, tree().commitment(), &body, key()).unwrap();
     assert_eq!(open(swapped, &|_| ()), SealError::Tree(TreeError::Commitment));
 }
 
@@ -101,7 +103,7 @@ fn a_lying_holder_convicts_itself() {
 fn bodies_have_a_size_limit() {
     let at = |bytes: usize| {
         let tree = AnswerTree::build(vec![("a".to_owned(), vec![0; bytes])], &mut rng(1)).unwrap();
-        seal_body(&tree, Millis(0), vec![], &mut rng(1)).map(|_| ())
+        seal_body(Mode::Open, &tree, Millis(0), vec![], &mut rng(1)).map(|_| ())
     };
     let overhead = {
         let tree = AnswerTree::build(vec![("a".to_owned(), vec![0; 400_000])], &mut rng(1)).unwrap();
@@ -119,23 +121,26 @@ fn content_keys_open_for_their_answer_only() {
     let reply = ReplyKey::generate(&mut rng(1)).unwrap();
     let key = Secret32::new([8; 32]);
     let leaf = Digest::of(b"answer");
-    let sealed = seal_content_key(reply.public(), None, leaf, &key, &mut rng(2)).unwrap();
+    let sealed = seal_content_key(Mode::Open, reply.public(), None, leaf, &key, &mut rng(2)).unwrap();
     assert_eq!(sealed.len(), 80);
-    assert_eq!(open_content_key(&reply, None, leaf, &sealed).unwrap().expose(), key.expose());
-    assert_eq!(open_content_key(&reply, None, Digest::of(b"another"), &sealed).unwrap_err(), HpkeError::NotForThisKey);
+    assert_eq!(open_content_key(Mode::Open, &reply, None, leaf, &sealed).unwrap().expose(), key.expose());
+    assert_eq!(
+        open_content_key(Mode::Open, &reply, None, Digest::of(b"another"), &sealed).unwrap_err(),
+        HpkeError::NotForThisKey
+    );
     let other = ReplyKey::generate(&mut rng(3)).unwrap();
-    assert_eq!(open_content_key(&other, None, leaf, &sealed).unwrap_err(), HpkeError::NotForThisKey);
+    assert_eq!(open_content_key(Mode::Open, &other, None, leaf, &sealed).unwrap_err(), HpkeError::NotForThisKey);
     for sealed in flips(&sealed) {
-        assert!(open_content_key(&reply, None, leaf, &sealed).is_err());
+        assert!(open_content_key(Mode::Open, &reply, None, leaf, &sealed).is_err());
     }
     for sealed in wrong_lengths(&sealed) {
-        assert_eq!(open_content_key(&reply, None, leaf, &sealed).unwrap_err(), HpkeError::Length);
+        assert_eq!(open_content_key(Mode::Open, &reply, None, leaf, &sealed).unwrap_err(), HpkeError::Length);
     }
     let psk = Secret32::new([7; 32]);
     let psk = Some(Psk { secret: &psk, id: b"group 1 epoch 2" });
-    let sealed = seal_content_key(reply.public(), psk, leaf, &key, &mut rng(2)).unwrap();
-    assert_eq!(open_content_key(&reply, psk, leaf, &sealed).unwrap().expose(), key.expose());
-    assert_eq!(open_content_key(&reply, None, leaf, &sealed).unwrap_err(), HpkeError::NotForThisKey);
+    let sealed = seal_content_key(Mode::Open, reply.public(), psk, leaf, &key, &mut rng(2)).unwrap();
+    assert_eq!(open_content_key(Mode::Open, &reply, psk, leaf, &sealed).unwrap().expose(), key.expose());
+    assert_eq!(open_content_key(Mode::Open, &reply, None, leaf, &sealed).unwrap_err(), HpkeError::NotForThisKey);
 }
 
 #[test]
@@ -152,12 +157,12 @@ proptest! {
         let fields = values.iter().enumerate().map(|(i, v)| (format!("{i:03}"), v.clone())).collect();
         let mut rng = rng(seed);
         let tree = AnswerTree::build(fields, &mut rng).unwrap();
-        let answer = seal_body(&tree, Millis(at), vec![], &mut rng).unwrap();
-        let body = CheckedSealed::check(&answer.sealed, answer.commitment).unwrap().open(&answer.key).unwrap();
+        let answer = seal_body(Mode::Open, &tree, Millis(at), vec![], &mut rng).unwrap();
+        let body = CheckedSealed::check(Mode::Open, &answer.sealed, answer.commitment).unwrap().open(&answer.key).unwrap();
         prop_assert_eq!(body.at, Millis(at));
         prop_assert!(body.tree.fields().map(|(_, v)| v.to_vec()).eq(values));
         // The same body sealed again: another key, another ciphertext.
-        let again = seal_body(&tree, Millis(at), vec![], &mut rng).unwrap();
+        let again = seal_body(Mode::Open, &tree, Millis(at), vec![], &mut rng).unwrap();
         prop_assert_ne!(again.key_hash, answer.key_hash);
         prop_assert_ne!(again.body_hash, answer.body_hash);
     }
@@ -165,8 +170,9 @@ proptest! {
     #[test]
     fn hostile_frames_never_panic(tree: Vec<u8>, body: Vec<u8>, key: Vec<u8>, key_bytes: [u8; 32]) {
         let sealed = proto::Sealed { tree_commitment: tree, body, key_hash: key };
-        prop_assert!(CheckedSealed::check(&sealed, Digest::default()).is_err());
+        prop_assert!(CheckedSealed::check(Mode::Open, &sealed, Digest::default()).is_err());
         let checked = CheckedSealed {
+            mode: Mode::Open,
             tree: Digest::default(),
             body_hash: Digest::default(),
             key_hash: key_hash(&Secret32::new(key_bytes)),

@@ -19,10 +19,12 @@ const EXAMPLES: [(&str, &str, &str, &str); 4] =
 const PERSONS: &str = include_str!("../../../../nodes/agency/policies/common/persons.cedar");
 const PLATES: &str = include_str!("../../../../nodes/agency/policies/common/plates.cedar");
 const SEIZURES: &str = include_str!("../../../../nodes/agency/policies/common/seizures.cedar");
+const TRACES: &str = include_str!("../../../../nodes/agency/policies/common/traces.cedar");
 const COMMON_CASES: &str = include_str!("../../../../nodes/agency/policies/common/cases.toml");
 
 fn files(inbound: &str, outbound: &str) -> Vec<(String, String)> {
-    let common = [("persons.cedar", PERSONS), ("plates.cedar", PLATES), ("seizures.cedar", SEIZURES)];
+    let common =
+        [("persons.cedar", PERSONS), ("plates.cedar", PLATES), ("seizures.cedar", SEIZURES), ("traces.cedar", TRACES)];
     let all = [("inbound.cedar", inbound), ("outbound.cedar", outbound)].into_iter().chain(common);
     all.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
 }

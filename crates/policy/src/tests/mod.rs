@@ -21,6 +21,7 @@ const MISSING: &str = include_str!("../../../../proto/puente/v1/missing.proto");
 const PERSON: &str = include_str!("../../../../proto/puente/v1/person.proto");
 const WANTED: &str = include_str!("../../../../proto/puente/v1/wanted.proto");
 const PLATE_READ: &str = include_str!("../../../../proto/puente/v1/plate_read.proto");
+const TRACE: &str = include_str!("../../../../proto/puente/v1/trace.proto");
 const SEIZURE: &str = include_str!("../../../../proto/puente/v1/seizure.proto");
 
 /// The day at which tests judge.
@@ -30,7 +31,11 @@ pub(crate) fn today() -> Millis {
 
 /// Fields of the first message of a `.proto` file, with their marks.
 fn fields(proto: &str) -> Vec<FieldInfo> {
-    let message = proto.split("\nmessage ").nth(1).unwrap().split("\n}\n").next().unwrap();
+    fields_of(proto, 1)
+}
+
+fn fields_of(proto: &str, nth: usize) -> Vec<FieldInfo> {
+    let message = proto.split("\nmessage ").nth(nth).unwrap().split("\n}\n").next().unwrap();
     let mut out = Vec::new();
     for block in message.split("\n  ").filter(|b| b.contains("[(field)")) {
         let mut words = block.split("[(field)").next().unwrap().split_whitespace().rev();
@@ -73,6 +78,8 @@ pub(crate) fn vocabulary() -> Vocabulary {
             kind("person.missing", "MissingPerson", MISSING),
             kind("person.detained", "Detention", DETENTION),
             kind("plate.reads", "PlateRead", PLATE_READ),
+            kind("firearm.trace.submit", "TraceRequest", TRACE),
+            KindInfo { fields: fields_of(TRACE, 2), ..kind("firearm.trace.result", "TraceResult", TRACE) },
             kind("seizure.search", "Seizure", SEIZURE),
             kind("seizure.link", "Seizure", SEIZURE),
         ],
@@ -80,6 +87,7 @@ pub(crate) fn vocabulary() -> Vocabulary {
             basis("mx-us-mlat-1987", &[Purpose::CriminalInvestigation, Purpose::Prosecution, Purpose::ArmsTrafficking]),
             basis("mx-us-stolen-vehicles-1981", &[Purpose::VehicleRecovery, Purpose::CriminalInvestigation]),
             basis("bicentennial-framework-2021", &[Purpose::ArmsTrafficking, Purpose::CrimePrevention]),
+            basis("interpol-rpd-2011", &[Purpose::MissingPerson]),
             basis("mx-lgsnsp-2009", &domestic),
             basis("us-28cfr20", &domestic),
         ],

@@ -93,7 +93,7 @@ pub(crate) fn explanation() -> Explanation {
 }
 
 pub(crate) fn query() -> Pair {
-    let commitment = QueryPayload::commit(&payload().encode(), &salt());
+    let commitment = QueryPayload::commit(Mode::Open, &payload().encode(), &salt());
     let due = Minute(NOW.plus(600_000).0.div_ceil(60_000));
     pair(ASKER, HOLDER, 17, PairBody::Query { terms: terms(), due, commitment, escrow: hash("escrow") })
 }
@@ -104,6 +104,14 @@ fn leaf(entry: &Entry) -> Digest {
 
 fn query_leaf() -> Digest {
     leaf(&Entry::Pair(query()))
+}
+
+/// A question in training.
+fn training_query() -> Pair {
+    let commitment = QueryPayload::commit(Mode::Training, &payload().encode(), &salt());
+    let due = Minute(NOW.plus(600_000).0.div_ceil(60_000));
+    let terms = Terms { mode: Mode::Training, ..terms() };
+    pair(ASKER, HOLDER, 17, PairBody::Query { terms, due, commitment, escrow: hash("escrow") })
 }
 
 pub(crate) fn answer() -> Pair {
@@ -139,7 +147,7 @@ fn seeds(purpose: SeedUse, auditors: &[(&str, &str)]) -> Seeds {
 
 pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     let plain = |outcome, count| {
-        let commitment = Explanation::commit(&explanation().encode(), &salt());
+        let commitment = Explanation::commit(Mode::Open, &explanation().encode(), &salt());
         PairBody::Answer {
             terms: Terms { step: Step::HitNoHit, handling: Handling::H0, ..terms() },
             outcome,
@@ -153,7 +161,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     let refusal = PairBody::Refusal {
         terms: terms(),
         reason: RefusalReason::StatutoryBar,
-        commitment: Explanation::commit(&explanation().encode(), &salt()),
+        commitment: Explanation::commit(Mode::Open, &explanation().encode(), &salt()),
         escrow: hash("escrow"),
         quoted: query_leaf(),
     };
@@ -180,6 +188,7 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
     };
     vec![
         ("query", Entry::Pair(query())),
+        ("query-in-training", Entry::Pair(training_query())),
         ("query-of-a-group", Entry::Pair(pair(ASKER, HOLDER, 18, in_group))),
         ("answer-core-data", Entry::Pair(answer())),
         ("answer-no-hit", Entry::Pair(pair(HOLDER, ASKER, 6, plain(Outcome::NoHit, CountBand::Zero)))),

@@ -183,7 +183,7 @@ fn entries(t: &mut Table) {
     t.bad(Entry, "query", PAIR, "group-of-129-bytes", "Field group", |m| {
         set(m, Raw::bytes(f::GROUP, &[b'g'; 129]));
     });
-    t.bad(Entry, "query", PAIR, "mode-unknown", "Field mode", |m| set(m, Raw::number(f::MODE, 2)));
+    t.bad(Entry, "query", PAIR, "mode-unknown", "Field mode", |m| set(m, Raw::number(f::MODE, 3)));
     t.bad(Entry, "query", PAIR, "commitment-missing", "Field commitment", |m| remove(m, f::COMMITMENT));
     t.bad(Entry, "query", PAIR, "escrow-hash-missing", "Field escrow_hash", |m| remove(m, f::ESCROW));
     t.bad(Entry, "query", PAIR, "query-with-an-outcome", "NotCanonical", |m| set(m, Raw::number(f::OUTCOME, 1)));

@@ -386,6 +386,9 @@ pub struct ImportArgs {
     /// Write what there is to say about rows to this file (CSV).
     #[arg(long, value_name = "FILE")]
     pub errors: Option<PathBuf>,
+    /// Invented records, for training: kept apart, found by questions with --training and by no other.
+    #[arg(long)]
+    pub training: bool,
     /// Check everything, bring nothing in.
     #[arg(long)]
     pub dry_run: bool,
@@ -440,6 +443,9 @@ pub struct QueryArgs {
     /// Case file.
     #[arg(long = "case", value_name = "REF")]
     pub case_ref: String,
+    /// In training: about invented records alone, marked everywhere, never taken for a real question.
+    #[arg(long)]
+    pub training: bool,
     /// 1: hit or no hit; 2: core data; 3: evidence.
     #[arg(long, default_value = "1", value_name = "N")]
     pub step: puente_model::Step,
@@ -473,7 +479,7 @@ pub struct QueryArgs {
     /// Calibre.
     #[arg(long, alias = "calibre")]
     pub caliber: Option<String>,
-    /// How long to wait: 30s, 10m, 2h, 3d.
+    /// Deadline of the answer: 30s, 10m, 2h, 3d; where it is beyond 10m the command does not wait.
     #[arg(long, default_value = "60s", value_name = "TIME")]
     pub due: String,
     /// Urgent, with the justification.

@@ -1,6 +1,7 @@
 //! What came of a question, for people and for programs.
 
 use puente_catalogue::{Lang, QueryKindSpec, RecordType};
+use puente_evidence::tree::TRAINING_PATH;
 use puente_model::{NodeUri, Outcome, RefusalReason};
 use serde_json::{Value, json};
 
@@ -14,6 +15,8 @@ use crate::load::Bearings;
 pub(super) struct About<'a> {
     pub(super) kind: &'a QueryKindSpec,
     pub(super) to: &'a NodeUri,
+    /// About invented records.
+    pub(super) training: bool,
 }
 
 /// The leaf that names the key under which a record was found.
@@ -21,8 +24,21 @@ const MATCH_KEY: &str = "match_key";
 
 type Rows = Vec<(String, String)>;
 
-/// The report of a conclusion.
+/// The report of a conclusion; one of training says so.
 pub(super) fn report(
+    context: &Context,
+    bearings: &Bearings,
+    about: &About<'_>,
+    concluded: &Concluded,
+) -> Result<Report, Failure> {
+    let said = report_of(context, bearings, about, concluded);
+    match about.training {
+        true => said.map(Report::in_training).map_err(Failure::in_training),
+        false => said,
+    }
+}
+
+fn report_of(
     context: &Context,
     bearings: &Bearings,
     about: &About<'_>,
@@ -140,8 +156,9 @@ fn explain(rows: &mut Rows, explained: &Explained, fields: Text, lang: Lang) {
     push(Text::Appeal, if lang == Lang::Es { &explained.appeal_es } else { &explained.appeal_en });
 }
 
-/// `000/Vehicle/vin` → record number and field name.
+/// `000/Vehicle/vin`, in training after its mark → record number and field name.
 fn split(path: &str) -> (&str, &str) {
+    let path = path.strip_prefix(TRAINING_PATH).unwrap_or(path);
     let (record, rest) = path.split_once('/').unwrap_or(("000", path));
     (record, rest.split('/').nth(1).unwrap_or(rest))
 }

@@ -25,7 +25,8 @@ use crate::import::text;
 use crate::import::words::fill;
 use crate::import::{self, AUTHORITY_CHARS_MAX, Counts, ImportError, Options, Outcome, RowError};
 use crate::load;
-use crate::records::RecordStore;
+use crate::records::{RecordSettings, RecordStore};
+use crate::training::marked;
 
 /// Row errors that are shown; all of them go into the file of `--errors`.
 const SHOWN_MAX: usize = 100;
@@ -81,6 +82,11 @@ impl From<ProfileError> for Failure {
 }
 
 pub(super) fn run(context: &Context, args: &ImportArgs) -> Result<Report, Failure> {
+    let said = bring_in(context, args);
+    if args.training { said.map(Report::in_training).map_err(Failure::in_training) } else { said }
+}
+
+fn bring_in(context: &Context, args: &ImportArgs) -> Result<Report, Failure> {
     let config = NodeConfig::load(&context.dir).map_err(|error| load_failure(error.into()))?;
     let extra = config.catalogue_extra.as_ref().map(|folder| context.dir.path().join(folder));
     let catalogue = load::catalogue(extra.as_deref()).map_err(load_failure)?;
@@ -114,9 +120,16 @@ pub(super) fn run(context: &Context, args: &ImportArgs) -> Result<Report, Failur
         Source::Stdin => None,
     };
     let mut hall = Hall::new(context, args, size)?;
-    let records = RecordStore::open_with(&context.dir, &config.records).map_err(StageError::from)?;
-    let folder = Folder::new(&context.dir.imports());
-    let log = Client { context };
+    let (dir, settings) = match args.training {
+        true => (context.dir.training(), RecordSettings::default()),
+        false => (context.dir.clone(), config.records.clone()),
+    };
+    if args.training {
+        files::make_private_dir(dir.path()).map_err(|error| Failure::file(dir.path(), &error))?;
+    }
+    let records = RecordStore::open_with(&dir, &settings).map_err(StageError::from)?;
+    let folder = Folder::new(&dir.imports());
+    let log = Client { context, training: args.training };
     let seed = files::fresh_secret().map_err(|error| Failure::unavailable("random", error.to_string()))?;
     let mut rng = ChaCha20Rng::from_seed(*seed.expose());
     let mut summary = Summary::default();
@@ -193,10 +206,12 @@ fn overrides(args: &ImportArgs, record_type: &RecordType) -> Result<BTreeMap<Str
 #[derive(Debug)]
 struct Client<'a> {
     context: &'a Context,
+    training: bool,
 }
 
 impl Log for Client<'_> {
     fn collect(&mut self, event: LocalEvent) -> Result<Option<u64>, ImportError> {
+        let event = if self.training { marked(event) } else { event };
         let told = client::connect(self.context).and_then(|node| match node {
             Some(mut node) => client::record(&mut node, event).map(Some),
             None => Ok(None),

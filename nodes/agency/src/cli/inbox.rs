@@ -3,22 +3,36 @@
 use clap::Subcommand;
 use puente_catalogue::Lang;
 use puente_model::{ExchangeId, OfficerId, Outcome, RefusalReason};
-use puente_words::texts;
+use puente_words::{text, texts};
 use serde_json::json;
 
 use super::conclusion::printable;
-use super::output::{Failure, Report, table};
+use super::output::{Exit, Failure, Report, table};
 use super::words;
 use super::{Context, client, load_failure};
 use crate::control_api::{Answer, Command, Concluded};
 use crate::inbox::{Decided, Seen, Waiting};
 use crate::load::Bearings;
+use crate::training::BANNER;
 
 /// `puente inbox`.
 #[derive(Debug, Subcommand)]
 pub enum InboxCommand {
     /// List what waits: urgent questions first, then the soonest due. Shows no subject, records nothing.
     List,
+    /// List answers that nobody decided on before they were given and that somebody is to look at: the soonest due first.
+    Reviews,
+    /// Say that one of them was looked at, and what was found: HUMAN_DECISION is recorded, and it is due no more.
+    Reviewed {
+        /// The exchange.
+        id: ExchangeId,
+        /// Who looked.
+        #[arg(long, value_name = "ID")]
+        officer: OfficerId,
+        /// What was found, for this node's own log.
+        #[arg(long, value_name = "TEXT")]
+        note: String,
+    },
     /// Show one question to an officer whose role decides on it; that is recorded as CONSULT.
     Show {
         /// The exchange.
@@ -120,11 +134,37 @@ texts! {
 
 pub(super) fn run(context: &Context, command: InboxCommand) -> Result<Report, Failure> {
     let decide = |id: ExchangeId, officer: OfficerId, decision: Decided| {
-        decided(context, &Command::InboxDecide { exchange: id, officer, decision })
+        decided(context, id, &Command::InboxDecide { exchange: id, officer, decision })
     };
     match command {
         InboxCommand::List => list(context),
-        InboxCommand::Show { id, officer } => decided(context, &Command::InboxShow { exchange: id, officer }),
+        InboxCommand::Reviews => reviews(context),
+        InboxCommand::Reviewed { id, officer, note } => {
+            let mut node = client::running(context)?;
+            let command = Command::InboxReviewed { exchange: id, officer, note };
+            let Answer::Concluded(said) = client::call(&mut node, command, None)? else {
+                return Err(client::unexpected());
+            };
+            match *said {
+                Concluded::Recorded { index } => {
+                    let rows = [(words::Text::Exchange.get(context.lang).to_owned(), id.to_string())];
+                    let json = json!({"exchange": id.to_string(), "recorded": index});
+                    Ok(Report::new(json, table(&rows)).note("HUMAN_DECISION is recorded; the answer is reviewed"))
+                }
+                Concluded::NotWaiting { .. } => {
+                    Err(Failure::usage("not-waiting", "no answer with this id waits for a review")
+                        .hint("'puente inbox reviews' lists those that do"))
+                }
+                Concluded::Invalid { errors } => {
+                    let first = errors.into_iter().next();
+                    let (message, mend) = first.map(|e| (e.message, e.mend)).unwrap_or_default();
+                    Err(Failure::usage("note", message).hint(mend))
+                }
+                Concluded::LogUnavailable => Err(client::log_unavailable()),
+                _ => Err(client::unexpected()),
+            }
+        }
+        InboxCommand::Show { id, officer } => decided(context, id, &Command::InboxShow { exchange: id, officer }),
         InboxCommand::Confirm { id, officer, note } => decide(id, officer, Decided::Confirm { note }),
         InboxCommand::Answer { id, officer, note } => decide(id, officer, Decided::Answer { note }),
         InboxCommand::Refuse { id, officer, reason, text_en, text_es } => {
@@ -134,6 +174,39 @@ pub(super) fn run(context: &Context, command: InboxCommand) -> Result<Report, Fa
             decide(id, officer, Decided::NeedsData { fields, text_en, text_es })
         }
     }
+}
+
+/// Answers to be reviewed; the exit code says that some are due.
+fn reviews(context: &Context) -> Result<Report, Failure> {
+    let mut node = client::running(context)?;
+    let Answer::Reviews { reviews, due } = client::call(&mut node, Command::InboxReviews, None)? else {
+        return Err(client::unexpected());
+    };
+    let lang = context.lang;
+    let json = json!({"waiting": reviews.len(), "due": due, "reviews": reviews});
+    if reviews.is_empty() {
+        return Ok(Report::new(json, text(lang, "no answer waits for a review")));
+    }
+    let mut shown = String::new();
+    for one in &reviews {
+        let mut rows = vec![
+            (text(lang, "asked by").to_owned(), one.from.clone()),
+            (text(lang, "question").to_owned(), format!("{} {}", one.kind, one.step)),
+            (text(lang, "purpose").to_owned(), one.purpose.clone()),
+            (text(lang, "due at").to_owned(), one.due_at.clone()),
+        ];
+        if one.overdue {
+            rows.push((String::new(), text(lang, "OVERDUE").to_owned()));
+        }
+        if one.training {
+            rows.insert(0, (String::new(), BANNER.to_owned()));
+        }
+        let rows: Vec<_> = rows.into_iter().map(|(label, value)| (format!("  {label}"), value)).collect();
+        shown.push_str(&format!("{}\n{}", one.exchange, table(&rows)));
+    }
+    let report =
+        Report::new(json, shown).hint("'puente inbox reviewed ID --officer ID --note TEXT' once somebody has looked");
+    Ok(if due > 0 { report.exit(Exit::Findings) } else { report })
 }
 
 fn list(context: &Context) -> Result<Report, Failure> {
@@ -161,6 +234,9 @@ fn described(bearings: &Bearings, question: &Waiting, lang: Lang) -> Vec<(String
     let label = bearings.catalogue.query_kind(&question.kind).map(|kind| kind.labels().get(lang));
     let kind = label.map_or_else(|| question.kind.clone(), |label| format!("{label} ({})", question.kind));
     let mut rows = Vec::new();
+    if question.training {
+        rows.push((String::new(), BANNER.to_owned()));
+    }
     if question.urgency == "urgent" {
         rows.push(row(Text::Urgent, String::new()));
     }
@@ -183,7 +259,18 @@ fn described(bearings: &Bearings, question: &Waiting, lang: Lang) -> Vec<(String
     rows
 }
 
-fn decided(context: &Context, command: &Command) -> Result<Report, Failure> {
+/// Carries something out with a question that waits; one of training says so.
+fn decided(context: &Context, id: ExchangeId, command: &Command) -> Result<Report, Failure> {
+    let mut node = client::running(context)?;
+    let Answer::Inbox { questions, .. } = client::call(&mut node, Command::Inbox, None)? else {
+        return Err(client::unexpected());
+    };
+    let training = questions.iter().any(|question| question.training && question.exchange == id.to_string());
+    let said = carried(context, command);
+    if training { said.map(Report::in_training).map_err(Failure::in_training) } else { said }
+}
+
+fn carried(context: &Context, command: &Command) -> Result<Report, Failure> {
     let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
     let lang = context.lang;
     let mut node = client::running(context)?;

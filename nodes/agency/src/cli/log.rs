@@ -187,9 +187,11 @@ fn describe_pair(pair: &Pair) -> (Value, String) {
     });
     if let (Some(object), Some(terms)) = (value.as_object_mut(), pair.terms()) {
         let terms = json!({"query": terms.kind.to_string(), "step": terms.step.as_str(), "purpose": terms.purpose.as_str(),
-            "basis": terms.basis.to_string(), "handling": terms.handling.as_str()});
+            "basis": terms.basis.to_string(), "handling": terms.handling.as_str(), "mode": terms.mode.as_str()});
         object.insert("terms".to_owned(), terms);
     }
+    let training = pair.terms().is_some_and(|terms| terms.mode == puente_model::Mode::Training);
+    let what = if training { format!("{} {what}", crate::training::BANNER) } else { what };
     let short = |uri: &str| uri.trim_start_matches("puente://").to_owned();
     let words = format!(
         "{}  {name:<8} {:>4}  {} to {}\n                            {what}",

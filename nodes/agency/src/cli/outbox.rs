@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use puente_catalogue::Lang;
 use puente_model::limits::FACTS_CHARS_MAX;
 use puente_model::{ExchangeId, NodeUri, OfficerId};
-use puente_words::texts;
+use puente_words::{text, texts};
 use serde_json::json;
 
 use super::args::QueryArgs;
@@ -17,6 +17,7 @@ use super::{Context, client, load_failure, query};
 use crate::control_api::{Answer, Command, Concluded, Question};
 use crate::load::Bearings;
 use crate::outbox::{Examined, FollowUp, Shown, Waits, Wanted};
+use crate::training::BANNER;
 
 /// `puente query`.
 #[derive(Debug, Args)]
@@ -51,6 +52,9 @@ pub enum Earlier {
         #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000))]
         limit: u64,
     },
+    /// List the matters that this node brought, such as firearm traces, with their clocks: they run from acceptance and stand
+    /// still while the holder needs data.
+    Matters,
     /// Say where one question stands; shows no disclosed field and records nothing.
     Status {
         /// The exchange.
@@ -89,7 +93,7 @@ pub enum Earlier {
         /// Urgent, with the justification.
         #[arg(long, default_value = "", value_name = "JUSTIFICATION")]
         urgent: String,
-        /// How long to wait: 30s, 10m, 2h, 3d.
+        /// Deadline of the answer: 30s, 10m, 2h, 3d; where it is beyond 10m the command does not wait.
         #[arg(long, default_value = "60s", value_name = "TIME")]
         due: String,
         /// Do not wait for the answer.
@@ -181,6 +185,7 @@ pub(super) fn run(context: &Context, command: &QueryCommand) -> Result<Report, F
             let limit = usize::try_from(*limit).ok();
             list(context, Wanted { officer: officer.clone(), to: to.clone(), open: *open, limit })
         }
+        Earlier::Matters => matters(context),
         Earlier::Status { id } => {
             let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
             let question = find(context, *id)?;
@@ -191,7 +196,8 @@ pub(super) fn run(context: &Context, command: &QueryCommand) -> Result<Report, F
             } else {
                 ended(&question.exchange, context.lang)
             };
-            Ok(Report::new(json!(question), table(&rows)).hint(hint))
+            let report = Report::new(json!(question), table(&rows)).hint(hint);
+            Ok(if question.training { report.in_training() } else { report })
         }
         Earlier::Wait { id, patience } => {
             let patience = query::duration(patience)?;
@@ -214,7 +220,7 @@ pub(super) fn run(context: &Context, command: &QueryCommand) -> Result<Report, F
             let (officer, facts) = (officer.clone(), facts.clone());
             let examined = Examined { exchange: *id, officer, facts, confirmed: Some(confirmed) };
             concluded(context, *id, || match answer(context, Command::QuestionExamine(Box::new(examined)))? {
-                Concluded::Asked { exchange } if !no_wait => {
+                Concluded::Asked { exchange } if !no_wait && due <= query::FOREGROUND_MAX => {
                     let id = exchange.parse().map_err(|_| client::unexpected())?;
                     wait(context, id, due + Duration::from_secs(10))
                 }
@@ -229,7 +235,8 @@ pub(super) fn run(context: &Context, command: &QueryCommand) -> Result<Report, F
                 Concluded::Recorded { index } => {
                     let rows = [(words::Text::Exchange.get(context.lang).to_owned(), id.to_string())];
                     let json = json!({"exchange": id.to_string(), "recorded": index});
-                    Ok(Report::new(json, table(&rows)).note(Text::Refuted.get(context.lang)))
+                    let report = Report::new(json, table(&rows)).note(Text::Refuted.get(context.lang));
+                    Ok(if find(context, *id)?.training { report.in_training() } else { report })
                 }
                 said => concluded(context, *id, || Ok(said)),
             }
@@ -316,7 +323,52 @@ fn concluded(
     let question = find(context, id)?;
     let kind = bearings.catalogue.query_kind(&question.kind).ok_or_else(client::unexpected)?;
     let said = carry_out()?;
-    conclusion::report(context, &bearings, &About { kind, to: &question.to }, &said)
+    conclusion::report(context, &bearings, &About { kind, to: &question.to, training: question.training }, &said)
+}
+
+fn matters(context: &Context) -> Result<Report, Failure> {
+    let mut node = client::running(context)?;
+    let Answer::Matters { matters } = client::call(&mut node, Command::Matters, None)? else {
+        return Err(client::unexpected());
+    };
+    let lang = context.lang;
+    let json = json!({"matters": matters});
+    if matters.is_empty() {
+        return Ok(Report::new(json, text(lang, "no matters")));
+    }
+    let mut shown = String::new();
+    for one in &matters {
+        let standing = match one.standing.as_str() {
+            "incomplete" => text(lang, "not accepted yet: the holder needs data"),
+            "duplicate" => text(lang, "not accepted: another agency brought it before; agree which one goes on"),
+            "refused" => text(lang, "refused by the holder"),
+            "running" => text(lang, "accepted; the clock runs"),
+            "paused" => text(lang, "the holder needs data; the clock stands still"),
+            "ended" => text(lang, "ended"),
+            _ => text(lang, "sent; no answer yet"),
+        };
+        let mut rows = vec![
+            (Text::State.get(lang).to_owned(), format!("{standing} ({})", one.standing)),
+            (words::Text::To.get(lang).to_owned(), one.to.to_string()),
+        ];
+        if one.training {
+            rows.insert(0, (String::new(), BANNER.to_owned()));
+        }
+        if let Some(at) = &one.accepted_at {
+            rows.push((text(lang, "accepted at").to_owned(), at.clone()));
+            rows.push((text(lang, "clock").to_owned(), words::duration(one.running_millis / 1_000)));
+            rows.push((text(lang, "stood still").to_owned(), words::duration(one.paused_millis / 1_000)));
+        }
+        if let Some(at) = &one.ended_at {
+            rows.push((text(lang, "ended at").to_owned(), at.clone()));
+        }
+        if !one.missing.is_empty() {
+            rows.push((text(lang, "missing").to_owned(), one.missing.join(", ")));
+        }
+        let rows: Vec<_> = rows.into_iter().map(|(label, value)| (format!("  {label}"), value)).collect();
+        shown.push_str(&format!("{} {}\n{}", one.number, one.reference, table(&rows)));
+    }
+    Ok(Report::new(json, shown))
 }
 
 fn list(context: &Context, wanted: Wanted) -> Result<Report, Failure> {
@@ -387,6 +439,9 @@ fn described(bearings: &Bearings, question: &Shown, lang: Lang) -> Vec<(String, 
         row(Text::AskedAt, question.asked_at.clone()),
         row(Text::DueAt, question.due_at.clone()),
     ];
+    if question.training {
+        rows.insert(0, (String::new(), BANNER.to_owned()));
+    }
     if question.left_millis > 0 {
         rows.push(row(Text::Left, words::duration(question.left_millis / 1_000)));
     }

@@ -7,6 +7,8 @@ use puente_model::Lang;
 use puente_words::{say, text};
 use serde_json::{Value, json};
 
+use crate::training::BANNER;
+
 /// What a command's exit code means. The table stands in `puente --help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -66,6 +68,17 @@ impl Report {
         self
     }
 
+    /// Of training: so it says first and last, and to programs.
+    #[must_use]
+    pub fn in_training(mut self) -> Self {
+        if let Some(object) = self.json.as_object_mut() {
+            object.insert("training".to_owned(), Value::Bool(true));
+        }
+        let end = if self.text.ends_with('\n') || self.text.is_empty() { "" } else { "\n" };
+        self.text = format!("{BANNER}\n{}{end}{BANNER}\n", self.text);
+        self
+    }
+
     /// With another exit code.
     #[must_use]
     pub fn exit(mut self, exit: Exit) -> Self {
@@ -87,11 +100,13 @@ pub struct Failure {
     pub details: Box<Value>,
     /// How the command ends.
     pub exit: Exit,
+    /// It is of training, which is said before it.
+    pub marked: bool,
 }
 
 impl Failure {
     fn new(code: &'static str, message: impl Into<String>, exit: Exit) -> Self {
-        Self { code, message: message.into(), hint: None, details: Box::new(Value::Null), exit }
+        Self { code, message: message.into(), hint: None, details: Box::new(Value::Null), exit, marked: false }
     }
 
     /// The command line, a file or a parameter is wrong.
@@ -131,6 +146,19 @@ impl Failure {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Of training: so it says, and to programs.
+    #[must_use]
+    pub fn in_training(mut self) -> Self {
+        if self.details.is_null() {
+            *self.details = json!({});
+        }
+        if let Some(object) = self.details.as_object_mut() {
+            object.insert("training".to_owned(), Value::Bool(true));
+        }
+        self.marked = true;
         self
     }
 
@@ -189,6 +217,9 @@ pub(super) fn print(
             Ok(failure.exit)
         }
         (Err(failure), false) => {
+            if failure.marked {
+                writeln!(err, "{BANNER}")?;
+            }
             writeln!(err, "{} {}", paint("error:", ERROR), say(lang, &failure.message))?;
             if let Some(hint) = &failure.hint {
                 writeln!(err, "{} {}", paint(text(lang, "hint:"), HINT), say(lang, hint))?;
@@ -273,6 +304,18 @@ mod tests {
         assert_eq!(value["error"]["code"], "what");
         assert_eq!(value["error"]["hint"], "mend it");
         assert_eq!((err.as_str(), exit), ("", Exit::Usage));
+    }
+
+    #[test]
+    fn training_is_marked_on_every_screen_and_in_every_value() {
+        let good = Ok(Report::new(json!({"a": 1}), "a").in_training());
+        let (out, _, _) = printed(&good, false);
+        assert_eq!(out, format!("{BANNER}\na\n{BANNER}\n"));
+        assert_eq!(printed(&good, true).0, "{\"a\":1,\"training\":true}\n");
+        let bad = Err(Failure::usage("what", "it broke").in_training());
+        assert!(printed(&bad, false).1.starts_with(BANNER));
+        let value: Value = serde_json::from_str(&printed(&bad, true).0).unwrap();
+        assert_eq!(value["error"]["details"]["training"], true);
     }
 
     #[test]

@@ -103,7 +103,7 @@ fn explain(context: &Context, bearings: &Bearings, args: &ExplainArgs) -> Result
         basis: basics.basis.clone(),
         officer_role,
         urgency: query::urgency(&args.query),
-        mode: puente_model::Mode::Open,
+        mode: if args.query.training { puente_model::Mode::Training } else { puente_model::Mode::Open },
         handling: args.query.handling,
         offence: Some(args.query.offence.clone()).filter(|o| !o.is_empty()),
         facts_stated: !args.query.facts.is_empty(),

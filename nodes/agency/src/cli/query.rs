@@ -20,6 +20,9 @@ use crate::officers::OfficerBook;
 /// Characters of a case reference, an offence or a justification.
 pub(super) const TEXT_CHARS_MAX: usize = 500;
 
+/// A question that has longer than this goes on by itself: nobody sits before a terminal for days.
+pub(super) const FOREGROUND_MAX: Duration = Duration::from_secs(600);
+
 /// The parts of a question that charter and catalogue can judge before anything is sent.
 pub(super) struct Basics<'a> {
     pub(super) kind: &'a QueryKindSpec,
@@ -232,6 +235,11 @@ fn check_step(args: &QueryArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether the command waits for the answer: not for days, whatever the deadline.
+fn waits(stays: bool, due: Duration) -> bool {
+    !stays && due <= FOREGROUND_MAX
+}
+
 /// Asks; with `stays` the officer does not wait for the answer.
 pub(super) fn run(context: &Context, args: &QueryArgs, stays: bool) -> Result<Report, Failure> {
     let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
@@ -268,12 +276,13 @@ pub(super) fn run(context: &Context, args: &QueryArgs, stays: bool) -> Result<Re
         facts_statement: args.facts.clone(),
         offence: args.offence.clone(),
         confirms: args.confirms,
+        training: args.training,
         stays: true,
     };
-    let about = About { kind: basics.kind, to: &args.to };
+    let about = About { kind: basics.kind, to: &args.to, training: args.training };
     // The node answers at the deadline at the latest; a little more for the way.
     let patience = due + Duration::from_secs(10);
-    let mut report = outbox::ask(context, &bearings, &about, question, (!stays).then_some(patience))?;
+    let mut report = outbox::ask(context, &bearings, &about, question, waits(stays, due).then_some(patience))?;
     for finding in parsed.warnings() {
         let words = format!("{}: {}; {}", finding.column, finding.message(context.lang), finding.mend(context.lang));
         report = report.note(words);
@@ -284,6 +293,13 @@ pub(super) fn run(context: &Context, args: &QueryArgs, stays: bool) -> Result<Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_waits_for_days() {
+        let due = |text| duration(text).unwrap();
+        assert!(waits(false, due("60s")) && waits(false, due("10m")));
+        assert!(!waits(false, due("11m")) && !waits(false, due("3d")) && !waits(true, due("60s")));
+    }
 
     #[test]
     fn times_to_wait_have_a_unit_and_a_bound() {

@@ -42,6 +42,7 @@ fn question(due_in_millis: u64, case: &str) -> Command {
         facts_statement: String::new(),
         offence: String::new(),
         confirms: None,
+        training: false,
         stays: false,
     }))
 }

@@ -183,6 +183,13 @@ const LEGAL_BASES: &[(&str, &str, &str, &str, &str)] = &[
         "\"mx\", \"us\"",
     ),
     (
+        "interpol-rpd-2011",
+        "INTERPOL Rules on the Processing of Data, 2011 (Yellow Notices)",
+        "Reglamento de INTERPOL sobre el Tratamiento de Datos, 2011 (notificaciones amarillas)",
+        "\"missing-person\"",
+        "\"mx\", \"us\"",
+    ),
+    (
         "mx-lgsnsp-2009",
         "General Law of the National Public Security System (Mexico)",
         "Ley General del Sistema Nacional de Seguridad Pública",

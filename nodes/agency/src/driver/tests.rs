@@ -93,6 +93,7 @@ impl Core for Toy {
                     record_type: "vehicle".to_owned(),
                     keys: vec![("vin".to_owned(), vin.to_owned())],
                     limit: 5,
+                    mode: puente_model::Mode::Open,
                 }),
             },
             Input::Found { lookup, records } => {
@@ -246,6 +247,7 @@ fn draft(case_ref: &str) -> Draft {
         facts_statement: String::new(),
         offence: String::new(),
         confirms: None,
+        mode: puente_model::Mode::Open,
         stays: false,
     }
 }

@@ -33,7 +33,7 @@ use super::{Counts, Imported, Outcome, RowError};
 use crate::config::NodeDir;
 use crate::driver::DriverHandle;
 use crate::files;
-use crate::records::{Inserted, NewRecord, RecordStore, RecordsError};
+use crate::records::{Inserted, NewRecord, RecordSettings, RecordStore, RecordsError};
 
 const MAGIC: &[u8; 8] = b"puenteI2";
 /// One staged record, in bytes.
@@ -665,7 +665,9 @@ impl Staged {
 ///
 /// A batch that cannot be read or stored is named in the node's own words and left for the next start; no record of
 /// it can be found until then.
-pub async fn settle(dir: &NodeDir, driver: &DriverHandle) {
+///
+/// Without settings it is the folder of training.
+pub async fn settle(dir: &NodeDir, settings: Option<&RecordSettings>, driver: &DriverHandle) {
     let batches = match Folder::new(&dir.imports()).pending() {
         Ok(batches) => batches,
         Err(error) => return tracing::error!("imports: {error}"),
@@ -676,7 +678,9 @@ pub async fn settle(dir: &NodeDir, driver: &DriverHandle) {
             continue;
         }
         if !batch.is_collected() {
-            match driver.event(batch.head.event()).await {
+            let event =
+                if settings.is_some() { batch.head.event() } else { crate::training::marked(batch.head.event()) };
+            match driver.event(event).await {
                 Ok(Conclusion::Recorded { index }) => {
                     tracing::info!(index = index.0, count = batch.head.counts.accepted, "collected")
                 }
@@ -686,8 +690,8 @@ pub async fn settle(dir: &NodeDir, driver: &DriverHandle) {
                 return tracing::error!("imports: {error}");
             }
         }
-        let dir = dir.clone();
-        let stored = tokio::task::spawn_blocking(move || batch.store(&mut RecordStore::open(&dir)?));
+        let (dir, settings) = (dir.clone(), settings.cloned().unwrap_or_default());
+        let stored = tokio::task::spawn_blocking(move || batch.store(&mut RecordStore::open_with(&dir, &settings)?));
         match stored.await {
             Ok(Ok(done)) => tracing::info!(new = done.new, known = done.known, "records stored"),
             Ok(Err(error)) => tracing::error!("imports: {error}"),

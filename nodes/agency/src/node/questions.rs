@@ -1,17 +1,17 @@
 //! What officers do with questions that were put earlier.
 
 use puente_exchange::api::Input;
-use puente_exchange::inbox;
 use puente_exchange::lead::{Facts, Finding};
 use puente_exchange::outbox::{self, Filter, LIST_MAX};
+use puente_exchange::{inbox, matters};
 use puente_model::limits::DEADLINE_MILLIS_MAX;
 use puente_model::{ExchangeId, Millis, NodeUri, OfficerId, Urgency};
 
 use super::{Node, concluded, now};
 use crate::control::failure;
 use crate::control_api::Answer;
-use crate::inbox::{Decided, Waiting};
-use crate::outbox::{Examined, LIST_DEFAULT, Shown, Wanted};
+use crate::inbox::{Decided, ToReview, Waiting};
+use crate::outbox::{Examined, LIST_DEFAULT, Shown, ShownMatter, Wanted};
 
 impl Node {
     fn others(&self) -> Vec<NodeUri> {
@@ -82,6 +82,43 @@ impl Node {
                 let questions: Vec<_> = parked.iter().map(|one| Waiting::of(one, now())).collect();
                 let urgent = parked.iter().filter(|one| one.urgency == Urgency::Urgent).count();
                 Answer::Inbox { questions, urgent }
+            }
+            Ok(Err(text)) => failure("disk", text, "restore the evidence store from a backup"),
+            Err(answer) => answer,
+        }
+    }
+
+    /// The answers to be reviewed.
+    pub(super) async fn reviews(&self) -> Answer {
+        match self.on_disk(move |disk| Ok(inbox::reviews(&disk.store()?))).await {
+            Ok(Ok(found)) => {
+                let reviews: Vec<_> = found.iter().map(|one| ToReview::of(one, now())).collect();
+                let due = reviews.iter().filter(|one| one.overdue).count();
+                Answer::Reviews { reviews, due }
+            }
+            Ok(Err(text)) => failure("disk", text, "restore the evidence store from a backup"),
+            Err(answer) => answer,
+        }
+    }
+
+    /// An officer looked at one of them.
+    pub(super) async fn reviewed(&self, exchange: ExchangeId, officer: &OfficerId, note: String) -> Answer {
+        match self.roll.officer(officer, now()) {
+            Ok(officer) => {
+                concluded(self.driver.wish(|ticket| Input::Reviewed { ticket, exchange, officer, note }).await)
+            }
+            Err(error) => failure("officer", error, "list the officers with 'puente officer list'"),
+        }
+    }
+
+    /// The matters that this node brought.
+    pub(super) async fn matters(&self) -> Answer {
+        let (peers, log) = (self.others(), self.bearings.config.log);
+        let catalogue = self.bearings.catalogue.clone();
+        match self.on_disk(move |disk| Ok(matters::list(&disk.store()?, &peers, log, &catalogue))).await {
+            Ok(Ok(found)) => {
+                let now = now();
+                Answer::Matters { matters: found.iter().map(|one| ShownMatter::of(one, now)).collect() }
             }
             Ok(Err(text)) => failure("disk", text, "restore the evidence store from a backup"),
             Err(answer) => answer,

@@ -227,6 +227,7 @@ pub(super) fn question(officer: &str) -> Command {
         facts_statement: String::new(),
         offence: String::new(),
         confirms: None,
+        training: false,
         stays: false,
     }))
 }

@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 /// Series that one node shows at most.
 pub const SERIES_MAX: usize = 60;
 /// Pairs of role, kind and outcome that are told apart; the rest is counted as `other`.
-const EXCHANGES_MAX: usize = 11;
+const EXCHANGES_MAX: usize = 9;
 /// Seconds of an exchange, from the question to its conclusion.
 const EXCHANGE_BUCKETS: [f64; 5] = [0.01, 0.1, 0.5, 2.0, 10.0];
 /// Seconds of a batch's write and sync.
@@ -84,6 +84,7 @@ pub struct Meter {
     registry: Registry,
     exchanges: Family<Exchange, Counter>,
     known: Mutex<BTreeSet<(String, String, String)>>,
+    training: Family<What, Counter>,
     exchange_seconds: Histogram,
     commit_seconds: Histogram,
     store_errors: Family<What, Counter>,
@@ -165,6 +166,7 @@ impl Meter {
         let gauges = Gauges::default();
         let exchanges = Family::<Exchange, Counter>::default();
         let store_errors = Family::<What, Counter>::default();
+        let training = Family::<What, Counter>::default();
         let (refused, under_way) = (Family::<What, Counter>::default(), Family::<What, Gauge>::default());
         let expiry = Family::<What, Float>::default();
         let exchange_seconds = Histogram::new(EXCHANGE_BUCKETS);
@@ -173,6 +175,11 @@ impl Meter {
             "exchanges",
             "Exchanges concluded, by role of this node, kind and outcome",
             exchanges.clone(),
+        );
+        registry.register(
+            "training",
+            "Exchanges of training concluded, by role; no other number counts them",
+            training.clone(),
         );
         registry.register_with_unit(
             "exchange",
@@ -216,6 +223,7 @@ impl Meter {
         Self {
             registry,
             exchanges,
+            training,
             known,
             exchange_seconds,
             commit_seconds,
@@ -237,6 +245,11 @@ impl Meter {
         let (role, kind, outcome) = if told_apart { (role, kind, outcome) } else { ("other", "other", "other") };
         let labels = Exchange { role: role.to_owned(), kind: kind.to_owned(), outcome: outcome.to_owned() };
         self.exchanges.get_or_create(&labels).inc();
+    }
+
+    /// An exchange of training came to its end.
+    pub fn trained(&self, role: &'static str) {
+        self.training.get_or_create(&What { what: role }).inc();
     }
 
     /// How long an exchange took the asker.
@@ -318,6 +331,8 @@ mod tests {
                 meter.exchange("holder", &format!("kind.{kind}"), &format!("OUTCOME_{outcome}"));
             }
         }
+        meter.trained("asker");
+        meter.trained("holder");
         meter.took(Duration::from_millis(3));
         meter.committed(Duration::from_secs(60));
         meter.log_error();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use puente_exchange::api::{Batch, Conclusion, Draft, Ticket};
-use puente_model::{ExchangeId, FieldClass, NodeUri, QueryKind};
+use puente_model::{ExchangeId, FieldClass, Mode, NodeUri, QueryKind};
 use puente_wire::{Entry, Pair, PairBody, Terms};
 
 use super::meter::Meter;
@@ -54,6 +54,7 @@ pub type Sink = Box<dyn Fn(Followed) + Send + Sync>;
 struct Track {
     role: &'static str,
     kind: QueryKind,
+    mode: Mode,
     outcome: String,
     began: Instant,
     /// Since when it waits, and for what comes next.
@@ -65,7 +66,7 @@ struct Track {
 
 #[derive(Default)]
 struct Inner {
-    tickets: HashMap<Ticket, (Instant, QueryKind)>,
+    tickets: HashMap<Ticket, (Instant, QueryKind, Mode)>,
     tracks: HashMap<ExchangeId, Track>,
     batches: HashMap<u64, (Instant, Vec<ExchangeId>)>,
 }
@@ -162,7 +163,14 @@ impl Steps {
     }
 
     fn tell(&self, track: Track) {
-        let Track { role, kind, outcome, steps, .. } = track;
+        let Track { role, kind, mode, outcome, steps, .. } = track;
+        if mode == Mode::Training {
+            // Told apart, and nowhere else: no figure of real exchanges has them in it.
+            if role == "holder" {
+                self.meter.trained(role);
+            }
+            return;
+        }
         if role == "holder" {
             self.meter.exchange(role, kind.as_str(), &outcome);
         }
@@ -176,7 +184,7 @@ impl Watch for Steps {
     fn asked(&self, ticket: Ticket, draft: &Draft) {
         let mut inner = self.inner();
         if inner.tickets.len() < TICKETS_MAX {
-            inner.tickets.insert(ticket, (Instant::now(), draft.kind.clone()));
+            inner.tickets.insert(ticket, (Instant::now(), draft.kind.clone(), draft.mode));
         }
     }
 
@@ -187,7 +195,9 @@ impl Watch for Steps {
         let Some((outcome, exchange)) = end(conclusion) else { return };
         let track = exchange.and_then(|exchange| inner.tracks.remove(&exchange));
         drop(inner);
-        if let Some((began, kind)) = asked {
+        if let Some((_, _, Mode::Training)) = asked {
+            self.meter.trained("asker");
+        } else if let Some((began, kind, Mode::Open)) = asked {
             if outcome != ASKED {
                 self.meter.took(now.saturating_duration_since(began));
             }
@@ -223,6 +233,7 @@ impl Watch for Steps {
             let track = inner.tracks.entry(terms.exchange).or_insert_with(|| Track {
                 role,
                 kind: terms.kind.clone(),
+                mode: terms.mode,
                 outcome: String::new(),
                 began: now,
                 waiting: None,

@@ -14,6 +14,8 @@ mod sqlite;
 pub(crate) mod tests;
 mod tls;
 
+use std::cell::OnceCell;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use puente_catalogue::Catalogue;
@@ -196,6 +198,9 @@ impl std::fmt::Debug for Lookup {
 pub struct RecordReader {
     from: Source,
     health: Arc<Health>,
+    /// The invented records of training: their file, opened when it is there and first asked for.
+    invented: Option<PathBuf>,
+    invented_reader: OnceCell<SqliteReader>,
 }
 
 enum Source {
@@ -212,6 +217,15 @@ impl RecordReader {
     /// # Errors
     /// The store is there and cannot be used: another version of this program made it, rights are missing.
     pub async fn open(dir: &NodeDir, settings: &RecordSettings, catalogue: &Catalogue) -> Result<Self, RecordsError> {
+        let real = Self::open_real(dir, settings, catalogue).await?;
+        Ok(Self { invented: Some(dir.training().records()), ..real })
+    }
+
+    const fn new(from: Source, health: Arc<Health>) -> Self {
+        Self { from, health, invented: None, invented_reader: OnceCell::new() }
+    }
+
+    async fn open_real(dir: &NodeDir, settings: &RecordSettings, catalogue: &Catalogue) -> Result<Self, RecordsError> {
         let (connections, in_flight) = (settings.connections.into(), settings.in_flight.into());
         let mapping =
             settings.mapping.as_ref().map(|file| mapping::load(&dir.path().join(file), catalogue)).transpose()?;
@@ -222,7 +236,7 @@ impl RecordReader {
                 first_check(&server, &tables).await?;
                 let health = Health::new("postgres");
                 let links = Links::keep(server, tables, connections, in_flight, Arc::clone(&health));
-                Ok(Self { from: Source::Postgres(links), health })
+                Ok(Self::new(Source::Postgres(links), health))
             }
             (StoreAt::Postgres(url), Some(mapping)) => {
                 let server = Server::new(dir, url, settings)?;
@@ -230,7 +244,7 @@ impl RecordReader {
                 let tables = MappedTables::new(mapping, Arc::clone(&health));
                 first_check(&server, &tables).await?;
                 let links = Links::keep(server, tables, connections, in_flight, Arc::clone(&health));
-                Ok(Self { from: Source::MappedPostgres(links), health })
+                Ok(Self::new(Source::MappedPostgres(links), health))
             }
             (StoreAt::File(path), Some(mapping)) => {
                 let (path, time_max) = (dir.path().join(path), settings.statement_timeout());
@@ -242,10 +256,24 @@ impl RecordReader {
                 }
                 let system = |error| RecordsError::Server(format!("the operating system gives no thread: {error}"));
                 let file = MappedFile::start(&path, mapping, time_max, Arc::clone(&health)).map_err(system)?;
-                Ok(Self { from: Source::MappedFile(file), health })
+                Ok(Self::new(Source::MappedFile(file), health))
             }
             (StoreAt::Folder | StoreAt::File(_), _) => Ok(SqliteStore::open(&dir.records())?.reader()?.into()),
         }
+    }
+
+    /// Looks up among the invented records of training, which stand in a file of their own: a real record is never
+    /// found, and nothing is counted as the store's health. Without that file nothing is found.
+    pub fn invented(&self, lookup: &Lookup) -> Found {
+        let Some(path) = self.invented.as_ref().filter(|path| path.exists()) else { return Ok(Vec::new()) };
+        let reader = match self.invented_reader.get() {
+            Some(reader) => reader,
+            None => {
+                let opened = SqliteReader::open(path).map_err(|error| error.to_string())?;
+                self.invented_reader.get_or_init(|| opened)
+            }
+        };
+        reader.lookup(&lookup.record_type, &lookup.keys, lookup.limit)
     }
 
     /// How the store is doing.
@@ -284,11 +312,11 @@ impl RecordReader {
 
 impl From<SqliteReader> for RecordReader {
     fn from(reader: SqliteReader) -> Self {
-        Self { from: Source::InLine(reader), health: Health::new("sqlite") }
+        Self::new(Source::InLine(reader), Health::new("sqlite"))
     }
 }
 
-/// What a check of a mapping found in its database: every row of the first `rows_max` is read as an answer would be.
+/// What a check of a mapping found in its database: tables, columns, rights, expressions and indexes. No row is read.
 ///
 /// # Errors
 /// The mapping is wrong, or the database cannot be reached.

@@ -180,6 +180,7 @@ pub(crate) fn question(to: &str, vin: &str, due_in_millis: u64) -> Question {
         facts_statement: String::new(),
         offence: String::new(),
         confirms: None,
+        training: false,
         stays: false,
     }
 }

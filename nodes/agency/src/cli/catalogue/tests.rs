@@ -96,3 +96,23 @@ fn a_name_that_is_none_and_counts_beyond_the_limit_are_refused() {
     assert_eq!(asked("0").unwrap_err().exit, Exit::Usage);
     assert_eq!(asked("1000").unwrap().json["samples"].as_array().unwrap().len(), 1_000);
 }
+
+#[test]
+fn what_is_brought_in_for_training_is_marked_and_kept_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = node(folder.path());
+    let sample = ok(&["--dir", &dir, "catalogue", "sample", "Vehicle", "--count", "3"]);
+    let file = folder.path().join("invented.jsonl").display().to_string();
+    std::fs::write(&file, &sample.text).unwrap();
+    let report = ok(&["--dir", &dir, "import", &file, "--type", "Vehicle", "--training"]);
+    assert_eq!((&report.json["accepted"], &report.json["training"]), (&3.into(), &true.into()), "{}", report.json);
+    assert!(
+        report.text.starts_with("TRAINING / ADIESTRAMIENTO\n") && report.text.ends_with("TRAINING / ADIESTRAMIENTO\n")
+    );
+    let staged = |name: &str| {
+        let files = std::fs::read_dir(Path::new(&dir).join(name)).into_iter().flatten();
+        files.filter(|f| f.as_ref().unwrap().path().extension().is_some_and(|e| e == "staged")).count()
+    };
+    // No node runs: the batch waits, in the folder of training alone.
+    assert_eq!((staged("training/imports"), staged("imports")), (1, 0));
+}

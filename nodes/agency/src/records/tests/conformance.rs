@@ -1,6 +1,7 @@
 //! The suite that every store passes: what is inserted, what is found, in which order, how often.
 
 use super::*;
+use crate::import::batch::{Probe, Seen};
 
 fn vehicle(number: u32) -> NewRecord {
     NewRecord {
@@ -21,6 +22,7 @@ pub(super) fn all(open: &(dyn Fn() -> RecordStore + Sync), reader: &RecordReader
     records_are_found_by_any_key_once(store, reader);
     inserting_twice_changes_nothing(store, reader);
     a_known_record_gets_the_keys_that_it_lacks(store, reader);
+    what_is_there_is_seen(store);
     hostile_values_are_values(store, reader);
     many_and_large_records_go_in_at_once(store, reader);
     two_imports_at_once_store_each_record_once(open, reader);
@@ -70,6 +72,31 @@ fn a_known_record_gets_the_keys_that_it_lacks(store: &mut RecordStore, reader: &
     assert_eq!(store.insert(&[newer]).unwrap(), Inserted { new: 0, known: 1 });
     assert_eq!(texts(find(reader, "vehicle", &[key("plate_ocr", "9H")], 10)), ["record 3"]);
     assert_eq!(texts(find(reader, "vehicle", &[key("vin", "VIN00000000000003")], 10)), ["record 3"]);
+}
+
+/// An import asks before it stores: the same record, another with a decisive key, or neither; a key of another type, name
+/// or value is none.
+fn what_is_there_is_seen(store: &mut RecordStore) {
+    let decisive = ["vin".to_owned()];
+    let (known, twin, other) =
+        (vehicle(5), NewRecord { bytes: b"another statement".to_vec(), ..vehicle(5) }, vehicle(900));
+    let renamed = NewRecord { keys: vec![key("plate", "VIN00000000000005")], ..vehicle(901) };
+    let (hostile, long) = (vec![key("vin", "' OR 1=1 --")], vec![key("vin", &"V".repeat(4_096))]);
+    let odd = [NewRecord { keys: hostile, ..vehicle(902) }, NewRecord { keys: long, ..vehicle(903) }];
+    let asked: Vec<&NewRecord> = [&known, &twin, &other, &renamed].into_iter().chain(&odd).collect();
+    let probes: Vec<Probe<'_>> = asked.iter().map(|r| Probe::of("vehicle", &r.bytes, &r.keys, &decisive)).collect();
+    let expected = [Seen::Known, Seen::SameKey(0), Seen::New, Seen::New, Seen::New, Seen::New];
+    assert_eq!(store.seen("vehicle", &probes).unwrap(), expected);
+    // The record of one type is not known as another's, whatever its keys.
+    let of_another: Vec<Probe<'_>> = asked.iter().map(|r| Probe::of("boat", &r.bytes, &r.keys, &decisive)).collect();
+    assert_eq!(store.seen("boat", &of_another).unwrap(), [Seen::New; 6]);
+    // As many as one batch asks at once, and none.
+    let many: Vec<NewRecord> = (0..5_000).map(|n| vehicle(n % 200)).collect();
+    let probes: Vec<Probe<'_>> = many.iter().map(|r| Probe::of("vehicle", &r.bytes, &r.keys, &decisive)).collect();
+    let seen = store.seen("vehicle", &probes).unwrap();
+    assert_eq!(seen.iter().filter(|s| **s == Seen::Known).count(), 110 * 25);
+    assert_eq!(seen[..200], seen[200..400], "the same question, the same answer");
+    assert_eq!(store.seen("vehicle", &[]).unwrap(), []);
 }
 
 /// Whatever a question or a record holds is a value, never a part of a statement.

@@ -48,3 +48,25 @@ fn sqlite_passes_the_conformance_suite() {
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(std::fs::metadata(dir.records()).unwrap().permissions().mode() & 0o777, 0o600);
 }
+
+#[test]
+fn invented_records_stand_in_a_file_of_their_own_and_neither_lookup_finds_the_others() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, settings) = (NodeDir::new(temp.path()), RecordSettings::default());
+    let record = |n: u32| NewRecord {
+        record_type: "vehicle".to_owned(),
+        bytes: format!("record {n}").into_bytes(),
+        keys: vec![key("vin", &format!("V{n}"))],
+    };
+    RecordStore::open_with(&dir, &settings).unwrap().insert(&[record(1)]).unwrap();
+    let reader = runtime().block_on(open(&dir, &settings)).unwrap();
+    let asked =
+        |n: u32| Lookup { record_type: "vehicle".to_owned(), keys: vec![key("vin", &format!("V{n}"))], limit: 9 };
+    assert!(reader.invented(&asked(2)).unwrap().is_empty(), "nothing was brought in for training yet");
+    crate::files::make_private_dir(dir.training().path()).unwrap();
+    RecordStore::open_with(&dir.training(), &settings).unwrap().insert(&[record(2)]).unwrap();
+    assert_eq!(reader.invented(&asked(2)).unwrap(), [b"record 2".to_vec()], "found as soon as it is there");
+    assert!(reader.invented(&asked(1)).unwrap().is_empty(), "a real record");
+    assert!(find(&reader, "vehicle", &asked(2).keys, 9).unwrap().is_empty(), "an invented record");
+    assert_eq!(find(&reader, "vehicle", &asked(1).keys, 9).unwrap().len(), 1);
+}

@@ -233,6 +233,40 @@ pub(super) fn question(officer: &str) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_brought_in_for_training_answers_there_and_nowhere_else() {
+    let (_root, mx, us) = federation();
+    enlist(&mx);
+    // While no node runs: it is recorded, marked, and stored when the node starts.
+    let file = us.path().join("invented.csv");
+    std::fs::write(&file, format!("vin,status,entering_agency\n{VIN},stolen,us/tx-dps\n")).unwrap();
+    let words = ["puente", "--dir", us.path().to_str().unwrap(), "import", file.to_str().unwrap()];
+    let words: Vec<String> = words.into_iter().chain(["--type", "Vehicle", "--training"]).map(str::to_owned).collect();
+    let report = tokio::task::spawn_blocking(move || crate::cli::run(words)).await.unwrap().unwrap();
+    assert_eq!((&report.json["accepted"], &report.json["training"]), (&1.into(), &true.into()));
+    let holder = Node::start(us.clone(), |_| {}).await.unwrap();
+    let asker = Node::start(mx.clone(), |_| {}).await.unwrap();
+    for (training, expected) in [(true, "HIT_UNCONFIRMED"), (false, "NO_HIT")] {
+        let Command::Query(mut asked) = question("o-1042") else { panic!() };
+        asked.training = training;
+        match asker.carry_out(Command::Query(asked)).await {
+            Answer::Concluded(concluded) => match *concluded {
+                Concluded::Answered { outcome, .. } => assert_eq!(outcome, expected, "training: {training}"),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+    let Answer::Questions { questions } = asker.carry_out(Command::Questions(Default::default())).await else {
+        panic!()
+    };
+    let mut marked: Vec<_> = questions.iter().map(|q| (q.training, q.outcome.clone().unwrap())).collect();
+    marked.sort();
+    assert_eq!(marked, [(false, "NO_HIT".to_owned()), (true, "HIT_UNCONFIRMED".to_owned())]);
+    asker.shut_down(false).await.unwrap();
+    holder.shut_down(true).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_is_answered_between_two_whole_nodes() {
     let (_root, mx, us) = federation();
     enlist(&mx);

@@ -161,7 +161,14 @@ fn quarter(at: Millis) -> Result<String, Failure> {
 
 /// A port that nobody uses now.
 fn free_port() -> Result<u16, Failure> {
-    Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port())
+    // Nodes listen over TCP, too.
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let at = socket.local_addr()?;
+        if std::net::TcpListener::bind(at).is_ok() {
+            return Ok(at.port());
+        }
+    }
 }
 
 /// A North American vehicle number with its check digit.

@@ -6,6 +6,7 @@
 
 mod aside;
 mod codec;
+mod datagram;
 mod entry;
 mod error;
 pub mod fault;
@@ -28,6 +29,7 @@ pub mod proto {
 }
 
 pub use aside::{Aside, AsideBody};
+pub use datagram::{DATAGRAM_BYTES_MAX, DatagramBuffer, encode_datagram};
 pub use entry::{Entry, SealedSeed, SeedUse, Seeds, Veiled};
 pub use error::WireError;
 pub use frame::{FrameBuffer, decode_frame, encode_frame, join_hashes, split_hashes};

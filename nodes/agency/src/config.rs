@@ -8,6 +8,7 @@ use puente_model::{NameError, NodeUri, Origin};
 use serde::{Deserialize, Serialize};
 
 use crate::auditors::AuditConfig;
+use crate::net::NetworkConfig;
 use crate::records::RecordSettings;
 
 /// The longest `node.toml` that is read, in bytes.
@@ -212,7 +213,7 @@ pub struct NodeConfig {
     /// Number of this node's log: 1, or the number of the successor that the annex names.
     #[serde(default = "first_log")]
     pub log: u32,
-    /// UDP address to listen on.
+    /// Address to listen on: UDP, and TCP for peers whose UDP is blocked.
     pub listen: SocketAddr,
     /// Folder with more record types (`.proto` files), relative to the node's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -220,6 +221,9 @@ pub struct NodeConfig {
     /// How much the node says on stderr.
     #[serde(default)]
     pub log_level: LogLevel,
+    /// `[network]`: how peers are met.
+    #[serde(default, skip_serializing_if = "NetworkConfig::is_default")]
+    pub network: NetworkConfig,
     /// Where the records are.
     #[serde(default, skip_serializing_if = "RecordSettings::is_default")]
     pub records: RecordSettings,
@@ -239,7 +243,7 @@ pub struct NodeConfig {
 
 /// Keys of `node.toml`, for suggestions.
 const KEYS: &[&str] =
-    &["node", "log", "listen", "catalogue_extra", "log_level", "records", "audit", "answering", "ops", "training"];
+    &["node", "log", "listen", "catalogue_extra", "log_level", "network", "records", "audit", "answering", "ops", "training"];
 
 mod uri {
     use puente_model::NodeUri;

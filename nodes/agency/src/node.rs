@@ -17,6 +17,8 @@ mod service;
 mod status;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wires_test;
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -308,6 +310,7 @@ impl Node {
         let store_key = secret(dir.store_key())?;
         let identity = Identity::from_pem(&config.node, &chain, &private)?.resetting(&store_key);
         let mut options = NetOptions::new(config.listen);
+        options.tcp = config.network.tcp;
         tune(&mut options);
 
         let (disk, recovered) = NodeDisk::open_on(real, dir.path(), &store_key, signer.verifier(), SEGMENT_BYTES)?;

@@ -64,6 +64,7 @@ pub fn write(dir: &Path) {
     for path in ["checkpoint", "tile/0/x001/234.p/7", "tile/entries/000", "tile/63/000"] {
         put("log-path", &path.replace('/', "-"), path.as_bytes());
     }
+    put("datagrams", "three", &[&[3, 0, 1, 9, 0, 2, 8, 8, 5, 192][..], &[7; 1_472]].concat());
     put("tile", "two", &[1; 64]);
     put("multiproof", "two-of-eight", &[8, 2, 1, 4, 1, 4]);
     put("multiproof", "all-of-five", &[5, 5, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);

@@ -13,13 +13,14 @@ use puente_charter::{certificate, parse_signatures, ClaimedPart, Officers, Part,
 use puente_evidence::{disclosure, guard, AnswerTree, CheckedEscrow, CheckedSealed, Multiproof};
 use puente_model::{Digest, LeafIndex, Mode, TreeSize};
 use puente_wire::{
-    decode_frame, explanation_from_bytes, proto, split_hashes, Entry, FrameBuffer, Header, QueryPayload,
+    decode_frame, encode_datagram, explanation_from_bytes, proto, split_hashes, DatagramBuffer, Entry, FrameBuffer, Header, QueryPayload,
 };
 
 /// Every target.
 pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("frame", frame),
     ("stream", stream),
+    ("datagrams", datagrams),
     ("entry", entry),
     ("header", header),
     ("payload", payload),
@@ -118,6 +119,35 @@ fn stream(data: &[u8]) {
     assert_eq!(frames(usize::from(*cut)), (whole.clone(), pending));
     if let Some(pending) = pending {
         assert_eq!(whole.iter().map(|f| f.len() + 4).sum::<usize>() + pending, data.len());
+    }
+}
+
+/// The same of datagrams; what was accepted encodes to what was read.
+fn datagrams(data: &[u8]) {
+    let Some((cut, data)) = data.split_first() else { return };
+    let datagrams = |chunk: usize| {
+        let (mut buffer, mut out) = (DatagramBuffer::default(), Vec::new());
+        for part in data.chunks(chunk.max(1)) {
+            buffer.push(part);
+            loop {
+                match buffer.next_datagram() {
+                    Ok(Some(datagram)) => out.push(datagram),
+                    Ok(None) => break,
+                    Err(_) => return (out, None),
+                }
+            }
+        }
+        (out, Some(buffer.pending()))
+    };
+    let (whole, pending) = datagrams(data.len());
+    assert_eq!(datagrams(usize::from(*cut)), (whole.clone(), pending));
+    let mut again = Vec::new();
+    for datagram in &whole {
+        assert!(encode_datagram(datagram, &mut again).is_ok());
+    }
+    assert!(data.starts_with(&again));
+    if let Some(pending) = pending {
+        assert_eq!(again.len() + pending, data.len());
     }
 }
 

@@ -216,7 +216,8 @@ fn screen(status: &Value, problems: &[Value], lang: Lang) -> String {
             (_, Some(0) | None, Some(why)) => format!("unreachable: {why}"),
             (_, Some(0) | None, None) => "not connected".to_owned(),
             (_, Some(_), _) => {
-                peer["rtt_millis"].as_f64().map_or("connected".to_owned(), |rtt| format!("connected, {rtt:.1} ms"))
+                let over = if peer["over"] == "tcp" { "connected over TCP" } else { "connected" };
+                peer["rtt_millis"].as_f64().map_or(over.to_owned(), |rtt| format!("{over}, {rtt:.1} ms"))
             }
         };
         out.push_str(&format!("  {}  {state}\n", text(&peer["peer"])));

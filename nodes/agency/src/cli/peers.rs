@@ -12,12 +12,14 @@ use crate::net::{Identity, Probed, probe};
 use crate::ops::check::{Words, w};
 
 const CONNECTED: Words = w("connected");
+const OVER_TCP: Words = w("connected over TCP, UDP is blocked");
 const NOT_CONNECTED: Words = w("not connected");
 const NOT_RUNNING: Words = w("this node is not running");
 const SUSPENDED: Words = w("suspended");
 const UNREACHABLE: Words = w("unreachable");
 const OWN: Words = w("this node");
 const WELL: Words = w("every step succeeded");
+const WELL_OVER_TCP: Words = w("every step succeeded, over TCP: UDP is blocked");
 
 /// What to do when a step towards a peer fails.
 pub(crate) fn remedy(step: &str) -> Words {
@@ -25,6 +27,7 @@ pub(crate) fn remedy(step: &str) -> Words {
         "member" => w("ask your governance body whether the annex lists it, and is adopted here"),
         "dns" => w("check DNS, and the endpoint in the annex"),
         "udp" => w("let UDP through to and from that address; ask the peer whether its node runs"),
+        "tcp" => w("let UDP, or at least TCP, through to and from that address; ask the peer whether its node runs"),
         "tls" => w("the peer may not accept this node: compare certificates, clocks and charters"),
         "certificate" => w("the peer has to renew or mend its certificate"),
         "ready" => w("ask the peer to look at 'puente node status'"),
@@ -66,6 +69,7 @@ pub(super) fn list(context: &Context) -> Result<Report, Failure> {
             "endpoints": member.endpoints,
             "suspended": member.suspended,
             "connections": shown["connections"],
+            "over": shown["over"],
             "rtt_millis": shown["rtt_millis"],
             "unreachable": shown["unreachable"],
         }));
@@ -74,9 +78,10 @@ pub(super) fn list(context: &Context) -> Result<Report, Failure> {
 }
 
 fn connection(peer: &Value, lang: Lang) -> String {
+    let connected = if peer["over"] == "tcp" { OVER_TCP } else { CONNECTED };
     match (peer["connections"].as_u64(), peer["rtt_millis"].as_f64(), peer["unreachable"].as_str()) {
-        (Some(1..), Some(rtt), _) => format!("{}, {rtt:.1} ms", CONNECTED.get(lang)),
-        (Some(1..), None, _) => CONNECTED.get(lang).to_owned(),
+        (Some(1..), Some(rtt), _) => format!("{}, {rtt:.1} ms", connected.get(lang)),
+        (Some(1..), None, _) => connected.get(lang).to_owned(),
         (_, _, Some(class)) => format!("{}: {class}", UNREACHABLE.get(lang)),
         _ => NOT_CONNECTED.get(lang).to_owned(),
     }
@@ -130,10 +135,12 @@ pub(super) fn test(context: &Context, peer: &NodeUri) -> Result<Report, Failure>
         row("policy", began.elapsed().as_secs_f64() * 1e3, &found);
     }
     let skew = probed.ready.as_ref().map(|ready| ready.skew_millis);
-    let value = json!({"peer": peer.as_str(), "well": well, "clock_skew_millis": skew, "steps": steps});
+    let over = probed.ready.as_ref().map(|_| if probed.over_tcp() { "tcp" } else { "udp" });
+    let value = json!({"peer": peer.as_str(), "well": well, "over": over, "clock_skew_millis": skew, "steps": steps});
     let report = Report::new(value, table(&rows));
     if well {
-        return Ok(report.note(WELL.get(context.lang)));
+        let note = if probed.over_tcp() { WELL_OVER_TCP } else { WELL };
+        return Ok(report.note(note.get(context.lang)));
     }
     let fix = steps.last().and_then(|step| step["fix"].as_str()).unwrap_or_default().to_owned();
     Ok(report.exit(Exit::Unreachable).hint(fix))

@@ -1,6 +1,7 @@
 //! Keys, authorities, charter, nodes, people, records.
 
-use std::net::UdpSocket;
+use std::io;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 
 use puente_charter::quarter_of;
@@ -25,6 +26,17 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
         std::fs::create_dir_all(parent).map_err(|e| Failure::file(parent, &e))?;
     }
     std::fs::write(path, text).map_err(|e| Failure::file(path, &e))
+}
+
+/// A socket whose port is free over TCP, too.
+fn free_socket() -> io::Result<UdpSocket> {
+    for _ in 0..32 {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        if TcpListener::bind(socket.local_addr()?).is_ok() {
+            return Ok(socket);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 /// The day of an instant: `2026-12-31`.
@@ -101,11 +113,10 @@ impl Stage {
         let mut held = Vec::new();
         let mut jobs = Vec::new();
         for agency in AGENCIES {
-            let socket = UdpSocket::bind("127.0.0.1:0");
+            let socket = free_socket();
             let address =
                 socket.as_ref().map_err(|e| e.to_string()).and_then(|s| s.local_addr().map_err(|e| e.to_string()));
-            let address =
-                address.map_err(|e| Failure::unavailable("demo", format!("no free UDP port: {e}")))?.to_string();
+            let address = address.map_err(|e| Failure::unavailable("demo", format!("no free port: {e}")))?.to_string();
             held.push(socket);
             let ca = self.at(&format!("ca/{}", agency.nation()));
             jobs.push(words(&[

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,10 +11,12 @@ use puente_exchange::api::Input;
 use puente_model::NodeUri;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::reason::EndReason;
+use super::link::LinkShared;
+use super::reason::{EndReason, NetCode};
 use super::refusal::PeerRefusal;
 use super::tls::{self, SERVER_NAME, TlsError, Verifier};
-use super::{Shared, link};
+use super::writer::Command;
+use super::{Shared, link, tcp};
 
 /// Addresses that are tried per endpoint of the charter.
 const ADDRESSES_MAX: usize = 4;
@@ -31,7 +34,7 @@ pub enum DialError {
     #[error("'{0}' cannot be resolved to an address; check DNS and the endpoint in the annex")]
     Unresolved(String),
     /// Nothing came back.
-    #[error("no answer from {0} in time; is UDP let through?")]
+    #[error("no answer from {0} in time; is UDP, or at least TCP, let through?")]
     NoAnswer(SocketAddr),
     /// The handshake failed otherwise.
     #[error("the handshake failed: {0}")]
@@ -130,12 +133,14 @@ async fn reach(node: &Arc<Shared>, peer: &NodeUri) -> Result<(), DialError> {
     let endpoints = node.trust.load().active(peer)?.endpoints.clone();
     let mut last = DialError::NoEndpoint(peer.clone());
     for endpoint in endpoints {
-        let resolved = timeout(node.options.dial_timeout, tokio::net::lookup_host(endpoint.clone())).await;
-        let Ok(Ok(addresses)) = resolved else {
-            last = DialError::Unresolved(endpoint);
-            continue;
+        let addresses = match resolve(node, endpoint).await {
+            Ok(addresses) => addresses,
+            Err(error) => {
+                last = error;
+                continue;
+            }
         };
-        for address in addresses.take(ADDRESSES_MAX) {
+        for address in addresses {
             if node.stopping.load(Ordering::Relaxed) {
                 return Err(DialError::ShuttingDown);
             }
@@ -148,24 +153,120 @@ async fn reach(node: &Arc<Shared>, peer: &NodeUri) -> Result<(), DialError> {
     Err(last)
 }
 
+async fn resolve(node: &Shared, endpoint: String) -> Result<Vec<SocketAddr>, DialError> {
+    match timeout(node.options.dial_timeout, tokio::net::lookup_host(endpoint.clone())).await {
+        Ok(Ok(addresses)) => Ok(addresses.take(ADDRESSES_MAX).collect()),
+        _ => Err(DialError::Unresolved(endpoint)),
+    }
+}
+
+/// UDP first; when it has been silent for a while TCP too, and whichever stands first is taken. Who answers over UDP and
+/// refuses has refused.
 async fn attempt(node: &Arc<Shared>, peer: &NodeUri, address: SocketAddr) -> Result<(), DialError> {
+    let keep = |(conn, line)| match link::take(node, conn, line) {
+        Ok(_) => Ok(()),
+        Err(untaken) => Err(DialError::NotKept(untaken.to_string())),
+    };
+    let mut udp = pin!(over_udp(node, peer, address));
+    if !node.options.tcp {
+        return udp.await.and_then(|conn| keep((conn, None)));
+    }
+    let mut silent = false;
+    match timeout(node.options.tcp_after, &mut udp).await {
+        Ok(Err(DialError::NoAnswer(_))) => silent = true,
+        Ok(answered) => return answered.and_then(|conn| keep((conn, None))),
+        Err(_) => {}
+    }
+    let mut tcp = pin!(tcp::dial(node, peer, address));
+    let mut failed = None;
+    loop {
+        tokio::select! {
+            biased;
+            answered = &mut udp, if !silent => match answered {
+                Err(DialError::NoAnswer(_)) => silent = true,
+                answered => return answered.and_then(|conn| keep((conn, None))),
+            },
+            answered = &mut tcp, if failed.is_none() => match answered {
+                Ok((conn, line)) => return keep((conn, Some(line))),
+                Err(error) => failed = Some(error),
+            },
+        }
+        if silent && let Some(error) = failed.take() {
+            return Err(error);
+        }
+    }
+}
+
+async fn over_udp(node: &Arc<Shared>, peer: &NodeUri, address: SocketAddr) -> Result<quinn::Connection, DialError> {
     let verifier = Arc::new(Verifier::new(node.trust.clone(), Some(peer.clone()), node.counters.clone()));
     let crypto = tls::client(verifier.clone(), node.identity.clone())?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(node.dialling.clone());
     let connecting = node.endpoint.connect_with(config, address, SERVER_NAME)?;
-    let conn = match timeout(node.options.dial_timeout, connecting).await {
-        Err(_) => return Err(DialError::NoAnswer(address)),
-        Ok(Err(error)) => {
-            return Err(match verifier.refused.get() {
-                Some(refusal) => refusal.clone().into(),
-                None if error == quinn::ConnectionError::TimedOut => DialError::NoAnswer(address),
-                None => DialError::Handshake(error.into()),
-            });
+    match timeout(node.options.dial_timeout, connecting).await {
+        Err(_) => Err(DialError::NoAnswer(address)),
+        Ok(Err(error)) => Err(match verifier.refused.get() {
+            Some(refusal) => refusal.clone().into(),
+            None if error == quinn::ConnectionError::TimedOut => DialError::NoAnswer(address),
+            None => DialError::Handshake(error.into()),
+        }),
+        Ok(Ok(conn)) => Ok(conn),
+    }
+}
+
+/// Exchanges on a connection that is to be replaced have this long to end.
+const REPLACING: Duration = Duration::from_secs(30);
+/// How often it is looked whether they have.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Looks after a connection that this node dialled over TCP: from time to time the peer is tried over UDP, and when that works the
+/// engine asks there, and this connection is closed once nothing is under way on it.
+pub(crate) async fn over_udp_again(link: Arc<LinkShared>) {
+    let node = link.node.clone();
+    loop {
+        tokio::select! {
+            _ = link.conn.closed() => return,
+            () = tokio::time::sleep(node.options.udp_again) => {}
         }
-        Ok(Ok(conn)) => conn,
-    };
-    link::take(node, conn).map_err(|untaken| DialError::NotKept(untaken.to_string()))
+        if let Some(successor) = replaced(&node, &link.peer).await
+            && speaks(&successor).await
+        {
+            break;
+        }
+    }
+    tracing::info!(peer = %link.peer, connection = link.id.0, "UDP is let through again: leaving TCP");
+    let by = Instant::now() + REPLACING;
+    // The control stream is always open.
+    while link.streams.load(Ordering::Relaxed) > 1 && Instant::now() < by && link.conn.close_reason().is_none() {
+        tokio::time::sleep(LOOK).await;
+    }
+    // Fails only if the connection is gone already.
+    let _ = link.commands.send(Command::Close(NetCode::Done));
+}
+
+/// Whether the peer says something on a new connection, and so has accepted this node.
+async fn speaks(link: &LinkShared) -> bool {
+    let by = Instant::now() + link.node.options.first_frame;
+    while !link.has_spoken() && Instant::now() < by && link.conn.close_reason().is_none() {
+        tokio::time::sleep(LOOK).await;
+    }
+    link.has_spoken()
+}
+
+/// A connection to the peer over UDP, if there can be one.
+async fn replaced(node: &Arc<Shared>, peer: &NodeUri) -> Option<Arc<LinkShared>> {
+    if node.stopping.load(Ordering::Relaxed) {
+        return None;
+    }
+    let endpoints = node.trust.load().active(peer).ok()?.endpoints.clone();
+    for endpoint in endpoints {
+        for address in resolve(node, endpoint).await.unwrap_or_default() {
+            if let Ok(conn) = over_udp(node, peer, address).await {
+                return link::take(node, conn, None).ok();
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]

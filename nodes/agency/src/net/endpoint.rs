@@ -21,7 +21,7 @@ use super::{Shared, link};
 use crate::files;
 
 /// Connections that stand at once.
-const LINKS_MAX: usize = 4_096;
+pub(crate) const LINKS_MAX: usize = 4_096;
 /// Handshakes in progress at once.
 const HANDSHAKES_MAX: usize = 1_024;
 
@@ -67,12 +67,8 @@ impl ConnectionIdGenerator for RandomIds {
     }
 }
 
-/// Opens the endpoint; `reset` keys its stateless resets.
-pub(crate) fn open(
-    options: &NetOptions,
-    crypto: quinn::crypto::rustls::QuicServerConfig,
-    reset: &Secret32,
-) -> io::Result<Endpoint> {
+/// What whoever dials in gets, over UDP.
+pub(crate) fn server(options: &NetOptions, crypto: quinn::crypto::rustls::QuicServerConfig) -> quinn::ServerConfig {
     let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     let mut tokens = ValidationTokenConfig::default();
     tokens.sent(0);
@@ -82,6 +78,17 @@ pub(crate) fn open(
         .max_incoming(4_096)
         .incoming_buffer_size(64 << 10)
         .incoming_buffer_size_total(32 << 20);
+    server
+}
+
+/// The same on a TCP connection, which carries one of QUIC's.
+pub(crate) fn server_over_tcp(options: &NetOptions, mut server: quinn::ServerConfig) -> quinn::ServerConfig {
+    server.transport_config(options.transport_over_tcp(false)).max_incoming(1).migration(false);
+    server
+}
+
+/// Opens the endpoint; `reset` keys its stateless resets.
+pub(crate) fn open(options: &NetOptions, server: quinn::ServerConfig, reset: &Secret32) -> io::Result<Endpoint> {
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset.expose())));
     let ids = Arc::new(Mutex::new(ChaCha20Rng::from_seed(*files::fresh_secret()?.expose())));
     config.cid_generator(move || Box::new(RandomIds(ids.clone())));
@@ -120,7 +127,7 @@ fn prefix(address: SocketAddr) -> Prefix {
 
 /// What to do with somebody who knocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Admission {
+pub(crate) enum Admission {
     /// Begin the handshake.
     Accept,
     /// Let it prove its address first: costs it a round trip and this node nothing.
@@ -130,7 +137,7 @@ enum Admission {
 }
 
 impl Handshakes {
-    fn admit(&self, from: SocketAddr, proven: bool, options: &NetOptions) -> Admission {
+    pub(crate) fn admit(&self, from: SocketAddr, proven: bool, options: &NetOptions) -> Admission {
         let mut counts = self.by_prefix.lock().unwrap_or_else(PoisonError::into_inner);
         let (total, by_prefix) = &mut *counts;
         if *total >= options.retry_above && !proven {
@@ -148,7 +155,7 @@ impl Handshakes {
         Admission::Accept
     }
 
-    fn done(&self, from: SocketAddr) {
+    pub(crate) fn done(&self, from: SocketAddr) {
         let mut counts = self.by_prefix.lock().unwrap_or_else(PoisonError::into_inner);
         let (total, by_prefix) = &mut *counts;
         *total = total.saturating_sub(1);
@@ -201,8 +208,8 @@ async fn handshake(node: Arc<Shared>, incoming: Incoming, from: SocketAddr) {
         // Refused certificates are counted and logged by their verifier.
         Ok(Err(quinn::ConnectionError::TransportError(_))) => return,
         Ok(Err(error)) => EndReason::from(error).class(),
-        Ok(Ok(conn)) => match link::take(&node, conn) {
-            Ok(()) => return,
+        Ok(Ok(conn)) => match link::take(&node, conn, None) {
+            Ok(_) => return,
             Err(link::Untaken::TooMany) => "too-many-connections",
             Err(_) => "connection-not-taken",
         },

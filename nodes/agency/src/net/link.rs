@@ -13,6 +13,8 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 
 use super::Shared;
+use super::dial;
+use super::line::{Broken, Standing};
 use super::options::{FIRST_STREAMS, earned_streams, receive_window};
 use super::reader::{self, Held};
 use super::reason::{EndReason, NetCode};
@@ -27,6 +29,8 @@ pub(crate) struct LinkShared {
     pub(crate) id: ConnectionId,
     pub(crate) peer: NodeUri,
     pub(crate) conn: Connection,
+    /// The TCP connection under it, where UDP is blocked.
+    pub(crate) line: Option<Standing>,
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     /// Bytes handed over by the engine and not yet taken by the writer.
     pub(crate) queued: AtomicUsize,
@@ -38,9 +42,35 @@ pub(crate) struct LinkShared {
     frames: AtomicU32,
     /// Streams that the peer may have open.
     granted: AtomicU32,
+    /// Streams that are read.
+    pub(crate) streams: AtomicUsize,
+}
+
+/// What a connection runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Over {
+    /// UDP, as it should.
+    Udp,
+    /// TCP, because UDP is blocked.
+    Tcp,
+}
+
+impl Over {
+    /// The word for people and metrics: `udp` or `tcp`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 impl LinkShared {
+    /// What it runs over.
+    pub(crate) const fn over(&self) -> Over {
+        if self.line.is_some() { Over::Tcp } else { Over::Udp }
+    }
+
     /// A whole frame has arrived.
     pub(crate) fn heard(&self) {
         if !self.heard.swap(true, Ordering::Relaxed) {
@@ -61,7 +91,7 @@ impl LinkShared {
     }
 
     /// True once a whole frame has arrived.
-    fn has_spoken(&self) -> bool {
+    pub(crate) fn has_spoken(&self) -> bool {
         self.heard.load(Ordering::Relaxed)
     }
 }
@@ -130,18 +160,16 @@ pub(crate) fn now() -> Millis {
 }
 
 /// Takes a connection whose handshake succeeded, and looks after it until it ends.
-pub(crate) fn take(node: &Arc<Shared>, conn: Connection) -> Result<(), Untaken> {
+pub(crate) fn take(node: &Arc<Shared>, conn: Connection, line: Option<Standing>) -> Result<Arc<LinkShared>, Untaken> {
     let leaf = chain(&conn).into_iter().next().ok_or(Untaken::Nameless)?;
     let names = certificate::names(&leaf).map_err(|_| Untaken::Nameless)?;
     let (commands, orders) = mpsc::unbounded_channel();
     let mut links = node.links();
     if links.closed {
-        conn.close(NetCode::ShuttingDown.code(), b"shutting-down");
-        return Err(Untaken::ShuttingDown);
+        return Err(turn_away(&conn, line, NetCode::ShuttingDown, Untaken::ShuttingDown));
     }
     if links.all().filter(|l| l.peer == names.uri).count() >= LINKS_PER_PEER_MAX {
-        conn.close(NetCode::TooManyConnections.code(), b"too-many-connections");
-        return Err(Untaken::TooMany);
+        return Err(turn_away(&conn, line, NetCode::TooManyConnections, Untaken::TooMany));
     }
     links.next += 1;
     let link = Arc::new(LinkShared {
@@ -149,17 +177,30 @@ pub(crate) fn take(node: &Arc<Shared>, conn: Connection) -> Result<(), Untaken> 
         id: ConnectionId(links.next),
         peer: names.uri,
         conn,
+        line,
         commands,
         queued: AtomicUsize::new(0),
         partial: AtomicUsize::new(0),
         heard: AtomicBool::new(false),
         frames: AtomicU32::new(0),
         granted: AtomicU32::new(FIRST_STREAMS),
+        streams: AtomicUsize::new(0),
     });
     links.by_id.insert(link.id, link.clone());
     drop(links);
-    tokio::spawn(live(link, orders, names.not_after));
-    Ok(())
+    tokio::spawn(live(link.clone(), orders, names.not_after));
+    if link.line.is_some() && link.conn.side() == Side::Client {
+        tokio::spawn(dial::over_udp_again(link.clone()));
+    }
+    Ok(link)
+}
+
+fn turn_away(conn: &Connection, line: Option<Standing>, code: NetCode, why: Untaken) -> Untaken {
+    conn.close(code.code(), code.to_string().as_bytes());
+    if let Some(line) = line {
+        tokio::spawn(async move { line.leave().await });
+    }
+    why
 }
 
 async fn live(link: Arc<LinkShared>, orders: mpsc::UnboundedReceiver<Command>, not_after: Millis) {
@@ -175,7 +216,8 @@ async fn live(link: Arc<LinkShared>, orders: mpsc::UnboundedReceiver<Command>, n
     if told.is_err() {
         link.conn.close(NetCode::ShuttingDown.code(), b"shutting-down");
     }
-    tracing::info!(peer = %link.peer, connection = link.id.0, dialled, "connected");
+    let over = link.over().as_str();
+    tracing::info!(peer = %link.peer, connection = link.id.0, dialled, over, "connected");
     let reason = match control {
         Some(Err(error)) => {
             drop(alive);
@@ -187,6 +229,9 @@ async fn live(link: Arc<LinkShared>, orders: mpsc::UnboundedReceiver<Command>, n
     // The writer may have gone first.
     let _ = link.commands.send(Command::Lost);
     while dead.recv().await.is_some() {}
+    if let Some(line) = &link.line {
+        line.leave().await;
+    }
     node.links().by_id.remove(&link.id);
     // Fails only when the engine is gone.
     let _ = node.inbox.send(Input::Disconnected { connection }).await;
@@ -198,6 +243,14 @@ async fn live(link: Arc<LinkShared>, orders: mpsc::UnboundedReceiver<Command>, n
         if dialled {
             node.dial_failed(&link.peer, reason.class());
         }
+    }
+}
+
+/// Returns when the TCP connection under it, if there is one, is gone.
+async fn broken(link: &LinkShared) -> Broken {
+    match &link.line {
+        Some(line) => line.broken().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -235,6 +288,10 @@ async fn serve(
                 }
                 Err(error) => return error.into(),
             },
+            broken = broken(link) => {
+                link.conn.close(NetCode::Done.code(), b"line-lost");
+                return broken.into();
+            }
             () = &mut silence, if !silence.is_elapsed() => {
                 if !link.has_spoken() {
                     if link.node.counters.count("peer-silent") {

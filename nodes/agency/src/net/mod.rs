@@ -1,4 +1,4 @@
-//! Peers over QUIC: who they are, and frames to and from the engine.
+//! Peers over QUIC, on UDP or, where that is blocked, on TCP: who they are, and frames to and from the engine.
 //!
 //! Promise: `Connected` names the one URI of a certificate whose chain ends in a root of that name's own
 //! nation and whose name the charter lists as active. Frames of a connection come after its `Connected` and before its
@@ -7,15 +7,18 @@
 //! Thief: whoever takes the node's TLS key speaks as this node until the certificate ends or the annex suspends it,
 //! but signs no log heads.
 
+mod config;
 mod dial;
 mod endpoint;
 mod inbox;
+mod line;
 mod link;
 mod options;
 mod probe;
 mod reader;
 mod reason;
 mod refusal;
+mod tcp;
 pub(crate) mod tls;
 mod trust;
 mod writer;
@@ -25,7 +28,9 @@ mod matrix_test;
 #[cfg(test)]
 pub(crate) mod pki;
 #[cfg(test)]
-mod test;
+pub(crate) mod tcp_test;
+#[cfg(test)]
+pub(crate) mod test;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -41,16 +46,20 @@ use puente_model::NodeUri;
 use puente_wire::fault::FaultCode;
 use quinn::{Endpoint, TransportConfig, VarInt};
 use rustls::pki_types::UnixTime;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 
 use crate::driver::{DriverHandle, Network};
 
+pub use config::NetworkConfig;
 pub use dial::DialError;
+pub use link::Over;
 pub use options::NetOptions;
 pub use probe::{PeerReady, ProbeError, ProbeStep, Probed, certified, probe};
 pub use reason::{EndReason, NetCode};
 pub use refusal::PeerRefusal;
-pub use tls::{ALPN, Identity, IdentityError, TlsError};
+pub use tls::{ALPN, ALPN_TCP, Identity, IdentityError, TlsError};
 pub use trust::RootError;
 
 use dial::Dials;
@@ -76,13 +85,26 @@ pub enum NetError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {at} (UDP): {why}; is another node running?")]
+    #[error("cannot listen on {at} ({over}): {why}; is another node running?")]
     Listen {
         /// Where.
         at: SocketAddr,
+        /// UDP or TCP.
+        over: &'static str,
         /// Why.
         why: io::Error,
     },
+}
+
+/// What connections over TCP are made with.
+pub(crate) struct OverTcp {
+    tls: Arc<rustls::ServerConfig>,
+    server: quinn::ServerConfig,
+    dialling: Arc<TransportConfig>,
+    /// Taken by [`Net::accept`].
+    listener: Mutex<Option<std::net::TcpListener>>,
+    /// Accepts, until the node stops.
+    accepting: Mutex<Option<AbortHandle>>,
 }
 
 /// What the tasks of the network share.
@@ -91,6 +113,7 @@ pub(crate) struct Shared {
     own: NodeUri,
     endpoint: Endpoint,
     dialling: Arc<TransportConfig>,
+    over_tcp: OverTcp,
     trust: Arc<ArcSwap<Trust>>,
     identity: Arc<Identity>,
     counters: Arc<Counters>,
@@ -138,6 +161,8 @@ pub struct LinkStatus {
     pub peer: NodeUri,
     /// Round trip.
     pub rtt: Duration,
+    /// What it runs over.
+    pub over: Over,
 }
 
 /// Handle on the node's network; cheap to clone.
@@ -199,6 +224,31 @@ impl Network for Net {
     }
 }
 
+/// Ports that are tried when any will do and one must be free for both UDP and TCP.
+const PORTS_TRIED: usize = 32;
+
+/// The socket of QUIC, and the listener of TCP on the same port if there is to be one.
+fn sockets(
+    options: &NetOptions,
+    server: &quinn::ServerConfig,
+    identity: &Identity,
+) -> Result<(Endpoint, Option<std::net::TcpListener>), NetError> {
+    let failed = |over| move |why| NetError::Listen { at: options.listen, over, why };
+    let mut tries = if options.listen.port() == 0 { PORTS_TRIED } else { 1 };
+    loop {
+        let endpoint = endpoint::open(options, server.clone(), identity.reset()).map_err(failed("UDP"))?;
+        if !options.tcp {
+            return Ok((endpoint, None));
+        }
+        tries -= 1;
+        match endpoint.local_addr().and_then(tcp::bind) {
+            Ok(listener) => return Ok((endpoint, Some(listener))),
+            Err(_) if tries > 0 => {}
+            Err(why) => return Err(failed("TCP")(why)),
+        }
+    }
+}
+
 impl Net {
     /// Binds the socket; peers are answered from [`Net::accept`] on. Tells the driver whatever arrives. When too much waits there, nothing more is read from the
     /// network: that is the back-pressure. Call it inside a Tokio runtime.
@@ -227,15 +277,22 @@ impl Net {
         let identity = Arc::new(identity);
         let counters = Arc::new(Counters::default());
         let verifier = Arc::new(Verifier::new(trust.clone(), None, counters.clone()));
-        let crypto = tls::server(verifier, identity.clone())?;
-        let endpoint = endpoint::open(&options, crypto, identity.reset())
-            .map_err(|why| NetError::Listen { at: options.listen, why })?;
+        let server = endpoint::server(&options, tls::server(verifier.clone(), identity.clone())?);
+        let (endpoint, listener) = sockets(&options, &server, &identity)?;
         let dialling = options.transport(true);
+        let over_tcp = OverTcp {
+            tls: Arc::new(tls::tcp_server(verifier, identity.clone())?),
+            server: endpoint::server_over_tcp(&options, server),
+            dialling: options.transport_over_tcp(true),
+            listener: Mutex::new(listener),
+            accepting: Mutex::default(),
+        };
         let shared = Arc::new(Shared {
             options,
             own,
             endpoint,
             dialling,
+            over_tcp,
             trust,
             identity,
             counters,
@@ -253,6 +310,16 @@ impl Net {
     /// Answers whoever dials in, from now on. Call it once, when the node can serve.
     pub fn accept(&self) {
         self.runtime.spawn(endpoint::accept(self.shared.clone()));
+        let over_tcp = &self.shared.over_tcp;
+        let Some(listener) = over_tcp.listener.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let _inside = self.runtime.enter();
+        match TcpListener::from_std(listener) {
+            Ok(listener) => {
+                let task = tokio::spawn(tcp::accept(self.shared.clone(), listener)).abort_handle();
+                *over_tcp.accepting.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+            }
+            Err(error) => tracing::error!("peers whose UDP is blocked cannot connect: {error}"),
+        }
     }
 
     /// Where it listens.
@@ -325,7 +392,7 @@ impl Net {
     /// Every connection that stands.
     pub fn links(&self) -> Vec<LinkStatus> {
         let links = self.shared.links();
-        links.all().map(|l| LinkStatus { peer: l.peer.clone(), rtt: l.conn.rtt() }).collect()
+        links.all().map(|l| LinkStatus { peer: l.peer.clone(), rtt: l.conn.rtt(), over: l.over() }).collect()
     }
 
     /// Streams of all connections that are read.
@@ -353,6 +420,9 @@ impl Net {
     pub async fn shut_down(&self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
         self.shared.endpoint.set_server_config(None);
+        if let Some(task) = self.shared.over_tcp.accepting.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            task.abort();
+        }
         {
             let mut links = self.shared.links();
             links.close();

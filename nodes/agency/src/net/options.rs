@@ -9,6 +9,8 @@ use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 const IDLE: Duration = Duration::from_secs(30);
 /// The dialling side says at least this often that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// QUIC's packets on a TCP connection, in bytes: TCP cuts them as the path wants.
+const TCP_PACKET: u16 = 1_452;
 /// Bytes of one stream that may be on their way to this node.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Bytes of one connection that this node buffers on their way out.
@@ -26,7 +28,7 @@ pub(crate) const FIRST_STREAMS: u32 = 4;
 /// How the endpoint behaves. [`NetOptions::new`] is right for production; tests shorten times and switch features off.
 #[derive(Debug, Clone)]
 pub struct NetOptions {
-    /// UDP address to listen on and to dial from.
+    /// UDP address to listen on and to dial from; over TCP, too, the port to listen on.
     pub listen: SocketAddr,
     /// Let the kernel cut large sends into packets (GSO). Some network cards get it wrong: then switch it off.
     pub segmentation_offload: bool,
@@ -50,6 +52,12 @@ pub struct NetOptions {
     pub retry_above: usize,
     /// Handshakes in progress per /24 or /48.
     pub handshakes_per_prefix: usize,
+    /// Where UDP is blocked, speak over TCP: listen on the same port there, and dial.
+    pub tcp: bool,
+    /// TCP is tried as well when a dial over UDP has heard nothing for so long.
+    pub tcp_after: Duration,
+    /// How often a connection that this node dialled over TCP is tried over UDP again.
+    pub udp_again: Duration,
     /// Streams that this node opens on a connection, below the peer's limit.
     pub streams: usize,
     /// Socket buffers to ask for, in bytes.
@@ -72,6 +80,9 @@ impl NetOptions {
             backoff_max: Duration::from_secs(30),
             retry_above: 32,
             handshakes_per_prefix: 64,
+            tcp: true,
+            tcp_after: Duration::from_secs(2),
+            udp_again: Duration::from_secs(120),
             // The peer returns stream credit in lots of an eighth: stay that far below its limit.
             streams: limits::STREAMS_PER_PEER_MAX as usize * 27 / 32,
             socket_buffer: 4 << 20,
@@ -81,6 +92,17 @@ impl NetOptions {
     /// QUIC's settings; only the dialling side keeps a connection alive. What a peer may send is little: more is
     /// granted as it is earned, and what was granted once cannot be taken back.
     pub(crate) fn transport(&self, dialling: bool) -> Arc<TransportConfig> {
+        Arc::new(self.config(dialling))
+    }
+
+    /// The same on a TCP connection.
+    pub(crate) fn transport_over_tcp(&self, dialling: bool) -> Arc<TransportConfig> {
+        let mut t = self.config(dialling);
+        t.initial_mtu(TCP_PACKET).mtu_discovery_config(None);
+        Arc::new(t)
+    }
+
+    fn config(&self, dialling: bool) -> TransportConfig {
         let mut t = TransportConfig::default();
         t.max_concurrent_bidi_streams(FIRST_STREAMS.into())
             .max_concurrent_uni_streams(0u32.into())
@@ -96,7 +118,7 @@ impl NetOptions {
             discovery.upper_bound(max);
             t.mtu_discovery_config((max > 1200).then_some(discovery));
         }
-        Arc::new(t)
+        t
     }
 }
 

@@ -12,15 +12,18 @@ use puente_charter::Charter;
 use puente_model::{Digest, Millis, NodeUri};
 use puente_wire::proto::{Ready, frame::Body};
 use puente_wire::{FrameBuffer, decode_frame};
+use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime, VarInt};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use super::line::Standing;
 use super::options::NetOptions;
 use super::reason::EndReason;
 use super::refusal::{Counters, PeerRefusal};
+use super::tcp::{self, Problem};
 use super::tls::{self, Identity, SERVER_NAME, TlsError, Verifier};
 use super::trust::{Presenter, RootError, Trust};
 
@@ -65,9 +68,15 @@ pub struct Probed {
 }
 
 impl Probed {
-    /// Every step succeeded.
+    /// Every step succeeded, but for UDP where TCP stands in.
     pub fn is_well(&self) -> bool {
-        self.steps.iter().all(|step| step.found.is_ok())
+        let stands_in = self.over_tcp();
+        self.steps.iter().all(|step| step.found.is_ok() || (stands_in && step.name == "udp"))
+    }
+
+    /// UDP is blocked on the way to it, and TCP stands in.
+    pub fn over_tcp(&self) -> bool {
+        self.steps.iter().any(|step| step.name == "tcp" && step.found.is_ok())
     }
 }
 
@@ -117,9 +126,11 @@ pub async fn probe(own: &NodeUri, charter: &Charter, identity: Identity, peer: &
     let trust = Arc::new(ArcSwap::from_pointee(Trust::of(charter, own.clone())?));
     let counters = Arc::new(Counters::default());
     let verifier = Arc::new(Verifier::new(trust.clone(), Some(peer.clone()), counters));
-    let crypto = tls::client(verifier.clone(), Arc::new(identity))?;
+    let identity = Arc::new(identity);
+    let crypto = tls::client(verifier.clone(), identity.clone())?;
+    let outer = tls::tcp_client(verifier.clone(), identity)?;
     let mut walk = Walk { peer: peer.clone(), steps: Vec::new(), began: Instant::now() };
-    let ready = steps(&mut walk, &trust.load(), &verifier, crypto).await;
+    let ready = steps(&mut walk, &trust.load(), &verifier, (crypto, outer)).await;
     if let Some(ready) = &ready {
         let same = |found: &[u8], own: Digest, code, words: &str| match found == own.0 {
             true => Ok(own.to_string()),
@@ -137,7 +148,7 @@ async fn steps(
     walk: &mut Walk,
     trust: &Trust,
     verifier: &Verifier,
-    crypto: quinn::crypto::rustls::QuicClientConfig,
+    (crypto, outer): (QuicClientConfig, rustls::ClientConfig),
 ) -> Option<PeerReady> {
     let member = trust.active(&walk.peer).map(|member| member.endpoints.clone());
     let member = member.map_err(|refusal| (refusal.class(), refusal.to_string()));
@@ -145,9 +156,17 @@ async fn steps(
     let resolved = resolve(&endpoints).await;
     let addresses = walk.step("dns", resolved, |all: &Vec<SocketAddr>| join(all))?;
     let reached = reach(&addresses).await;
-    let address = walk.step("udp", reached, ToString::to_string)?;
-    let options = NetOptions::new(unspecified(address));
-    let dialled = dial(&options, address, crypto).await;
+    let dialled = match walk.step("udp", reached, ToString::to_string) {
+        Some(address) => {
+            let dialled = dial(&NetOptions::new(unspecified(address)), address, crypto).await;
+            dialled.map(|(endpoint, connection)| (Held::Udp(endpoint), connection))
+        }
+        None => {
+            let address = walk.step("tcp", reach_over_tcp(&addresses).await, ToString::to_string)?;
+            let dialled = dial_over_tcp(&NetOptions::new(unspecified(address)), address, crypto, outer).await;
+            dialled.map(|(connection, standing)| (Held::Tcp(standing), connection))
+        }
+    };
     // Whether the handshake failed over the certificate is the verifier's to say.
     let (tls, certificate) = match (&dialled, verifier.refused.get()) {
         (Err(_), Some(refusal)) => (Ok(()), Err((refusal.class(), refusal.to_string()))),
@@ -156,12 +175,12 @@ async fn steps(
     };
     walk.step("tls", tls, |()| "TLS 1.3, both sides".to_owned())?;
     walk.step("certificate", certificate, |()| "its own nation's".to_owned())?;
-    let (endpoint, connection) = dialled.ok()?;
+    let (held, connection) = dialled.ok()?;
     let ready = listen(&connection, &walk.peer).await;
     connection.close(VarInt::from_u32(0), b"probed");
     let ready = walk.step("ready", ready, |ready| format!("clock {:+} ms", ready.skew_millis));
     // Its farewell is worth a moment, not a wait.
-    let _ = timeout(Duration::from_millis(500), endpoint.wait_idle()).await;
+    let _ = timeout(Duration::from_millis(500), held.endpoint().wait_idle()).await;
     walk.began = Instant::now();
     ready
 }
@@ -228,10 +247,55 @@ async fn knock(address: SocketAddr) -> std::io::Result<bool> {
     Ok(false)
 }
 
+/// What keeps a connection of a probe alive.
+enum Held {
+    Udp(Endpoint),
+    Tcp(Standing),
+}
+
+impl Held {
+    const fn endpoint(&self) -> &Endpoint {
+        match self {
+            Self::Udp(endpoint) => endpoint,
+            Self::Tcp(standing) => standing.endpoint(),
+        }
+    }
+}
+
+/// The first address that takes a TCP connection.
+async fn reach_over_tcp(addresses: &[SocketAddr]) -> Result<SocketAddr, (&'static str, String)> {
+    let mut last = ("no-answer", format!("nobody takes a TCP connection at {}", join(addresses)));
+    for address in addresses {
+        match timeout(STEP, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Ok(*address),
+            Ok(Err(error)) => last = ("unreachable", format!("{address}: {error}")),
+            Err(_) => {}
+        }
+    }
+    Err(last)
+}
+
+async fn dial_over_tcp(
+    options: &NetOptions,
+    address: SocketAddr,
+    crypto: QuicClientConfig,
+    outer: rustls::ClientConfig,
+) -> Result<(quinn::Connection, Standing), (&'static str, String)> {
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config.transport_config(options.transport_over_tcp(true));
+    let no_answer = || ("no-answer", format!("no handshake with {address} over TCP in time"));
+    match timeout(STEP, tcp::open(outer, config, address)).await {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(Problem::Ended(reason))) => Err((reason.class(), reason.to_string())),
+        Ok(Err(Problem::Connect(error))) => Err(("cannot-dial", error.to_string())),
+        Ok(Err(Problem::NoAnswer)) | Err(_) => Err(no_answer()),
+    }
+}
+
 async fn dial(
     options: &NetOptions,
     address: SocketAddr,
-    crypto: quinn::crypto::rustls::QuicClientConfig,
+    crypto: QuicClientConfig,
 ) -> Result<(Endpoint, quinn::Connection), (&'static str, String)> {
     let own = |error: &dyn std::fmt::Display| ("cannot-dial", error.to_string());
     let socket = std::net::UdpSocket::bind(options.listen).map_err(|error| own(&error))?;

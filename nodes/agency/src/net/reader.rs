@@ -50,8 +50,10 @@ enum End {
 /// Reads a stream to its end. Whoever `owes` a frame, because it opened the stream, must begin at once.
 pub(crate) async fn read(link: Arc<LinkShared>, stream: StreamId, mut recv: RecvStream, held: Held, owes: bool) {
     link.node.streams.fetch_add(1, Ordering::Relaxed);
+    link.streams.fetch_add(1, Ordering::Relaxed);
     let end = frames(&link, stream, &mut recv, owes).await;
     link.node.streams.fetch_sub(1, Ordering::Relaxed);
+    link.streams.fetch_sub(1, Ordering::Relaxed);
     let code = match end {
         End::Lost => None,
         End::Finished if stream == StreamId::CONTROL => {

@@ -102,6 +102,8 @@ pub enum EndReason {
     TimedOut,
     /// The peer knows nothing of the connection: it restarted.
     PeerRestarted,
+    /// The TCP connection under it ended; what happened.
+    LineLost(String),
     /// One side broke QUIC or TLS; what happened.
     Broken(String),
 }
@@ -116,6 +118,7 @@ impl EndReason {
             Self::PeerBusy => "peer-busy",
             Self::TimedOut => "timed-out",
             Self::PeerRestarted => "peer-restarted",
+            Self::LineLost(_) => "line-lost",
             Self::Broken(_) => "broken",
         }
     }
@@ -128,6 +131,7 @@ impl fmt::Display for EndReason {
             Self::CertificateRefused { alert, text } => {
                 write!(f, "the peer refused this node's certificate (alert {alert}): {text}")
             }
+            Self::LineLost(text) => write!(f, "the TCP connection is gone: {text}"),
             Self::Broken(text) => write!(f, "broken: {text}"),
             other => f.write_str(other.class()),
         }

@@ -11,17 +11,23 @@ use super::pki::{A, B, World, uri};
 use super::*;
 
 /// One node: its network, and what it tells the engine.
-struct Node {
-    net: Net,
-    inbox: mpsc::Receiver<Input>,
+pub(crate) struct Node {
+    pub(crate) net: Net,
+    pub(crate) inbox: mpsc::Receiver<Input>,
 }
 
-/// An address that nobody uses now.
-fn free_address() -> SocketAddr {
-    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// An address that nobody uses now, neither over UDP nor over TCP.
+pub(crate) fn free_address() -> SocketAddr {
+    loop {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = socket.local_addr().unwrap();
+        if std::net::TcpListener::bind(at).is_ok() {
+            return at;
+        }
+    }
 }
 
-fn quick(listen: SocketAddr) -> NetOptions {
+pub(crate) fn quick(listen: SocketAddr) -> NetOptions {
     let mut options = NetOptions::new(listen);
     options.stall = Duration::from_millis(600);
     options.backoff_min = Duration::from_millis(20);
@@ -31,7 +37,13 @@ fn quick(listen: SocketAddr) -> NetOptions {
     options
 }
 
-fn node(world: &World, name: &str, root: &super::pki::Root, options: NetOptions, peers: &[(&str, String)]) -> Node {
+pub(crate) fn node(
+    world: &World,
+    name: &str,
+    root: &super::pki::Root,
+    options: NetOptions,
+    peers: &[(&str, String)],
+) -> Node {
     let (tell, inbox) = mpsc::channel(64);
     let identity = world.identity(name, root);
     let net = Net::with_trust(uri(name), world.trust(name, peers), identity, options, Inbox::Channel(tell)).unwrap();
@@ -40,18 +52,18 @@ fn node(world: &World, name: &str, root: &super::pki::Root, options: NetOptions,
 }
 
 impl Node {
-    async fn next(&mut self) -> Input {
+    pub(crate) async fn next(&mut self) -> Input {
         timeout(Duration::from_secs(10), self.inbox.recv()).await.expect("nothing arrived").unwrap()
     }
 
-    async fn connected(&mut self) -> (ConnectionId, NodeUri, bool) {
+    pub(crate) async fn connected(&mut self) -> (ConnectionId, NodeUri, bool) {
         match self.next().await {
             Input::Connected { connection, peer, dialled } => (connection, peer, dialled),
             other => panic!("{other:?}"),
         }
     }
 
-    async fn frame(&mut self) -> (StreamId, Vec<u8>) {
+    pub(crate) async fn frame(&mut self) -> (StreamId, Vec<u8>) {
         match self.next().await {
             Input::Frame { stream, bytes, .. } => (stream, bytes),
             other => panic!("{other:?}"),
@@ -59,7 +71,7 @@ impl Node {
     }
 }
 
-fn prefixed(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn prefixed(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat()
 }
 
@@ -107,11 +119,11 @@ fn raw(node: &Node, id: ConnectionId) -> quinn::Connection {
 }
 
 /// The class of the last failed dial to `peer`.
-fn failure(node: &Node, peer: &str) -> Option<&'static str> {
+pub(crate) fn failure(node: &Node, peer: &str) -> Option<&'static str> {
     node.net.unreachable().into_iter().find(|(p, _)| *p == uri(peer)).map(|(_, class)| class)
 }
 
-async fn eventually(mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
         assert!(start.elapsed() < Duration::from_secs(5), "never came true");

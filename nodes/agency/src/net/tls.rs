@@ -27,6 +27,9 @@ use crate::renewal::Life;
 /// The one protocol that this node speaks over QUIC.
 pub const ALPN: &[u8] = b"puente/1";
 
+/// The one protocol that this node speaks over TCP: datagrams of QUIC, with [`ALPN`] inside.
+pub const ALPN_TCP: &[u8] = b"puente-tcp/1";
+
 /// Key of stateless resets, from a secret of the node.
 const RESET: Label = Label("puente/v1/stateless-reset");
 
@@ -316,27 +319,45 @@ pub enum TlsError {
 
 /// TLS for whoever dials in.
 pub(crate) fn server(verifier: Arc<Verifier>, identity: Arc<Identity>) -> Result<QuicServerConfig, TlsError> {
+    Ok(QuicServerConfig::try_from(serving(verifier, identity, ALPN)?)?)
+}
+
+/// TLS for whoever dials in over TCP.
+pub(crate) fn tcp_server(verifier: Arc<Verifier>, identity: Arc<Identity>) -> Result<ServerConfig, TlsError> {
+    Ok(serving(verifier, identity, ALPN_TCP)?)
+}
+
+fn serving(verifier: Arc<Verifier>, identity: Arc<Identity>, alpn: &[u8]) -> Result<ServerConfig, Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(identity);
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.max_early_data_size = 0;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(QuicServerConfig::try_from(config)?)
+    Ok(config)
 }
 
 /// TLS for one dial.
 pub(crate) fn client(verifier: Arc<Verifier>, identity: Arc<Identity>) -> Result<QuicClientConfig, TlsError> {
+    Ok(QuicClientConfig::try_from(dialling(verifier, identity, ALPN)?)?)
+}
+
+/// TLS for one dial over TCP.
+pub(crate) fn tcp_client(verifier: Arc<Verifier>, identity: Arc<Identity>) -> Result<ClientConfig, TlsError> {
+    Ok(dialling(verifier, identity, ALPN_TCP)?)
+}
+
+fn dialling(verifier: Arc<Verifier>, identity: Arc<Identity>, alpn: &[u8]) -> Result<ClientConfig, Error> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(identity);
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     config.enable_sni = false;
-    Ok(QuicClientConfig::try_from(config)?)
+    Ok(config)
 }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::{Node, now};
 use crate::disk::{Edge, SEGMENT_BYTES};
 use crate::driver::{CoreView, DriverStatus};
+use crate::net::Over;
 use crate::ops::check::{Check, State, Words, w};
 use crate::ops::expiry::Ending;
 use crate::ops::meter::Snapshot;
@@ -392,6 +393,7 @@ impl Node {
         let roots = charter.ca_roots(&nation).iter().filter_map(|root| crate::ca::root_end(root));
         let charter = charter.common();
         let grace = u64::from(charter.grace_days) * 86_400;
+        let links = self.net.links();
         let snapshot = Snapshot {
             ready: checks.iter().all(|check| check.state < State::Unknown),
             log_entries: driver.disk.size,
@@ -399,7 +401,8 @@ impl Node {
             head_published: std::fs::metadata(self.dir.log().join("checkpoint")).and_then(|meta| meta.modified()).ok(),
             batches_behind: driver.disk.lag,
             pending_inputs: driver.pending,
-            connections: self.net.links().len() as u64,
+            connections: links.len() as u64,
+            connections_over_tcp: links.iter().filter(|link| link.over == Over::Tcp).count() as u64,
             streams: self.net.streams() as u64,
             peers_ready: view.peers_ready,
             peers_unreachable: self.net.unreachable().len() as u64,

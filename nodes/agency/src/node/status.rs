@@ -1,12 +1,15 @@
 //! How a node is doing, the root cause first. Names nodes and numbers, nobody else.
 
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use puente_catalogue::Lang;
 use puente_charter::{Charter, CharterStatus};
+use puente_model::NodeUri;
 use serde_json::{Value, json};
 
 use super::{Node, now};
+use crate::net::{LinkStatus, Over};
 use crate::ops::check::{Check, State, Words, w};
 use crate::ops::expiry::{Ending, endings};
 use crate::records::RecordsStatus;
@@ -22,6 +25,13 @@ fn problem(check: &Check) -> Value {
         "fix": check.fix.get(Lang::En),
         "fix_es": check.fix.get(Lang::Es),
     })
+}
+
+/// Peers that are connected over TCP alone.
+pub(super) fn only_over_tcp(links: &[LinkStatus]) -> BTreeSet<&NodeUri> {
+    let of = |over: Over| links.iter().filter(move |link| link.over == over).map(|link| &link.peer);
+    let udp: BTreeSet<_> = of(Over::Udp).collect();
+    of(Over::Tcp).filter(|peer| !udp.contains(peer)).collect()
 }
 
 impl Node {
@@ -117,23 +127,39 @@ impl Node {
                 w("'puente peer test' says which step fails"),
             )));
         }
+        let links = self.net.links();
+        for peer in only_over_tcp(&links) {
+            problems.push(problem(&Check::not(
+                State::Warn,
+                "peers",
+                "over-tcp",
+                w("UDP to a peer is blocked: TCP stands in", "UDP hacia un nodo está bloqueado: lo suple TCP"),
+                peer.to_string(),
+                w(
+                    "let UDP through; the node goes back to it by itself",
+                    "deje pasar UDP; el nodo vuelve a él por sí mismo",
+                ),
+            )));
+        }
         let (word, days_left) = match charter.status(now()) {
             CharterStatus::NotYet => ("not-yet", None),
             CharterStatus::InForce { days_left, .. } => ("in-force", Some(days_left)),
             CharterStatus::Grace { days_left } => ("grace", Some(days_left)),
             CharterStatus::Expired => ("expired", None),
         };
-        let links = self.net.links();
         let others = charter.members().iter().filter(|m| m.uri != self.bearings.config.node);
         let peers: Vec<Value> = others
             .map(|member| {
                 let own = links.iter().filter(|l| l.peer == member.uri);
                 let rtt = own.clone().map(|l| l.rtt).min();
+                // UDP is what the engine asks over when both stand.
+                let over = own.clone().map(|l| l.over).min();
                 json!({
                     "peer": member.uri.as_str(),
                     "suspended": member.suspended,
                     "blocked": barred.get(&member.uri),
                     "connections": own.count(),
+                    "over": over.map(Over::as_str),
                     "rtt_millis": rtt.map(|rtt| rtt.as_secs_f64() * 1e3),
                     "unreachable": unreachable.iter().find(|(peer, _)| *peer == member.uri).map(|(_, class)| class),
                 })

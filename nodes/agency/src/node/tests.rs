@@ -142,21 +142,25 @@ fn found(root: &Path, nodes: &[(&NodeDir, AnnexPart)], expires: Millis) {
 
 /// Two folders that are ready to run.
 pub(super) fn federation() -> (tempfile::TempDir, NodeDir, NodeDir) {
-    federation_until(now().plus(200 * DAY))
+    federation_until(now().plus(200 * DAY), &|_| None)
 }
 
-/// The same, under a charter that ends at `expires` and has fourteen days of grace.
-pub(super) fn federation_until(expires: Millis) -> (tempfile::TempDir, NodeDir, NodeDir) {
+/// The same, under a charter that ends at `expires` and has fourteen days of grace; `endpoint` says under which address
+/// peers find the node that listens at one, if not there.
+pub(super) fn federation_until(
+    expires: Millis,
+    endpoint: &dyn Fn(std::net::SocketAddr) -> Option<String>,
+) -> (tempfile::TempDir, NodeDir, NodeDir) {
     let root = tempfile::tempdir().unwrap();
     let make = |nation: &str, uri: &str, role: &str| {
         let authority = root.path().join(format!("ca-{nation}"));
         ca::init(&nation.parse().unwrap(), &authority, Algorithm::P256, 365, now()).unwrap();
         let dir = NodeDir::new(root.path().join(nation));
-        let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = crate::net::test::free_address();
         let plan = Plan {
             uri: uri.parse().unwrap(),
             listen: free,
-            endpoint: None,
+            endpoint: endpoint(free),
             name_en: None,
             name_es: None,
             roles: vec![role.to_owned()],
@@ -433,7 +437,7 @@ async fn unwell(node: &Node) -> BTreeMap<&'static str, (&'static str, State)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_says_where_its_papers_are_in_their_life() {
     let papers = |expires, certificate: u64| async move {
-        let (root, mx, _us) = federation_until(expires);
+        let (root, mx, _us) = federation_until(expires, &|_| None);
         let subject = ca::Subject::Fresh(Algorithm::P256);
         let authority = root.path().join("ca-mx");
         for file in [mx.tls_cert(), mx.tls_key()] {

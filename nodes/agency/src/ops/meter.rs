@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub pending_inputs: u64,
     /// Connections that stand.
     pub connections: u64,
+    /// Those of them over TCP, because UDP is blocked.
+    pub connections_over_tcp: u64,
     /// Streams that are read.
     pub streams: u64,
     /// Peers with which a compared connection stands.
@@ -103,6 +105,7 @@ struct Gauges {
     batches_behind: Gauge,
     pending_inputs: Gauge,
     connections: Gauge,
+    connections_over_tcp: Gauge,
     streams: Gauge,
     peers_ready: Gauge,
     peers_unreachable: Gauge,
@@ -199,6 +202,7 @@ impl Meter {
             ("batches_behind", "Durable batches that the evidence store does not hold yet", &gauges.batches_behind),
             ("pending_inputs", "Inputs that wait for the engine", &gauges.pending_inputs),
             ("connections", "Connections that stand", &gauges.connections),
+            ("connections_over_tcp", "Connections over TCP, where UDP is blocked", &gauges.connections_over_tcp),
             ("streams", "Streams that are read", &gauges.streams),
             ("peers_ready", "Peers with which a compared connection stands", &gauges.peers_ready),
             ("peers_unreachable", "Peers that could not be reached", &gauges.peers_unreachable),
@@ -278,6 +282,7 @@ impl Meter {
         gauges.batches_behind.set(signed(snapshot.batches_behind));
         gauges.pending_inputs.set(signed(snapshot.pending_inputs));
         gauges.connections.set(signed(snapshot.connections));
+        gauges.connections_over_tcp.set(signed(snapshot.connections_over_tcp));
         gauges.streams.set(signed(snapshot.streams));
         gauges.peers_ready.set(signed(snapshot.peers_ready));
         gauges.peers_unreachable.set(signed(snapshot.peers_unreachable));

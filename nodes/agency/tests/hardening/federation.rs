@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Read;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +38,16 @@ pub(crate) fn in_days(days: u64) -> String {
 
 pub(crate) fn puente(dir: &Path, args: &[&str]) -> Output {
     Process::new(EXE).arg("--dir").arg(dir).args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A socket whose port is free over TCP, too.
+fn free_socket() -> UdpSocket {
+    loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        if TcpListener::bind(socket.local_addr().unwrap()).is_ok() {
+            return socket;
+        }
+    }
 }
 
 fn done(args: &[&str], output: &Output) -> Value {
@@ -249,7 +259,7 @@ impl Federation {
             )
             .unwrap();
         }
-        let held = [UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap()];
+        let held = [free_socket(), free_socket()];
         let agencies = [("mx", "mx/fge-bc", "state-prosecutor"), ("us", "us/tx-dps", "state-police")];
         let nodes = agencies.iter().zip(&held).map(|((nation, id, role), socket)| {
             let (dir, uri) = (root.path().join(nation), format!("puente://{id}/n1"));

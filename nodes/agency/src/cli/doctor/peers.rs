@@ -43,6 +43,10 @@ fn reached(probed: &Probed) -> Check {
             let cause = w("a partner cannot be exchanged with");
             Check::not(State::Warn, name, class, cause, format!("{shown}: {words}"), remedy(step))
         }
+        _ if probed.over_tcp() => {
+            let cause = w("UDP to a partner is blocked: TCP stands in");
+            Check::not(State::Warn, name, "over-tcp", cause, shown, remedy("udp"))
+        }
         _ => Check::ok(name, w("a partner answers"), shown),
     }
 }

@@ -133,12 +133,9 @@ impl Node {
                 State::Warn,
                 "peers",
                 "over-tcp",
-                w("UDP to a peer is blocked: TCP stands in", "UDP hacia un nodo está bloqueado: lo suple TCP"),
+                w("UDP to a peer is blocked: TCP stands in"),
                 peer.to_string(),
-                w(
-                    "let UDP through; the node goes back to it by itself",
-                    "deje pasar UDP; el nodo vuelve a él por sí mismo",
-                ),
+                w("let UDP through; the node goes back to it by itself"),
             )));
         }
         let (word, days_left) = match charter.status(now()) {

@@ -49,7 +49,7 @@ use crate::ops::check::Check;
 use crate::ops::clock::ClockWatch;
 use crate::ops::expiry::Notices;
 use crate::ops::meter::Meter;
-use crate::ops::{self, Steps};
+use crate::ops::{self, Steps, Traces};
 use crate::records::{Health, RecordReader, RecordsError};
 use crate::renewal;
 use crate::signer::LogSigner;
@@ -64,6 +64,8 @@ const CLOSING: Duration = Duration::from_secs(5);
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How often the node looks whether a notice of what ends is due.
 const HOUR: Duration = Duration::from_secs(3_600);
+/// How long the last traces may take to the collector.
+const LAST_TRACES: Duration = Duration::from_secs(1);
 /// How long clients have to read their last answers.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -222,6 +224,7 @@ pub struct Node {
     records: Arc<Health>,
     door: Option<Door>,
     meter: Arc<Meter>,
+    traces: Option<Traces>,
     clock: ClockWatch,
     /// The last checks, and when they were made.
     checked: Mutex<Option<(Instant, Arc<Vec<Check>>)>>,
@@ -344,11 +347,15 @@ impl Node {
         let (wishes, wished) = tokio::sync::mpsc::unbounded_channel();
         let (on_rules, on_alarm) = rules::hooks(&wishes);
         let meter = Arc::new(Meter::new());
-        let steps = Steps::new(config.node.clone(), meter.clone(), None);
+        let traces = config.ops.traces.clone().map(Traces::start).transpose();
+        let traces = traces.map_err(|error| RunError::System { what: "a thread", error })?;
+        let sink = traces.as_ref().map(|traces| traces.sink(config.ops.trace_one_in));
+        let watched = config.ops.listen.is_some() || sink.is_some();
+        let steps = Steps::new(config.node.clone(), meter.clone(), sink);
         let options_of_driver = DriverOptions {
             on_rules: Some(on_rules),
             on_alarm: Some(on_alarm),
-            watch: config.ops.listen.map(|_| Arc::new(steps) as Arc<dyn Watch>),
+            watch: watched.then(|| Arc::new(steps) as Arc<dyn Watch>),
             ..DriverOptions::default()
         };
         let (parts, driver) = Driver::new(options_of_driver);
@@ -382,6 +389,7 @@ impl Node {
             door: None,
             records: records_health,
             meter,
+            traces,
             clock,
             checked,
             policies_seen,
@@ -470,7 +478,12 @@ impl Node {
             }
         }
         self.net.shut_down().await;
-        self.driver.shutdown().await
+        let stopped = self.driver.shutdown().await;
+        if let Some(traces) = self.traces.clone() {
+            // Traces that do not get through in time are lost.
+            let _ = tokio::task::spawn_blocking(move || traces.flush(LAST_TRACES)).await;
+        }
+        stopped
     }
 
     async fn query(&self, question: Question) -> Answer {

@@ -6,6 +6,8 @@
 
 #[path = "hardening/canaries.rs"]
 mod canaries;
+#[path = "hardening/collector.rs"]
+mod collector;
 #[path = "hardening/door.rs"]
 mod door;
 #[path = "hardening/federation.rs"]
@@ -24,6 +26,7 @@ use serde_json::json;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use canaries::Canaries;
+use collector::Collector;
 use federation::{Federation, alone, ask, question};
 
 #[test]
@@ -31,6 +34,8 @@ fn canaries_never_reach_logs_or_status() {
     let _alone = alone();
     let mut fed = Federation::found();
     fed.set_log_level("trace");
+    let collector = Collector::open();
+    fed.trace_to(&collector.url);
     let mut canaries = Canaries::default();
     let officers = [
         (canaries.add("o-cnry88417"), canaries.add("Canaria Investigadora Quiroga"), "investigator"),
@@ -57,7 +62,11 @@ fn canaries_never_reach_logs_or_status() {
     }
     let running = canaries.search(&fed, &shown);
     fed.stop();
-    let stopped = canaries.search(&fed, &[]);
+    // Both nodes told the collector of every exchange, and of nobody.
+    let spans = collector.spans();
+    let told = |kind: u8| spans.iter().filter(|span| span["name"] == "exchange" && span["kind"] == kind).count();
+    assert!(told(2) >= 5 && told(3) >= 5 && spans.len() > 3 * told(2), "{} {} {spans:?}", told(2), told(3));
+    let stopped = canaries.search(&fed, &[("traces".to_owned(), collector.bytes())]);
     eprintln!(
         "{} canaries, {} patterns; {} bytes of {} files and outputs while running, {} bytes of {} when stopped",
         canaries.len(),

@@ -414,6 +414,7 @@ impl Node {
             notices: self.notices.lock().unwrap_or_else(PoisonError::into_inner).count(),
             failed_lookups: self.records.status().failed,
             alarms: driver.alarms_total,
+            traces: self.traces.as_ref().map(|traces| traces.counted().sent_and_dropped()),
             faults: self.net.faults(),
         };
         self.meter.show(SystemTime::now(), &snapshot)

@@ -77,6 +77,8 @@ pub struct Snapshot {
     pub failed_lookups: u64,
     /// Alarms since the start.
     pub alarms: u64,
+    /// Traces that a collector took, and that are lost; none: no traces.
+    pub traces: Option<(u64, u64)>,
     /// Wrongs of peers and strangers, by class.
     pub faults: std::collections::BTreeMap<&'static str, u64>,
 }
@@ -91,6 +93,7 @@ pub struct Meter {
     commit_seconds: Histogram,
     store_errors: Family<What, Counter>,
     refused: Family<What, Counter>,
+    traces: Family<What, Counter>,
     expiry: Family<What, Float>,
     under_way: Family<What, Gauge>,
     gauges: Gauges,
@@ -192,6 +195,8 @@ impl Meter {
         );
         registry.register_with_unit("commit", "Write and sync of a batch", Unit::Seconds, commit_seconds.clone());
         registry.register("store_errors", "Reads and writes that a store refused", store_errors.clone());
+        let traces = Family::<What, Counter>::default();
+        registry.register("traces", "Exchanges traced, sent to the collector or lost", traces.clone());
         registry.register("refused", "Handshakes and frames refused since the start, by sort", refused.clone());
         registry.register("expiry_days", "Days until it ends; negative once it has", expiry.clone());
         registry.register("under_way", "Exchanges under way with ready peers, by role", under_way.clone());
@@ -233,6 +238,7 @@ impl Meter {
             commit_seconds,
             store_errors,
             refused,
+            traces,
             expiry,
             under_way,
             gauges,
@@ -311,6 +317,11 @@ impl Meter {
             let count = of_sort.fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
             self.refused.get_or_create(&What { what: sort }).inner().store(count, Ordering::Relaxed);
         }
+        if let Some((sent, lost)) = snapshot.traces {
+            for (what, count) in [("sent", sent), ("lost", lost)] {
+                self.traces.get_or_create(&What { what }).inner().store(count, Ordering::Relaxed);
+            }
+        }
         let mut out = String::new();
         // Writing to a string cannot fail.
         let _ = text::encode(&mut out, &self.registry);
@@ -346,6 +357,7 @@ mod tests {
             certificate_ends: Some(1),
             root_ends: Some(1),
             disk_free_bytes: Some(1),
+            traces: Some((1, 1)),
             faults: classes.map(|class| (class, 2)).into(),
             ..Snapshot::default()
         };

@@ -354,6 +354,15 @@ impl Federation {
         }
     }
 
+    /// Both nodes send traces to `url`.
+    pub(crate) fn trace_to(&self, url: &str) {
+        for node in [&self.mx, &self.us] {
+            let path = node.dir.join("node.toml");
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, format!("{text}\n[ops]\ntraces = \"{url}\"\n")).unwrap();
+        }
+    }
+
     pub(crate) fn pin(&self) -> &str {
         &self.pin
     }

@@ -275,3 +275,55 @@ fn a_crash_at_every_durable_step_leaves_one_decision_and_one_answer() {
         }
     }
 }
+
+/// A node of the previous minor version knows no Pending: it waits for the Reply on its stream, asks again when the line was
+/// lost, and gets what the person decided.
+#[test]
+fn an_asker_of_the_previous_minor_version_gets_what_a_person_decides() {
+    for restarts in [false, true] {
+        let mut sim = Sim::speaking(World::deciding(), 61, 2, &minors(FGE));
+        sim.received = Some(Vec::new());
+        let exchange = parked(&mut sim, 72);
+        assert_eq!((state(&sim, exchange), waiting(&sim).len()), (State::Open, 1));
+        assert!(!pending(&sim, exchange));
+        if restarts {
+            for node in [DPS, FGE] {
+                sim.crash(node, true);
+                sim.start(node);
+                sim.run(HOUR);
+            }
+        }
+        sim.run(HOUR);
+        assert!(matches!(decide(&mut sim, exchange, Role::Prosecutor, answer()), Ending::Decided(..)));
+        sim.run(2 * HOUR);
+        assert_eq!(state(&sim, exchange), State::Closed(Outcome::CoreData), "restarts: {restarts}");
+        for frame in sim.received.take().unwrap_or_default() {
+            let body = puente_wire::decode_frame(&frame.bytes[4..]).unwrap();
+            let younger = matches!(
+                body,
+                puente_wire::proto::frame::Body::Pending(_)
+                    | puente_wire::proto::frame::Body::NeedPart(_)
+                    | puente_wire::proto::frame::Body::CharterPart(_)
+            );
+            assert!(!younger, "{body:?} between nodes of two minor versions");
+        }
+        rest(&mut sim, &[]);
+    }
+}
+
+/// A holder of the previous minor version cannot let a question wait: it refuses, and says why.
+#[test]
+fn a_holder_of_the_previous_minor_version_refuses_what_a_person_would_decide() {
+    let mut sim = Sim::speaking(World::deciding(), 62, 2, &minors(DPS));
+    let draft = hit_question(&sim, FGE, DPS, &vin(1));
+    let Ending::Answered { answer_leaf, .. } = sim.ask_and_wait(FGE, draft) else { panic!() };
+    let draft = core_question(&sim, FGE, DPS, &vin(1), answer_leaf);
+    let refused = sim.ask_and_wait(FGE, draft);
+    assert_eq!(refused, Ending::Refused { recorded: true, reason: RefusalReason::Scope });
+    rest(&mut sim, &[]);
+}
+
+/// This node speaks the minor version before the newest, the other the newest.
+fn minors(older: usize) -> Vec<u32> {
+    (0..=older).map(|node| puente_exchange::MINOR - u32::from(node == older)).collect()
+}

@@ -12,6 +12,7 @@ use crate::api::{Alarm, ConnectionId, Effect, LocalEvent, StreamId};
 use crate::engine::{Engine, Route, Then, Timer, aside};
 use crate::heads::HeadProblem;
 use crate::ledger::Intent;
+use crate::minor;
 use crate::peer::{Connection, PARKED_BYTES_MAX, PARKED_MAX};
 
 /// Why a frame was not processed, and what is to be done with it.
@@ -44,7 +45,7 @@ impl Engine {
         };
         known.dialling = false;
         let who = peer.clone();
-        let line = Connection { peer, ready: false, sent_head: 0, next_stream: 2, asks: BTreeMap::new() };
+        let line = Connection { peer, ready: false, minor: 0, sent_head: 0, next_stream: 2, asks: BTreeMap::new() };
         self.connections.insert(connection, line);
         self.send_ready(now, connection, &who);
     }
@@ -53,6 +54,7 @@ impl Engine {
     pub(crate) fn send_ready(&mut self, now: Millis, connection: ConnectionId, peer: &NodeUri) {
         let accepted = self.peers.get(peer).and_then(|known| known.log.accepted());
         let your_head = accepted.map(|h| h.note_bytes().to_vec()).unwrap_or_default();
+        let own = self.tuning.minor;
         let ready = proto::Ready {
             version: 1,
             node: self.node.to_string(),
@@ -62,7 +64,8 @@ impl Engine {
             own_head: self.head().map(<[u8]>::to_vec).unwrap_or_default(),
             your_head,
             clock_millis: now.0,
-            parts: part_names(&self.charter),
+            parts: if own >= minor::PARTS { part_names(&self.charter) } else { Vec::new() },
+            minor: own,
         };
         self.send_control(connection, proto::frame::Body::Ready(ready));
     }
@@ -168,6 +171,10 @@ impl Engine {
         if !self.connections.contains_key(&route.connection) || self.withholds(route.connection, &body) {
             return;
         }
+        // Whoever speaks an older minor version could not read it.
+        if self.connections.get(&route.connection).is_some_and(|line| minor::of(&body) > line.minor) {
+            return;
+        }
         // A frame of this node's own making over the limit is a bug; it is not sent, and the peer's deadline ends it.
         if let Ok(bytes) = encode_frame(&proto::Frame { body: Some(body) }) {
             self.emit(Effect::Send { connection: route.connection, stream: route.stream, bytes, finish });
@@ -199,10 +206,11 @@ impl Engine {
         let (peer, ready) = (line.peer.clone(), line.ready);
         let route = Route { connection, stream };
         let body = match decode_frame(bytes) {
-            Ok(body) => body,
-            Err(error) => {
-                let code = match error {
-                    WireError::TooLarge { .. } => FaultCode::Oversized,
+            Ok(body) if minor::of(&body) <= self.tuning.minor => body,
+            decoded => {
+                let code = match decoded {
+                    Err(WireError::TooLarge { .. }) => FaultCode::Oversized,
+                    // A kind of frame of a later minor version is one that this node does not know.
                     _ => FaultCode::Malformed,
                 };
                 self.fault(now, &peer, route, code, None);
@@ -394,6 +402,8 @@ impl Engine {
         if claimed.node != peer.as_str() {
             return Err(FaultCode::Misaddressed.into());
         }
+        let older = proto::Ready { parts: Vec::new(), ..claimed.clone() };
+        let claimed = if self.tuning.minor >= minor::PARTS { claimed } else { &older };
         let shown = match shown_charter(claimed) {
             Some(shown) => Some(shown),
             // A node that does not say which parts it has cannot be given any.
@@ -415,6 +425,7 @@ impl Engine {
         let mut again = false;
         if let Some(line) = self.connections.get_mut(&connection) {
             again = std::mem::replace(&mut line.ready, true);
+            line.minor = claimed.minor.min(self.tuning.minor);
             line.sent_head = if again { line.sent_head.max(sent_head) } else { sent_head };
         }
         if let Some((vector, parts)) = shown {

@@ -22,6 +22,7 @@ use crate::engine::{Engine, Then, Timer, aside, unwrap};
 use crate::holder::HoldStage;
 use crate::judging::{Say, words};
 use crate::ledger::{Intent, Recorded};
+use crate::minor;
 use crate::persist::{self, StoredDecision, StoredHold};
 use crate::question::of_mode;
 
@@ -329,6 +330,14 @@ impl Engine {
 
     /// Records the QUERY alone: a person decides what is answered.
     pub(crate) fn park(&mut self, now: Millis, exchange: ExchangeId, roles: &BTreeSet<Role>) {
+        if self.tuning.minor < minor::PENDING {
+            let explanation = words(
+                now,
+                "a person would have to decide, and this node cannot let questions wait",
+                "una persona tendría que decidir, y este nodo no puede dejar consultas en espera",
+            );
+            return self.answer(now, exchange, Say::Refuse(RefusalReason::Scope, explanation));
+        }
         let Some(hold) = self.holds.get(&exchange) else { return };
         let (peer, leaf, seq) = (hold.peer.clone(), hold.query_leaf, hold.query.seq.0);
         let of_peer = self.holds.values().filter(|h| h.peer == peer && h.stored.query_index.is_some());
@@ -379,6 +388,11 @@ impl Engine {
 
     pub(crate) fn send_pending(&mut self, exchange: ExchangeId, recorded: Option<Recorded>) {
         let Some(hold) = self.holds.get_mut(&exchange) else { return };
+        let line = hold.route.and_then(|route| self.connections.get(&route.connection));
+        if line.is_some_and(|line| line.minor < minor::PENDING) {
+            // It waits on its stream, as for any answer, and asks again when the line was lost.
+            return;
+        }
         let (Some(route), Some(index)) = (hold.route.take(), hold.stored.query_index) else { return };
         let leaf = hold.query_leaf;
         let recorded = recorded.or_else(|| self.ledger.recorded(puente_model::LeafIndex(index)).ok());

@@ -9,6 +9,7 @@ use puente_audit_log::{
 use puente_model::{Digest, LeafIndex, Millis, TreeSize, limits};
 
 use crate::api::Batch;
+use crate::minor::MINOR;
 
 /// An entry that is durable in this node's log, under a signed head.
 ///
@@ -94,6 +95,8 @@ pub struct Tuning {
     pub hit_valid_millis: u64,
     /// Whether this node asks and answers in training.
     pub training: bool,
+    /// Minor version of the protocol that is spoken: this implementation's, or an older one, exactly as a node of that minor.
+    pub minor: u32,
 }
 
 impl Default for Tuning {
@@ -107,6 +110,7 @@ impl Default for Tuning {
             queries_per_peer_per_minute: limits::QUERIES_PER_PEER_PER_MINUTE_MAX,
             hit_valid_millis: 30 * 86_400_000,
             training: true,
+            minor: MINOR,
         }
     }
 }

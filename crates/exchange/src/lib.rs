@@ -28,6 +28,7 @@ pub mod lead;
 mod leaving;
 mod ledger;
 pub mod matters;
+mod minor;
 mod numbers;
 mod opening;
 pub mod outbox;
@@ -42,3 +43,4 @@ mod standing;
 
 pub use engine::{Appeal, Engine, OpenError, Setup};
 pub use ledger::Tuning;
+pub use minor::MINOR;

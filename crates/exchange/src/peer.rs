@@ -121,6 +121,8 @@ pub(crate) struct Connection {
     pub(crate) peer: NodeUri,
     /// Ready was received and compared.
     pub(crate) ready: bool,
+    /// The minor version that both speak; 0 until Ready said.
+    pub(crate) minor: u32,
     /// The largest own head that went out on its control stream.
     pub(crate) sent_head: u64,
     pub(crate) next_stream: u64,

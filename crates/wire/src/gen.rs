@@ -360,6 +360,9 @@ pub struct Ready {
     /// The newest part of each kind that is in force at the sender; the common part first, then annexes, ascending.
     #[prost(message, repeated, tag = "9")]
     pub parts: ::prost::alloc::vec::Vec<PartName>,
+    /// Minor version of the protocol that the sender speaks; 0 if absent.
+    #[prost(uint32, tag = "10")]
+    pub minor: u32,
 }
 /// A charter part by its number, and its hash.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

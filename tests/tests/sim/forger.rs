@@ -3,8 +3,8 @@
 use puente_audit_log::{Ed25519Signer, KeyKind, Log, MemoryFiles, leaf_hash};
 use puente_charter::{Charter, PartId};
 use puente_evidence::{AnswerTree, AuditorKey, EscrowSeeds, EscrowedEntry, ReplyKey, SealedAnswer, sealing};
-use puente_exchange::Tuning;
 use puente_exchange::api::{ConnectionId, Draft, Input, StreamId, Ticket};
+use puente_exchange::{MINOR, Tuning};
 use puente_model::{
     CharterVector, CountBand, Digest, ExchangeId, FieldClass, Handling, Minute, Mode, Outcome, Purpose, Role, Secret32,
     Seq, Step, TreeSize, Urgency, digest,
@@ -159,6 +159,7 @@ impl Duel {
             your_head: Vec::new(),
             clock_millis: START.0,
             parts: part_names(charter),
+            minor: MINOR,
         };
         tweak(&mut ready);
         self.shown = 0;

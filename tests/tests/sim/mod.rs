@@ -17,7 +17,7 @@ use puente_charter::{Charter, ClaimedPart};
 use puente_exchange::api::{
     Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, Rules, StreamId, Ticket,
 };
-use puente_exchange::{Appeal, Engine, Setup, Tuning};
+use puente_exchange::{Appeal, Engine, MINOR, Setup, Tuning};
 use puente_model::{Digest, EventKind, ExchangeId, Millis, Mode, NodeUri, Outcome, RefusalReason};
 use puente_wire::fault::FaultCode;
 use puente_wire::{decode_frame, proto};
@@ -152,6 +152,8 @@ pub struct Sim {
     pub conns: Vec<Conn>,
     pub weather: Weather,
     pub tuning: Tuning,
+    /// Minor versions of the protocol that nodes speak; those beyond its end speak the newest.
+    pub minors: Vec<u32>,
     /// Directions that carry nothing: from, to.
     pub cut: BTreeSet<(usize, usize)>,
     /// Frames, if they are to be kept.
@@ -177,6 +179,10 @@ impl Sim {
     }
 
     pub fn of(world: Arc<World>, seed: u64, nodes: usize) -> Self {
+        Self::speaking(world, seed, nodes, &[])
+    }
+
+    pub fn speaking(world: Arc<World>, seed: u64, nodes: usize, minors: &[u32]) -> Self {
         let mut sim = Self {
             world,
             rng: ChaCha20Rng::seed_from_u64(seed),
@@ -185,6 +191,7 @@ impl Sim {
             conns: Vec::new(),
             weather: Weather::CALM,
             tuning: Tuning::default(),
+            minors: minors.to_vec(),
             cut: BTreeSet::new(),
             sent: None,
             received: None,
@@ -288,7 +295,7 @@ impl Sim {
                 tiles: Box::new(shared.clone()),
                 store: Box::new(shared),
                 seed,
-                tuning: self.tuning,
+                tuning: Tuning { minor: self.minors.get(node).copied().unwrap_or(MINOR), ..self.tuning },
             },
             now,
         )

@@ -77,7 +77,12 @@ pub fn plan(seed: u64, nodes: usize) -> Vec<Op> {
 
 /// Carries a plan out in a fresh world, lets everything come to rest, and checks every promise.
 pub fn play(seed: u64, nodes: usize, ops: &[Op]) -> Sim {
-    let mut sim = Sim::new(seed, nodes);
+    play_in(Sim::new(seed, nodes), ops)
+}
+
+/// The same in a world that stands.
+pub fn play_in(mut sim: Sim, ops: &[Op]) -> Sim {
+    let nodes = sim.nodes.len();
     let mut player = Player { tickets: Vec::new(), hits: Vec::new(), down: vec![None; nodes] };
     for op in ops {
         player.revive(&mut sim);

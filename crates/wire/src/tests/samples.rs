@@ -271,6 +271,7 @@ pub(crate) fn frames() -> Vec<(&'static str, Body)> {
         your_head: b"another checkpoint\n".to_vec(),
         clock_millis: NOW.0,
         parts: Vec::new(),
+        minor: 0,
     };
     let sealed = proto::Sealed {
         tree_commitment: hash("tree").0.to_vec(),

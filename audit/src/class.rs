@@ -215,6 +215,9 @@ classes! {
     /// A file that is not there.
     Unavailable = "unavailable" CouldNotTell
         "a file that the verdict needs is missing or cannot be read";
+    /// An entry of a later version of the protocol.
+    NewerVersion = "newer-version" CouldNotTell
+        "the log holds an entry of a newer version of the protocol than this program reads; take a newer puente-audit";
     /// A log that the charter does not name.
     UnknownLog = "unknown-log" CouldNotTell
         "the charter names no such log";

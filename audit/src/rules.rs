@@ -21,6 +21,8 @@ use crate::law::{Law, nation_of};
 use crate::numbering::{Numbered, Numbering, PeriodFault, Track};
 use crate::roster::Roster;
 
+/// The version of entries that this program reads.
+const ENTRY_VERSION: u32 = 1;
 /// How far back an entry may be dated before it is noted, in minutes.
 const BACK_DATED_MINUTES: u64 = 15;
 
@@ -96,6 +98,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) keep: Option<Numbering>,
     exchanges: Exchanges,
     entries: EntryReader,
+    /// The first entry of a newer version, and its version; nothing from there on is judged.
+    pub(crate) newer: Option<(u64, u32)>,
     seeds: HashMap<Digest, SeedsSeen>,
     newest: Minute,
     vector: Arc<CharterVector>,
@@ -128,6 +132,7 @@ impl<'a> Rules<'a> {
             keep: None,
             exchanges: Exchanges::default(),
             entries: EntryReader::new(),
+            newer: None,
             seeds: HashMap::new(),
             newest: Minute(0),
             vector: Arc::default(),
@@ -150,6 +155,9 @@ impl<'a> Rules<'a> {
 
     /// Applies the rules to the next entry.
     pub(crate) fn entry(&mut self, index: u64, leaf: &Digest, bytes: &[u8]) {
+        if self.newer.is_some() {
+            return;
+        }
         let entry = self.entries.read(bytes);
         let kept = if entry.is_ok() { self.asides.seen(leaf) } else { None };
         let at = At { index, leaf: *leaf, kept };
@@ -160,6 +168,8 @@ impl<'a> Rules<'a> {
             Err(WireError::Field("domestic pair entry in the clear")) => {
                 self.fault(Class::DomesticInClear, &at, None, "a pair entry of one nation's two nodes");
             }
+            // Not to be judged by the rules of another version, nor is what follows: numbers, answers and receipts hang together.
+            Err(WireError::Version(v)) if v > ENTRY_VERSION => self.newer = Some((index, v)),
             Err(error) => self.fault(Class::Grammar, &at, None, error.to_string()),
         }
     }

@@ -133,6 +133,17 @@ pub(crate) fn verify(
             return ended;
         }
     }
+    if let Some((index, version)) = rules.newer {
+        let detail = format!("entry version {version}; this program reads version 1");
+        findings.push(Finding::new(Class::NewerVersion, Blame::Unknown, origin.as_str(), detail).at(index));
+        // What the rules saw before it stands; what comes after is not known.
+        findings.extend(std::mem::take(&mut rules.findings.list));
+        let mut ended = Audited::ended(&dir, Some(&origin), unavailable(&origin, ""));
+        (ended.report.entries, ended.report.root) = (size, head.root().to_string());
+        ended.report.verdict = findings.conclusion();
+        ended.findings = findings;
+        return ended;
+    }
     rules.finish();
     let left = rules.closed(opened, size);
     if !rules.asides.present && rules.counts != Counts::default() && needs_asides(&rules.counts) {

@@ -298,7 +298,7 @@ fn an_asker_of_the_previous_minor_version_gets_what_a_person_decides() {
         sim.run(2 * HOUR);
         assert_eq!(state(&sim, exchange), State::Closed(Outcome::CoreData), "restarts: {restarts}");
         for frame in sim.received.take().unwrap_or_default() {
-            let body = puente_wire::decode_frame(&frame.bytes[4..]).unwrap();
+            let body = puente_wire::decode_frame(&frame.bytes).unwrap();
             let younger = matches!(
                 body,
                 puente_wire::proto::frame::Body::Pending(_)

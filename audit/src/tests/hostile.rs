@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::world::*;
-use crate::{AuditError, Checker, Conclusion, check_bytes, prove, show};
+use crate::{AuditError, Checker, Class, Conclusion, check_bytes, prove, show};
 
 fn copy_of_mx(dir: &Path) -> std::path::PathBuf {
     World::busy().copies(dir, &[MX]).remove(0)
@@ -94,4 +94,24 @@ proptest! {
             Err(error) => prop_assert!(matches!(error, AuditError::Unreadable(_))),
         }
     }
+}
+
+/// A log in which a newer node writes entries of the next version: this program says so, and convicts nobody of anything.
+#[test]
+fn entries_of_a_newer_version_are_named_and_convict_nobody() {
+    use puente_wire::proto::{self, Message as _};
+
+    let mut world = World::busy();
+    let newer = proto::Entry { v: 2, body: None };
+    // Numbers go on in entries that only a newer program reads: what is seen of them has gaps.
+    world.next(MX, US);
+    world.node(MX).append(vec![newer.encode_to_vec()]);
+    world.exchange(MX, US, Course::Released);
+    let dir = tempfile::tempdir().unwrap();
+    let copies = world.copies(dir.path(), &[MX, US]);
+    let folders: Vec<&Path> = copies.iter().map(std::path::PathBuf::as_path).collect();
+    let verdict = auditor(dir.path()).reconcile(&folders).unwrap();
+    assert_eq!(verdict.verdict, Conclusion::CouldNotTell, "{:?}", verdict.findings);
+    let found = verdict.findings.iter().find(|finding| finding.class == Class::NewerVersion).unwrap();
+    assert!(found.detail.contains("version 2") && found.en.contains("newer puente-audit"), "{found:?}");
 }

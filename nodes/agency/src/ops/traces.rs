@@ -221,9 +221,9 @@ fn request(batch: &[Followed], ids: &mut Ids, now: Instant, clock: SystemTime) -
             "startTimeUnixNano": nanos(began),
             "endTimeUnixNano": nanos(ended),
             "attributes": [
-                text("puente.role", followed.role),
-                text("puente.kind", followed.kind.as_str()),
-                text("puente.outcome", &followed.outcome),
+                attribute("puente.role", followed.role),
+                attribute("puente.kind", followed.kind.as_str()),
+                attribute("puente.outcome", &followed.outcome),
             ],
             "status": if error { json!({"code": 2}) } else { json!({}) },
         }));
@@ -241,12 +241,12 @@ fn request(batch: &[Followed], ids: &mut Ids, now: Instant, clock: SystemTime) -
         }));
     }
     json!({"resourceSpans": [{
-        "resource": {"attributes": [text("service.name", "puente"), text("service.version", env!("CARGO_PKG_VERSION"))]},
+        "resource": {"attributes": [attribute("service.name", "puente"), attribute("service.version", env!("CARGO_PKG_VERSION"))]},
         "scopeSpans": [{"scope": {"name": "puente"}, "spans": spans}],
     }]})
 }
 
-fn text(key: &str, value: &str) -> Value {
+fn attribute(key: &str, value: &str) -> Value {
     json!({"key": key, "value": {"stringValue": value}})
 }
 

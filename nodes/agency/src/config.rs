@@ -242,8 +242,19 @@ pub struct NodeConfig {
 }
 
 /// Keys of `node.toml`, for suggestions.
-const KEYS: &[&str] =
-    &["node", "log", "listen", "catalogue_extra", "log_level", "network", "records", "audit", "answering", "ops", "training"];
+const KEYS: &[&str] = &[
+    "node",
+    "log",
+    "listen",
+    "catalogue_extra",
+    "log_level",
+    "network",
+    "records",
+    "audit",
+    "answering",
+    "ops",
+    "training",
+];
 
 mod uri {
     use puente_model::NodeUri;

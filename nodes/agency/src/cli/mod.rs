@@ -26,6 +26,7 @@ mod policy;
 mod query;
 mod records;
 mod renew;
+mod status;
 mod words;
 
 use std::ffi::OsString;

@@ -1,12 +1,11 @@
 use std::time::{Duration, Instant};
 
-use puente_catalogue::Lang;
 use puente_words::{say, texts};
 use serde_json::{Value, json};
 
 use super::args::NodeCommand;
 use super::output::{Exit, Failure, Report, table};
-use super::{Context, client, words};
+use super::{Context, client, status};
 use crate::control_api::{Answer, Command};
 use crate::init::{self, InitError, Plan};
 use crate::node::{RunError, RunOptions};
@@ -117,17 +116,17 @@ fn status(context: &Context) -> Result<Report, Failure> {
         Err(failure) if failure.code == "not-running" => return Err(with_causes(context, failure)),
         Err(failure) => return Err(failure),
     };
-    let Answer::Status { status } = client::call(&mut node, Command::Status, None)? else {
+    let Answer::Status { status: word } = client::call(&mut node, Command::Status, None)? else {
         return Err(client::unexpected());
     };
-    let problems = status["problems"].as_array().cloned().unwrap_or_default();
-    let exit = match status["ready"].as_bool() {
+    let problems = word["problems"].as_array().cloned().unwrap_or_default();
+    let exit = match word["ready"].as_bool() {
         _ if problems.is_empty() => Exit::Ok,
         Some(false) => Exit::Unavailable,
         _ => Exit::Findings,
     };
-    let text = screen(&status, &problems, context.lang);
-    Ok(Report::new(status, text).exit(exit))
+    let text = status::screen(&word, &problems, context.lang);
+    Ok(Report::new(word, text).exit(exit))
 }
 
 texts! {
@@ -162,69 +161,6 @@ fn reload(context: &Context) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// One screen, the root cause first.
-fn screen(status: &Value, problems: &[Value], lang: Lang) -> String {
-    let text = |value: &Value| line(value);
-    let mut out = String::new();
-    if problems.is_empty() {
-        out.push_str("healthy\n\n");
-    } else {
-        let (message, fix) = match lang {
-            Lang::En => ("message", "fix"),
-            Lang::Es => ("message_es", "fix_es"),
-        };
-        let words = |p: &Value| format!("{}\n→ {}", text(&p[message]), text(&p[fix]));
-        let rows: Vec<_> = problems.iter().map(|p| (text(&p["code"]), words(p))).collect();
-        out.push_str(&format!("{} problem(s); mend them in this order\n{}\n", problems.len(), table(&rows)));
-    }
-    let (charter, log) = (&status["charter"], &status["log"]);
-    let days = charter["days_left"].as_u64().map_or_else(String::new, |days| format!(", {days} days left"));
-    let rows = [
-        ("node", text(&status["node"])),
-        ("listening on", text(&status["listen"])),
-        ("running for", words::duration(status["uptime_seconds"].as_u64().unwrap_or(0))),
-        (
-            "charter",
-            format!(
-                "{} {}: {}{days}",
-                text(&charter["federation"]),
-                text(&charter["vector"]),
-                text(&charter["status"])
-            ),
-        ),
-        ("certified to", text(&status["certificate_ends"])),
-        ("policy set", text(&status["policy"])),
-        ("log", format!("{} entries, {} published", text(&log["size"]), text(&log["published"]))),
-    ];
-    let rows: Vec<_> = rows.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();
-    out.push_str(&table(&rows));
-    if let Some(door) = status["audit"].as_object() {
-        let auditors = door["auditors"].as_array().map(Vec::as_slice).unwrap_or_default();
-        out.push_str(&format!("\nauditors at {}: {}\n", text(&door["listen"]), auditors.len()));
-        for auditor in auditors {
-            let number = |key: &str| auditor[key].as_u64().unwrap_or(0);
-            let read = format!("{} answers, {} bytes", number("answers"), number("bytes"));
-            out.push_str(&format!("  {}  {read}\n", text(&auditor["auditor"])));
-        }
-    }
-    let peers = status["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    out.push_str(&format!("\n{} peer(s)\n", peers.len()));
-    for peer in peers {
-        let state = match (peer["suspended"].as_bool(), peer["connections"].as_u64(), peer["unreachable"].as_str()) {
-            (Some(true), ..) => "suspended".to_owned(),
-            _ if peer["blocked"].is_string() => format!("blocked: {}", text(&peer["blocked"])),
-            (_, Some(0) | None, Some(why)) => format!("unreachable: {why}"),
-            (_, Some(0) | None, None) => "not connected".to_owned(),
-            (_, Some(_), _) => {
-                let over = if peer["over"] == "tcp" { "connected over TCP" } else { "connected" };
-                peer["rtt_millis"].as_f64().map_or(over.to_owned(), |rtt| format!("{over}, {rtt:.1} ms"))
-            }
-        };
-        out.push_str(&format!("  {}  {state}\n", text(&peer["peer"])));
-    }
-    out
-}
-
 /// The root cause first: why a node that is down would not start.
 fn with_causes(context: &Context, failure: Failure) -> Failure {
     let failed: Vec<String> = init::self_test(&context.dir)
@@ -234,15 +170,5 @@ fn with_causes(context: &Context, failure: Failure) -> Failure {
     match failed.first() {
         Some(first) => failure.hint(format!("before it can start: {first}")).details(json!({"missing": failed})),
         None => failure,
-    }
-}
-
-fn line(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "none".to_owned(),
-        Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => items.iter().map(line).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
     }
 }

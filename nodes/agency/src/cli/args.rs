@@ -335,6 +335,8 @@ pub enum NodeCommand {
     },
     /// One screen: peers, log, charter, days to expiry; the root cause first.
     Status,
+    /// Say whether this program can open what lies in the node's folder; changes nothing. Before an upgrade, and before going back.
+    Formats,
     /// Read certificate, charter folder and policies again, as SIGHUP does; what does not hold changes nothing.
     Reload,
     /// Renew the node's certificate: a fresh key, a request to the authority, the new certificate in force at once.

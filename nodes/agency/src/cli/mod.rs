@@ -11,6 +11,7 @@ mod charter;
 mod client;
 mod conclusion;
 mod doctor;
+mod formats;
 mod import;
 mod inbox;
 mod keys;

@@ -29,6 +29,7 @@ pub(super) fn run(context: &Context, command: NodeCommand) -> Result<Report, Fai
             Ok(Report::new(Value::Null, "").note("stopped"))
         }
         NodeCommand::Status => status(context),
+        NodeCommand::Formats => super::formats::run(context),
         NodeCommand::Reload => reload(context),
         NodeCommand::Renew(args) => super::renew::run(context, &args),
         NodeCommand::Stop => {

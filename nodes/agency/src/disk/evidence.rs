@@ -25,7 +25,8 @@ use super::files::{Disk, Site, site};
 use super::rows::{Rows, TABLES};
 use super::seal::{Key, Keys, open_boxed, seal_boxed};
 
-const VERSION: u32 = 2;
+/// The format version of the store.
+pub(crate) const VERSION: u32 = 2;
 /// Batches whose values are sealed under one key, as a power of two.
 const EPOCH_SHIFT: u32 = 10;
 const CHECK: &[u8] = b"puente evidence store";

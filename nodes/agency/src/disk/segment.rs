@@ -24,12 +24,17 @@ pub(crate) const RECORD_HEADER_LEN: usize = 32;
 pub(crate) const ALIGN: usize = 16;
 /// The largest content of a record, in bytes.
 pub(crate) const CONTENT_BYTES_MAX: usize = 192 << 20;
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"PUENTEJ\x01";
 const RECORD_MAGIC: &[u8; 4] = b"PJR1";
 
 /// The tag of the record before the first one.
 pub(crate) const NO_TAG: [u8; TAG_LEN] = [0; TAG_LEN];
+
+/// The format version that the first bytes of a segment state; none if they are no segment's.
+pub(crate) fn version(head: &[u8; 12]) -> Option<u32> {
+    head.starts_with(MAGIC).then(|| u32::from_be_bytes([head[8], head[9], head[10], head[11]]))
+}
 
 /// What a segment's header says, and the key that follows from it.
 pub(crate) struct Header {

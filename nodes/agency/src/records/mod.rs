@@ -37,6 +37,7 @@ pub use settings::{
     CONNECTIONS_MAX, IN_FLIGHT_MAX, PostgresUrl, RecordSettings, SQL_NAME_BYTES_MAX, STATEMENT_MILLIS, STORE_BYTES_MAX,
     StoreAt,
 };
+pub(crate) use sqlite::SQLITE_VERSION;
 pub use sqlite::{SqliteReader, SqliteStore};
 
 const IDENTITY: Label = Label("puente/v1/record");

@@ -16,7 +16,9 @@ use crate::import::batch::{Probe, Seen};
 
 /// Bytes of the database mapped into memory by readers: a warm lookup then copies no page.
 const MMAP_BYTES: i64 = 2 << 30;
-const VERSION: i64 = 1;
+const VERSION: i64 = SQLITE_VERSION as i64;
+/// The format version of `records.db`.
+pub(crate) const SQLITE_VERSION: u32 = 1;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);

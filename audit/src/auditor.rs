@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use puente_audit_log::SignedCheckpoint;
 use puente_charter::Charter;
 use puente_evidence::HpkeKeyPair;
-use puente_model::{Digest, Millis};
+use puente_model::{Digest, Millis, NodeUri};
 
 use crate::error::AuditError;
 use crate::evidence::EvidenceFile;
@@ -14,7 +14,7 @@ use crate::reconcile::reconcile;
 use crate::roster::Roster;
 use crate::rules::Setting;
 use crate::state::{State, replace};
-use crate::verify::{Audited, verify};
+use crate::verify::{Audited, place, verify};
 
 /// Minutes past its deadline after which a question without end is a finding.
 const GRACE_MINUTES: u64 = 10;
@@ -30,6 +30,15 @@ pub enum Source<'s> {
     Copied(&'s Path, Option<&'s [u8]>),
     /// A log that could not be copied: its name, and why.
     Unreachable(&'s str, &'s str),
+}
+
+impl<'s> Source<'s> {
+    const fn dir(&self) -> Option<&'s Path> {
+        match self {
+            Self::Folder(dir) | Self::Copied(dir, _) => Some(dir),
+            Self::Unreachable(..) => None,
+        }
+    }
 }
 
 type Progress = dyn Fn(&str, u64, u64) + Send;
@@ -150,12 +159,7 @@ impl Auditor {
         let roster = Roster::new(&self.charter);
         let set = self.setting(&roster);
         let remembered = |origin: &str| self.state.as_ref().and_then(|state| state.remembered(origin));
-        let one = |source: &Source<'_>| match *source {
-            Source::Folder(dir) => verify(&set, dir, &remembered, None, &*self.progress),
-            Source::Copied(dir, before) => verify(&set, dir, &remembered, before, &*self.progress),
-            Source::Unreachable(name, why) => Audited::unreachable(name, why),
-        };
-        let mut audited: Vec<Audited> = sources.iter().map(one).collect();
+        let mut audited = verify_in_order(&set, sources, &remembered, &*self.progress);
         let mut compared = 0;
         let mut findings = Findings::default();
         if pairs {
@@ -191,6 +195,36 @@ impl Auditor {
     }
 }
 
+/// Verifies each log after the one that it follows, and gives them back in the order asked for.
+fn verify_in_order(
+    set: &Setting<'_>,
+    sources: &[Source<'_>],
+    remembered: &dyn Fn(&str) -> Option<Vec<u8>>,
+    progress: &Progress,
+) -> Vec<Audited> {
+    let places: Vec<_> = sources.iter().map(|source| source.dir().and_then(|dir| place(set, dir))).collect();
+    let mut order: Vec<usize> = (0..sources.len()).collect();
+    order.sort_by(|a, b| places[*a].cmp(&places[*b]));
+    let mut done: Vec<(usize, Audited)> = Vec::new();
+    for (nth, at) in order.iter().enumerate() {
+        let follows = |one: &Option<(NodeUri, u32)>, next: &Option<(NodeUri, u32)>| match (one, next) {
+            (Some((a, k)), Some((b, n))) => a == b && k + 1 == *n,
+            _ => false,
+        };
+        let continues = order.get(nth + 1).is_some_and(|next| follows(&places[*at], &places[*next]));
+        let before = done.last_mut().filter(|(last, _)| follows(&places[*last], &places[*at]));
+        let before = before.and_then(|(_, audited)| audited.carry.take());
+        let audited = match sources[*at] {
+            Source::Folder(dir) => verify(set, dir, remembered, None, progress, before, continues),
+            Source::Copied(dir, copied) => verify(set, dir, remembered, copied, progress, before, continues),
+            Source::Unreachable(name, why) => Audited::unreachable(name, why),
+        };
+        done.push((*at, audited));
+    }
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, audited)| audited).collect()
+}
+
 fn write_evidence(dir: Option<&Path>, roster: &Roster<'_>, verdict: &mut Verdict) -> Result<(), AuditError> {
     let Some(dir) = dir else { return Ok(()) };
     let faults = verdict.findings.iter_mut().filter(|f| f.severity == crate::Severity::Unsound);
@@ -209,6 +243,6 @@ fn write_evidence(dir: Option<&Path>, roster: &Roster<'_>, verdict: &mut Verdict
 pub fn verify_rules(charter: &Charter, dir: &Path, now: Millis) -> Verdict {
     let roster = Roster::new(charter);
     let set = Setting { roster: &roster, keys: &[], now, grace_minutes: GRACE_MINUTES, without_headers: true };
-    let audited = verify(&set, dir, &|_| None, None, &|_, _, _| {});
+    let audited = verify(&set, dir, &|_| None, None, &|_, _, _| {}, None, false);
     Verdict::new(vec![audited.report], 0, audited.findings)
 }

@@ -212,6 +212,12 @@ classes! {
     /// Entries after the one with which the node left.
     AfterFinal = "after-final" Unsound
         "an entry stands after the final one, with which the node closed its log";
+    /// A log that was closed had more entries once: its node lost them, and its successor takes them up.
+    LostTail = "lost-tail" Notice
+        "the log was closed at a size, and others hold heads beyond it: its node lost its tail";
+    /// An entry of a lost tail that the successor does not hold.
+    LostEntry = "lost-entry" CouldNotTell
+        "an entry of a lost tail is not in the successor's log yet";
     /// A file that is not there.
     Unavailable = "unavailable" CouldNotTell
         "a file that the verdict needs is missing or cannot be read";

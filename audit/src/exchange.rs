@@ -13,7 +13,7 @@ use crate::class::Class;
 const ENDED_MAX: usize = 1 << 16;
 
 /// What is known of an exchange that has not ended.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Course {
     asker: Arc<NodeUri>,
     holder: Arc<NodeUri>,
@@ -83,7 +83,7 @@ pub(crate) struct Unended {
     pub(crate) seq: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Exchanges {
     courses: HashMap<ExchangeId, Course>,
     ended: [HashMap<ExchangeId, First>; 2],

@@ -62,7 +62,7 @@ pub(crate) struct PeriodFault {
 }
 
 /// A numbering as one log shows it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Track {
     /// The log under audit is the author's.
     own: bool,
@@ -84,6 +84,12 @@ pub(crate) struct Track {
 impl Track {
     pub(crate) fn new(own: bool) -> Self {
         Self { own, ..Self::default() }
+    }
+
+    /// The same numbering in the log that follows: what was the author's own log there is taken over here.
+    pub(crate) fn taken_over(mut self, rerecorded: bool) -> Self {
+        self.own = self.own && !rerecorded;
+        self
     }
 
     /// Takes an entry in. `rerecorded`: an own entry of an earlier log, taken over by its successor.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use puente_audit_log::{SignedCheckpoint, TileReader};
-use puente_model::Digest;
+use puente_model::{Digest, NodeUri};
 use puente_wire::PairKind;
 
 use crate::class::Class;
@@ -15,8 +15,8 @@ use crate::heads::{Relation, relate};
 use crate::kept::KeptReceipt;
 use crate::numbering::{Numbered, Numbering};
 use crate::prove::proven_entry;
-use crate::rules::Setting;
-use crate::verify::{Audited, Checked, full_track};
+use crate::rules::{Setting, writes};
+use crate::verify::{Audited, Checked, full_track, log_number, lost_tail};
 
 /// Compares all logs that could be read; returns how many pairs of nodes were compared.
 pub(crate) fn reconcile(set: &Setting<'_>, audited: &mut [Audited], findings: &mut Findings) -> u64 {
@@ -37,10 +37,12 @@ pub(crate) fn reconcile(set: &Setting<'_>, audited: &mut [Audited], findings: &m
                 findings.extend(two_copies(one, other));
             }
         }
-        for (i, holder) in &logs {
+        let all: Vec<&Checked> = logs.iter().map(|(_, log)| *log).collect();
+        // A node's newest log has the numberings of those before it, too.
+        for (i, holder) in logs.iter().filter(|(_, l)| !l.continues) {
             let mut proven = HashSet::new();
-            for (_, author) in logs.iter().filter(|(_, l)| l.node != holder.node) {
-                proven.extend(numberings(set, author, holder, findings));
+            for (_, author) in logs.iter().filter(|(_, l)| l.node != holder.node && !l.continues) {
+                proven.extend(numberings(set, author, holder, &all, findings));
             }
             resolved.push((*i, proven));
         }
@@ -73,6 +75,12 @@ fn heads_kept_by_others(log: &Checked, others: &[&Checked], findings: &mut Findi
     let consistent = related.iter().filter(|(_, _, r)| matches!(r, Relation::Consistent)).map(|(_, h, _)| h.size());
     let largest_consistent = consistent.max();
     for (keeper, head, relation) in related {
+        if let (Some(closed_at), Relation::Beyond | Relation::Split) = (log.closed_at, &relation)
+            && head.size().0 > closed_at
+        {
+            findings.push(lost_tail(&log.origin, head, closed_at));
+            continue;
+        }
         let detail =
             format!("{} keeps a head of {} entries; {} are presented", keeper.origin, head.size(), log.head.size());
         let proof = Proof::heads([head.clone(), log.head.clone()]);
@@ -143,11 +151,19 @@ fn two_copies(one: &Checked, other: &Checked) -> Option<Finding> {
 
 /// Compares what `author` numbered for `holder` in both logs. Returns the positions in `holder`'s log of
 /// entries without the author's receipt that the author's log holds.
-fn numberings(set: &Setting<'_>, author: &Checked, holder: &Checked, findings: &mut Findings) -> HashSet<u64> {
+fn numberings(
+    set: &Setting<'_>,
+    author: &Checked,
+    holder: &Checked,
+    all: &[&Checked],
+    findings: &mut Findings,
+) -> HashSet<u64> {
     let mut fabricated = HashSet::new();
-    let between = |n: &&Numbering| {
-        n.from == author.node && n.to == holder.node && n.from.origin(n.log).is_ok_and(|o| o.as_str() == author.origin)
-    };
+    // Without the log before it, nothing can be said of its numbers.
+    let newest = log_number(&author.origin);
+    let oldest = if author.follows { 1 } else { newest };
+    let between = |n: &&Numbering| n.from == author.node && n.to == holder.node && (oldest..=newest).contains(&n.log);
+    let of = |node: &Checked| -> Vec<&Checked> { all.iter().filter(|log| log.node == node.node).copied().collect() };
     let names: BTreeSet<&Numbering> = author.tracks.keys().chain(holder.tracks.keys()).filter(between).collect();
     let empty = crate::numbering::Track::default();
     for name in names {
@@ -158,11 +174,11 @@ fn numberings(set: &Setting<'_>, author: &Checked, holder: &Checked, findings: &
         let found = if same_periods(ours, theirs) {
             differences(&ours.tail, &theirs.tail, agreed(ours, theirs), &holes)
         } else {
-            let (a, b) = (full_track(set, author, name), full_track(set, holder, name));
+            let (a, b) = (full_track(set, &of(author), name), full_track(set, &of(holder), name));
             differences(&a, &b, agreed(ours, theirs), &holes)
         };
         for difference in &found {
-            judge(author, holder, difference, &mut fabricated, findings);
+            judge(author, holder, all, difference, &mut fabricated, findings);
         }
     }
     let of_author = holder.unreceipted.iter().filter(|u| u.author == author.node && !fabricated.contains(&u.leaf));
@@ -173,6 +189,7 @@ fn numberings(set: &Setting<'_>, author: &Checked, holder: &Checked, findings: &
 fn judge(
     author: &Checked,
     holder: &Checked,
+    all: &[&Checked],
     difference: &Difference,
     fabricated: &mut HashSet<Digest>,
     findings: &mut Findings,
@@ -180,11 +197,11 @@ fn judge(
     let seq = difference.seq;
     // The author holds a receipt of the other side for an entry that the other side does not show.
     if let Some(entry) = difference.author {
-        let receipt = receipts_of(author, &entry.leaf, &holder.origin).next();
+        let receipt = receipts_of(author, &entry.leaf, &holder.node, all).next();
         match receipt {
             Some(receipt) => {
                 let class = if entry.kind == PairKind::Answer { Class::NeverLogged } else { Class::Omitted };
-                findings.extend(missing(class, author, holder, &entry, receipt, seq));
+                findings.extend(missing(class, holder, all, &entry, receipt, seq));
             }
             None if difference.receiver.is_none() => {
                 let detail = format!("{} to {}", entry.kind.as_str_name(), holder.node);
@@ -195,10 +212,10 @@ fn judge(
         }
     }
     let Some(entry) = difference.receiver else { return };
-    match receipts_of(holder, &entry.leaf, &author.origin).next() {
+    match receipts_of(holder, &entry.leaf, &author.node, all).next() {
         Some(receipt) => {
             let class = if difference.author.is_some() { Class::Equivocated } else { Class::Omitted };
-            findings.extend(missing(class, holder, author, &entry, receipt, seq));
+            findings.extend(missing(class, author, all, &entry, receipt, seq));
         }
         None => {
             fabricated.insert(entry.leaf);
@@ -216,22 +233,38 @@ fn judge(
     }
 }
 
-fn receipts_of<'k>(keeper: &'k Checked, leaf: &Digest, origin: &'k str) -> impl Iterator<Item = &'k KeptReceipt> {
-    let kept = keeper.asides.kept.receipts(keeper.asides.kept.find(leaf));
-    kept.filter(move |receipt| keeper.asides.origin(receipt) == origin)
+/// Receipts that a node kept, in any of its logs, of any log of `of`'s; and which of its logs kept it.
+fn receipts_of<'k>(
+    keeper: &'k Checked,
+    leaf: &Digest,
+    of: &'k NodeUri,
+    all: &'k [&'k Checked],
+) -> impl Iterator<Item = (&'k Checked, &'k KeptReceipt)> {
+    let leaf = *leaf;
+    all.iter().copied().filter(|log| log.node == keeper.node).flat_map(move |log| {
+        let kept = log.asides.kept.receipts(log.asides.kept.find(&leaf));
+        kept.filter(|receipt| writes(of, log.asides.origin(receipt))).map(move |receipt| (log, receipt))
+    })
 }
 
 /// `suspect` gave `keeper` a receipt for an entry that its presented log does not hold.
 fn missing(
     class: Class,
-    keeper: &Checked,
     suspect: &Checked,
+    all: &[&Checked],
     entry: &Numbered,
-    receipt: &KeptReceipt,
+    (keeper, receipt): (&Checked, &KeptReceipt),
     seq: u64,
 ) -> Option<Finding> {
-    let tiles = Cached::new(&suspect.dir);
     let head = keeper.asides.head(receipt)?;
+    // The log that gave the receipt, which may be one before the newest.
+    let suspect = all.iter().copied().find(|log| log.origin == head.origin()).unwrap_or(suspect);
+    if let Some(closed_at) = suspect.closed_at.filter(|closed_at| receipt.index >= *closed_at) {
+        let detail = format!("{} at place {}; closed at {closed_at}", entry.kind.as_str_name(), receipt.index);
+        let finding = Finding::new(Class::LostEntry, Blame::Unknown, &suspect.origin, detail);
+        return Some(finding.at(receipt.index).numbered(seq));
+    }
+    let tiles = Cached::new(&suspect.dir);
     let mut proof = Proof::heads([head.clone(), suspect.head.clone()]);
     match relate(&suspect.head, head, &tiles) {
         // Then the entry does stand in it; whatever kept it from being counted is a finding of its own.

@@ -37,6 +37,7 @@ pub(crate) struct Setting<'a> {
 }
 
 /// Seeds that stand in the log.
+#[derive(Clone)]
 struct SeedsSeen {
     purpose: SeedUse,
     nations: [String; 2],
@@ -75,6 +76,15 @@ struct At {
     kept: Option<Place>,
 }
 
+/// What the log that follows goes on with.
+#[derive(Clone)]
+pub(crate) struct Carry {
+    tracks: BTreeMap<Numbering, Track>,
+    exchanges: Exchanges,
+    seeds: HashMap<Digest, SeedsSeen>,
+    vector: Arc<CharterVector>,
+}
+
 /// The state of one pass.
 pub(crate) struct Rules<'a> {
     set: &'a Setting<'a>,
@@ -109,6 +119,8 @@ pub(crate) struct Rules<'a> {
     headers_unread: u64,
     /// Where the node left, as far as its headers could be opened.
     left: Option<u64>,
+    /// It goes on where another log ended.
+    follows: bool,
 }
 
 impl<'a> Rules<'a> {
@@ -140,6 +152,40 @@ impl<'a> Rules<'a> {
             headers_missing: 0,
             headers_unread: 0,
             left: None,
+            follows: false,
+        }
+    }
+
+    /// Goes on from the log that this one follows.
+    pub(crate) fn follow(&mut self, before: Carry) {
+        let Carry { tracks, exchanges, seeds, vector } = before;
+        (self.exchanges, self.seeds, self.vector) = (exchanges, seeds, vector);
+        for (name, track) in tracks {
+            let own = name.from == self.owner;
+            let rerecorded = own && name.log < self.log;
+            let peer = if own { &name.to } else { &name.from };
+            let member = self.set.roster.charter.member(peer).is_some();
+            self.lanes.push(Lane {
+                from: Arc::new(name.from.clone()),
+                to: Arc::new(name.to.clone()),
+                log: name.log,
+                own,
+                rerecorded,
+                author: self.law.author_log(&name.from, name.log).filter(|_| member),
+                track: track.taken_over(rerecorded),
+            });
+            self.lane_of.insert(name, self.lanes.len() - 1);
+        }
+        self.follows = true;
+    }
+
+    /// What the log that follows this one goes on with.
+    pub(crate) fn carry(&mut self) -> Carry {
+        Carry {
+            tracks: self.take_tracks(),
+            exchanges: std::mem::take(&mut self.exchanges),
+            seeds: std::mem::take(&mut self.seeds),
+            vector: Arc::clone(&self.vector),
         }
     }
 
@@ -336,7 +382,8 @@ impl<'a> Rules<'a> {
         let answerable: &NodeUri = if proven { &from } else { &owner };
         self.time(at, pair.minute, own && !rerecorded, answerable);
         let blame = Blame::Node(answerable.clone());
-        self.escrow(at, &pair, own);
+        // What a lost tail held beside its entries is lost: seeds, and the receipts that a RELEASE names.
+        self.escrow(at, &pair, own && !rerecorded);
         self.number(at, &pair, lane, proven);
         let Pair { minute, charter, body, .. } = pair;
         let charter = self.vector(charter);
@@ -484,7 +531,7 @@ impl<'a> Rules<'a> {
             }
             PairBody::Release { terms, quoted, receipt, .. } => {
                 wrong.extend(self.exchanges.release(said, &terms, quoted));
-                if own {
+                if own && !self.lanes.get(lane).is_some_and(|lane| lane.rerecorded) {
                     self.release_proven(at, seq, &quoted, &receipt, to);
                 }
             }
@@ -561,7 +608,12 @@ impl<'a> Rules<'a> {
         }
         match self.set.roster.head(note) {
             Ok(head) if writes(of, head.origin()) => {
-                if *of == self.owner { &mut self.own_heads } else { &mut self.peer_heads }.push(head);
+                // Of a log before this one nothing can be said here: others keep that head too.
+                if *of != self.owner {
+                    self.peer_heads.push(head);
+                } else if head.origin() == self.origin {
+                    self.own_heads.push(head);
+                }
             }
             Ok(head) => {
                 let detail = format!("it is a head of {}", head.origin());
@@ -590,7 +642,9 @@ impl<'a> Rules<'a> {
         }
         for fault in self.asides.strays() {
             let blame = Blame::Node(self.owner.clone());
-            self.findings.push(Finding::new(fault.class, blame, &self.origin, fault.detail));
+            let finding = Finding::new(fault.class, blame, &self.origin, fault.detail);
+            // A receipt may come for an entry of the log before.
+            self.findings.push(if self.follows { finding.soften() } else { finding });
         }
         self.headers();
     }
@@ -618,7 +672,7 @@ impl<'a> Rules<'a> {
 }
 
 /// The log of this name is one of the node's.
-fn writes(node: &NodeUri, origin: &str) -> bool {
+pub(crate) fn writes(node: &NodeUri, origin: &str) -> bool {
     let name = node.as_str().strip_prefix("puente://").unwrap_or_default();
     origin.strip_prefix(name).is_some_and(|rest| rest.starts_with("/log"))
 }

@@ -19,7 +19,7 @@ use crate::heads::{Relation, relate};
 use crate::last;
 use crate::numbering::{Numbered, Numbering, Track};
 use crate::roster::HeadError;
-use crate::rules::{Rules, Setting, Unreceipted};
+use crate::rules::{Carry, Rules, Setting, Unreceipted};
 
 /// Entries between two reports of progress.
 const PROGRESS_ENTRIES: u64 = 50_000;
@@ -39,6 +39,12 @@ pub(crate) struct Checked {
     pub(crate) tracks: BTreeMap<Numbering, Track>,
     pub(crate) peer_heads: Vec<SignedCheckpoint>,
     pub(crate) unreceipted: Vec<Unreceipted>,
+    /// Its numberings go on in the log that follows it, which is presented too.
+    pub(crate) continues: bool,
+    /// It goes on where the log before it ended, which is presented too.
+    pub(crate) follows: bool,
+    /// The size at which the charter closed it.
+    pub(crate) closed_at: Option<u64>,
 }
 
 /// What came of one folder.
@@ -46,6 +52,8 @@ pub(crate) struct Audited {
     pub(crate) report: LogReport,
     pub(crate) findings: Findings,
     pub(crate) checked: Option<Checked>,
+    /// What the log that follows goes on with.
+    pub(crate) carry: Option<Carry>,
 }
 
 impl Audited {
@@ -68,18 +76,20 @@ impl Audited {
             counts: Counts::default(),
             verdict: findings.conclusion(),
         };
-        Self { report, findings, checked: None }
+        Self { report, findings, checked: None, carry: None }
     }
 }
 
-/// Audits one folder. `remembered`: the largest head of that log that this auditor found sound; `before`: a head of it
-/// that was copied before.
+/// Audits one folder. `remembered`: the largest head of that log that this auditor found sound; `copied`: a head of it
+/// that was copied before; `before`: what the log that it follows leaves open; `continues`: another log follows.
 pub(crate) fn verify(
     set: &Setting<'_>,
     path: &Path,
     remembered: &dyn Fn(&str) -> Option<Vec<u8>>,
-    before: Option<&[u8]>,
+    copied: Option<&[u8]>,
     progress: Progress<'_>,
+    before: Option<Carry>,
+    continues: bool,
 ) -> Audited {
     let dir = LogDir::new(path);
     let (origin, head) = match open_head(set, &dir) {
@@ -101,6 +111,13 @@ pub(crate) fn verify(
         findings.push(Finding::new(fault.class, Blame::Node(node.clone()), origin.as_str(), fault.detail));
     }
     let mut rules = Rules::new(set, origin.as_str(), node.clone(), log_number(origin.as_str()), asides);
+    let follows = before.is_some();
+    if let Some(before) = before {
+        rules.follow(before);
+    } else if log_number(origin.as_str()) > 1 {
+        let detail = "give the log that it follows, too: exchanges and numbers go on from there";
+        findings.push(unavailable(&origin, detail));
+    }
     let size = head.size().0;
     let last = last::read(&dir, set.roster, origin.as_str(), &node).unwrap_or_else(|why| {
         findings.push(unavailable(&origin, &format!("final: {why}")));
@@ -144,6 +161,7 @@ pub(crate) fn verify(
         ended.findings = findings;
         return ended;
     }
+    let carry = continues.then(|| rules.carry());
     rules.finish();
     let left = rules.closed(opened, size);
     if !rules.asides.present && rules.counts != Counts::default() && needs_asides(&rules.counts) {
@@ -151,6 +169,7 @@ pub(crate) fn verify(
     }
     findings.extend(std::mem::take(&mut rules.findings.list));
     findings.extend(other_files(&dir, &origin, size));
+    let closed_at = set.roster.charter.member_by_origin(&origin).and_then(|(_, log)| log.closed_at);
     let cached = Cached::new(&dir);
     let mut known: Vec<SignedCheckpoint> = rules.own_heads.clone();
     known.extend(last.map(|last| last.head));
@@ -160,9 +179,9 @@ pub(crate) fn verify(
         None => {}
     }
     // One that cannot be verified any more says nothing: what is remembered for certain stands above.
-    let before = before.and_then(|note| set.roster.head(note).ok()).filter(|kept| kept.origin() == origin.as_str());
-    known.extend(before.filter(|kept| !known.contains(kept)));
-    findings.extend(known.iter().filter_map(|kept| against_itself(&origin, &head, kept, &cached)));
+    let copied = copied.and_then(|note| set.roster.head(note).ok()).filter(|kept| kept.origin() == origin.as_str());
+    known.extend(copied.filter(|kept| !known.contains(kept)));
+    findings.extend(known.iter().filter_map(|kept| against_itself(&origin, &head, kept, &cached, closed_at)));
     prove_entries(&mut findings, &dir, &cached, &head);
     let report = LogReport {
         dir: path.display().to_string(),
@@ -176,8 +195,10 @@ pub(crate) fn verify(
     };
     let tracks = rules.take_tracks();
     let Rules { asides, peer_heads, unreceipted, .. } = rules;
-    let checked = Checked { dir, origin: origin.to_string(), node, head, asides, tracks, peer_heads, unreceipted };
-    Audited { report, findings, checked: Some(checked) }
+    let origin = origin.to_string();
+    let checked =
+        Checked { dir, origin, node, head, asides, tracks, peer_heads, unreceipted, continues, follows, closed_at };
+    Audited { report, findings, checked: Some(checked), carry }
 }
 
 const fn needs_asides(counts: &Counts) -> bool {
@@ -333,7 +354,11 @@ fn against_itself(
     head: &SignedCheckpoint,
     kept: &SignedCheckpoint,
     tiles: &dyn TileReader,
+    closed_at: Option<u64>,
 ) -> Option<Finding> {
+    if closed_at.is_some_and(|closed| kept.size().0 > closed) {
+        return Some(lost_tail(origin.as_str(), kept, closed_at.unwrap_or_default()));
+    }
     let blame = || Blame::Node(origin.node());
     let sizes = format!("signed {} entries before, presents {} now", kept.size(), head.size());
     let finding = |class, detail: String| Finding::new(class, blame(), origin.as_str(), detail);
@@ -347,6 +372,18 @@ fn against_itself(
         Relation::Contradicts(prefix) => Some(finding(Class::Rewritten, sizes).with_proof(proof.with_prefix(prefix))),
         Relation::CouldNotTell(why) => Some(unavailable(origin, &why)),
     }
+}
+
+/// A head beyond the size at which its log was closed: it convicts nobody.
+pub(crate) fn lost_tail(origin: &str, kept: &SignedCheckpoint, closed_at: u64) -> Finding {
+    let detail = format!("closed at {closed_at}; a head over {} entries is kept", kept.size());
+    Finding::new(Class::LostTail, Blame::Unknown, origin, detail).with_proof(Proof::heads([kept.clone()]))
+}
+
+/// Which log a folder claims to hold: its node and number.
+pub(crate) fn place(set: &Setting<'_>, path: &Path) -> Option<(NodeUri, u32)> {
+    let (origin, _) = open_head(set, &LogDir::new(path)).ok()?;
+    Some((origin.node(), log_number(origin.as_str())))
 }
 
 /// Gives findings about entries an inclusion proof each, so that a third party can check them.
@@ -367,7 +404,15 @@ fn prove_entries(findings: &mut Findings, dir: &LogDir, tiles: &dyn TileReader, 
 }
 
 /// All entries of one numbering, closed ones too, by a second pass over the log.
-pub(crate) fn full_track(set: &Setting<'_>, log: &Checked, numbering: &Numbering) -> BTreeMap<u64, Numbered> {
+pub(crate) fn full_track(set: &Setting<'_>, logs: &[&Checked], numbering: &Numbering) -> BTreeMap<u64, Numbered> {
+    let mut out = BTreeMap::new();
+    for log in logs {
+        out.extend(full_part(set, log, numbering));
+    }
+    out
+}
+
+fn full_part(set: &Setting<'_>, log: &Checked, numbering: &Numbering) -> BTreeMap<u64, Numbered> {
     let Ok(asides) = Asides::load(log.dir.asides(), set.roster, &mut Vec::new()) else { return BTreeMap::new() };
     let mut rules = Rules::new(set, &log.origin, log.node.clone(), log_number(&log.origin), asides);
     rules.keep = Some(numbering.clone());
@@ -383,6 +428,6 @@ pub(crate) fn full_track(set: &Setting<'_>, log: &Checked, numbering: &Numbering
 }
 
 /// `k` of an origin `…/log<k>`.
-fn log_number(origin: &str) -> u32 {
+pub(crate) fn log_number(origin: &str) -> u32 {
     origin.rsplit_once("/log").and_then(|(_, k)| k.parse().ok()).unwrap_or(1)
 }

@@ -269,6 +269,7 @@ fn frames_on_a_stream_where_they_do_not_belong_are_out_of_order() {
         Body::Delivered(proto::Delivered { leaf_hash: vec![1; 32], result: 1, receipt: Vec::new() }),
         Body::Probe(proto::Probe { log: 1, first: 1, last: 1 }),
         Body::Have(proto::Have { log: 1, first: 1, last: 1, missing: Vec::new() }),
+        Body::Lost(proto::Lost { entry: question.ask.query.clone(), head: Vec::new() }),
         Body::Ready(proto::Ready::default()),
     ];
     for body in control {
@@ -288,6 +289,20 @@ fn frames_on_a_stream_where_they_do_not_belong_are_out_of_order() {
     }
     let log = read_log(FGE, &duel.sim.nodes[FGE].disk.lock().unwrap());
     assert_eq!(log.pairs().count(), 1, "only the own question is recorded, of {size} entries");
+    duel.still_answers();
+}
+
+#[test]
+fn nothing_is_handed_over_to_a_log_that_follows_none() {
+    let mut duel = Duel::new();
+    let question = duel.question(1, |_, _| ());
+    let size = duel.sim.nodes[FGE].disk.lock().unwrap().size();
+    for entry in [question.ask.query.clone(), None] {
+        duel.send(StreamId::CONTROL, Body::Lost(proto::Lost { entry, head: duel.book.note() }));
+        assert_eq!(duel.fault(), Some(FaultCode::OutOfOrder));
+    }
+    let log = read_log(FGE, &duel.sim.nodes[FGE].disk.lock().unwrap());
+    assert_eq!(log.pairs().count(), 0, "of {size} entries");
     duel.still_answers();
 }
 

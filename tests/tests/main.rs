@@ -10,6 +10,7 @@ mod documents;
 mod exchange;
 mod forgers;
 mod inbox;
+mod lost_tail;
 mod promises;
 mod scale;
 mod sim;

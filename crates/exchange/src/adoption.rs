@@ -17,6 +17,7 @@ use puente_wire::{fault::FaultCode, proto};
 use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Rules, Store, StreamId, Ticket};
 use crate::control::{Problem, plain_event, vector_to_proto};
 use crate::engine::{Engine, Route, Then, Timer};
+use crate::ledger::Intent;
 use crate::peer::{PARKED_BYTES_MAX, PARKED_MAX, Peer};
 use crate::persist::{self, StoredStop};
 use crate::seeds::Seeds;
@@ -36,6 +37,18 @@ pub(crate) struct Catching {
     frames: Vec<(ConnectionId, StreamId, Vec<u8>)>,
     bytes: usize,
     until: Millis,
+}
+
+impl Catching {
+    /// The frame is judged once the parts are there.
+    fn wait(&mut self, route: Route, frame: &[u8]) -> Result<(), FaultCode> {
+        if self.frames.len() >= PARKED_MAX || self.bytes + frame.len() > PARKED_BYTES_MAX {
+            return Err(FaultCode::Overloaded);
+        }
+        self.bytes += frame.len();
+        self.frames.push((route.connection, route.stream, frame.to_vec()));
+        Ok(())
+    }
 }
 
 /// Who offers parts.
@@ -346,6 +359,7 @@ impl Engine {
         self.vector = charter.vector();
         self.charter = charter;
         let charter = self.charter.clone();
+        let mut succeeded = Vec::new();
         for member in charter.members() {
             let roles: BTreeSet<String> = member.roles.iter().cloned().collect();
             if member.uri == self.node {
@@ -356,10 +370,16 @@ impl Engine {
             // Every key was checked with its part.
             let Ok(key) = log.vkey.parse::<VerifierKey>() else { continue };
             if let Some(known) = self.peers.get_mut(&member.uri) {
-                known.follow(roles, log, key);
+                let before = known.log_number;
+                let puts = known.follow(roles, log, &member.logs, key).into_iter().collect();
+                if known.log_number != before {
+                    self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
+                    succeeded.push(member.uri.clone());
+                }
                 continue;
             }
-            let mut peer = Peer::new(member.uri.clone(), roles, log, key);
+            let mut peer = Peer::new(member.uri.clone(), roles, log, key, self.log_number);
+            peer.know_closed(&member.logs);
             if let Err(text) = peer.restore(&*self.store) {
                 self.emit(Effect::Alarm(Alarm::StoreUnavailable(text)));
                 continue;
@@ -379,6 +399,9 @@ impl Engine {
             .collect();
         for (connection, peer) in lines {
             self.send_ready(now, connection, &peer);
+        }
+        for peer in succeeded {
+            self.hand_over(now, &peer);
         }
     }
 
@@ -430,8 +453,21 @@ impl Engine {
                 self.want_up_to(&id, &mut wanted);
             }
         }
-        let frame = frame.map(|bytes| (route.connection, route.stream, bytes.to_vec()));
+        let frame = frame.map(|bytes| (route, bytes));
         self.fetch(now, peer, route.connection, wanted, frame)
+    }
+
+    /// A Ready of this connection waits for charter parts: what comes after it waits behind it. None if none waits.
+    pub(crate) fn wait_behind_ready(
+        &mut self,
+        peer: &NodeUri,
+        route: Route,
+        frame: &[u8],
+    ) -> Option<Result<(), FaultCode>> {
+        let catching = self.peers.get_mut(peer)?.catching.as_mut()?;
+        // Of the control stream nothing else waits.
+        catching.frames.iter().find(|(line, stream, _)| (*line, *stream) == (route.connection, StreamId::CONTROL))?;
+        Some(catching.wait(route, frame))
     }
 
     fn fetch(
@@ -440,7 +476,7 @@ impl Engine {
         peer: &NodeUri,
         connection: ConnectionId,
         wanted: BTreeSet<PartId>,
-        frame: Option<(ConnectionId, StreamId, Vec<u8>)>,
+        frame: Option<(Route, &[u8])>,
     ) -> Result<(), FaultCode> {
         if wanted.is_empty() && frame.is_none() {
             return Ok(());
@@ -452,11 +488,7 @@ impl Engine {
         }
         let catching = known.catching.get_or_insert_default();
         if let Some(frame) = frame {
-            if catching.frames.len() >= PARKED_MAX || catching.bytes + frame.2.len() > PARKED_BYTES_MAX {
-                return Err(FaultCode::Overloaded);
-            }
-            catching.bytes += frame.2.len();
-            catching.frames.push(frame);
+            catching.wait(frame.0, frame.1)?;
         }
         if begun {
             // What is asked for may be enough; what waits is judged again when it is there, and asks for more.

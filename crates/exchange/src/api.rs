@@ -384,6 +384,13 @@ pub trait Store {
     /// The store cannot be read; text for the operator.
     #[allow(clippy::type_complexity)]
     fn scan(&self, prefix: &[u8], start: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String>;
+
+    /// Leaf hash and receipt of every kept receipt of the log `origin` for an entry from `from` on, as the sidecar
+    /// holds them, at most `limit`. May take as long as reading the whole sidecar takes.
+    ///
+    /// # Errors
+    /// The sidecar cannot be read; text for the operator.
+    fn kept_receipts(&self, origin: &str, from: u64, limit: usize) -> Result<Vec<(Digest, Vec<u8>)>, String>;
 }
 
 /// A question as an officer puts it.
@@ -568,6 +575,8 @@ pub enum Conclusion {
     },
     /// This node's log cannot be written: nothing is asked or answered until it can.
     LogUnavailable,
+    /// This node's log was restored, or lost its tail: it takes no entries, so nothing is asked or answered.
+    LogSuspended,
 }
 
 /// An answer, opened and checked.
@@ -645,6 +654,11 @@ pub enum Alarm {
         peer: NodeUri,
         /// Why, and what to do.
         why: String,
+    },
+    /// A peer holds nothing of this node's restored log that the log cannot prove: one more partner that agrees.
+    OwnLogAgrees {
+        /// Who compared.
+        peer: NodeUri,
     },
     /// The log cannot be written.
     LogUnavailable,

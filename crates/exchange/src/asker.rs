@@ -98,6 +98,12 @@ impl Engine {
         })?;
         for (peer, exchange) in open {
             let Some(mut ask) = self.load_ask(&peer, exchange)? else { continue };
+            if ask.query.log != self.log_number {
+                // Its number belongs to a log that takes no more: nothing can follow it. A late answer is handed over.
+                let puts = vec![(persist::open_ask_key(&peer, exchange), None)];
+                self.enqueue(now, Intent { entries: Vec::new(), puts, asides: Vec::new(), then: Then::Nothing });
+                continue;
+            }
             if ask.stored.plain.is_some() && ask.answer.is_some() {
                 // Answered before the restart; the acknowledgement may not have gone out.
                 ask.stage = AskStage::AwaitingRelease;

@@ -9,7 +9,7 @@ use puente_wire::{WireError, decode_frame, encode_frame, fault::FaultCode, join_
 
 use crate::adoption::{part_names, shown_charter};
 use crate::api::{Alarm, ConnectionId, Effect, LocalEvent, StreamId};
-use crate::engine::{Engine, Route, Then, Timer, aside};
+use crate::engine::{Engine, Route, Standing, Then, Timer, aside};
 use crate::heads::HeadProblem;
 use crate::ledger::Intent;
 use crate::minor;
@@ -23,7 +23,7 @@ pub(crate) enum Problem {
     /// Wait for the head of this size, then judge again.
     Park(u64),
     /// Its charter is newer: wait until its parts are adopted, then judge again.
-    Behind(CharterVector, ExchangeId),
+    Behind(CharterVector, Option<ExchangeId>),
     /// Drop it: it repeats what is under way.
     Ignore,
 }
@@ -79,6 +79,7 @@ impl Engine {
         {
             peer.ready = other;
             peer.closing = None;
+            peer.handover = None;
             closing = !peer.close_tickets.is_empty();
         }
         if let Some(peer) = self.peers.get_mut(&gone.peer) {
@@ -218,6 +219,15 @@ impl Engine {
             }
         };
         use proto::frame::Body;
+        if !ready
+            && !matches!(body, Body::Ready(_) | Body::CharterPart(_) | Body::Fault(_))
+            && let Some(waits) = self.wait_behind_ready(&peer, route, bytes)
+        {
+            if let Err(code) = waits {
+                self.fault(now, &peer, route, code, None);
+            }
+            return;
+        }
         let doubted = self.peers.get(&peer).and_then(|known| known.log.doubted());
         // The holder finishes its half after these.
         let last = matches!(body, Body::Fault(_) | Body::Release(_) | Body::Pending(_)) && stream != StreamId::CONTROL;
@@ -227,7 +237,8 @@ impl Engine {
                 self.faulted(now, &peer, route, &fault);
                 Ok(())
             }
-            _ if !ready && !matches!(body, Body::Ready(_)) => Err(FaultCode::NotReady.into()),
+            // A charter part is taken from whoever was asked for it: without it, Ready may not be understood.
+            _ if !ready && !matches!(body, Body::Ready(_) | Body::CharterPart(_)) => Err(FaultCode::NotReady.into()),
             _ if !belongs(&body, stream) => Err(FaultCode::OutOfOrder.into()),
             Body::Ready(claimed) => self.on_ready(now, &peer, connection, &claimed),
             Body::Ask(_) | Body::Acknowledge(_) if doubted.is_some() => Err(Problem::Park(doubted.unwrap_or_default())),
@@ -245,13 +256,14 @@ impl Engine {
             Body::Have(have) => self.on_have(now, &peer, &have),
             Body::NeedPart(need) => self.on_need_part(connection, &need),
             Body::CharterPart(part) => self.on_charter_part(now, &peer, connection, &part),
+            Body::Lost(lost) => self.on_lost(now, &peer, connection, lost),
         };
         match result {
             Ok(()) | Err(Problem::Ignore) => {}
             Err(Problem::Fault(code, exchange)) => self.fault(now, &peer, route, code, exchange),
             Err(Problem::Behind(vector, exchange)) => {
                 if let Err(code) = self.wait_for_charter(now, &peer, route, &vector, Some(bytes)) {
-                    self.fault(now, &peer, route, code, Some(exchange));
+                    self.fault(now, &peer, route, code, exchange);
                 }
                 return;
             }
@@ -356,8 +368,8 @@ impl Engine {
         if !ready && matches!(code, FaultCode::Version | FaultCode::OldCharter | FaultCode::Catalogue) {
             self.emit(Effect::Close { connection: route.connection, reason: code });
         }
-        // Being busy is no misdeed of the peer's.
-        if matches!(code, FaultCode::Overloaded | FaultCode::LogUnavailable) {
+        // Being busy is no misdeed of the peer's, and a log that takes no entries takes none of these.
+        if self.standing() != Standing::Open || matches!(code, FaultCode::Overloaded | FaultCode::LogUnavailable) {
             return;
         }
         let Some(known) = self.peers.get_mut(peer) else { return };
@@ -389,6 +401,20 @@ impl Engine {
         }
     }
 
+    /// The peer speaks this version, with this catalogue, in its own name.
+    fn fits(&self, peer: &NodeUri, claimed: &proto::Ready) -> Result<(), FaultCode> {
+        if claimed.version != 1 {
+            return Err(FaultCode::Version);
+        }
+        if claimed.node != peer.as_str() {
+            return Err(FaultCode::Misaddressed);
+        }
+        if claimed.catalogue != self.catalogue.digest().0 {
+            return Err(FaultCode::Catalogue);
+        }
+        Ok(())
+    }
+
     fn on_ready(
         &mut self,
         now: Millis,
@@ -396,12 +422,7 @@ impl Engine {
         connection: ConnectionId,
         claimed: &proto::Ready,
     ) -> Result<(), Problem> {
-        if claimed.version != 1 {
-            return Err(FaultCode::Version.into());
-        }
-        if claimed.node != peer.as_str() {
-            return Err(FaultCode::Misaddressed.into());
-        }
+        self.fits(peer, claimed)?;
         let older = proto::Ready { parts: Vec::new(), ..claimed.clone() };
         let claimed = if self.tuning.minor >= minor::PARTS { claimed } else { &older };
         let shown = match shown_charter(claimed) {
@@ -415,10 +436,17 @@ impl Engine {
         if shown.as_ref().is_some_and(|(vector, _)| before.is_some_and(|before| !vector.covers(before))) {
             return Err(FaultCode::OldCharter.into());
         }
-        if claimed.catalogue != self.catalogue.digest().0 {
-            return Err(FaultCode::Catalogue.into());
+        if let Some((vector, _)) = &shown
+            && !self.vector.covers(vector)
+            && self.is_of_another_log(peer, &claimed.own_head)
+        {
+            // Its log has a successor that only the newer annex names.
+            if let Some(line) = self.connections.get_mut(&connection) {
+                line.minor = claimed.minor.min(self.tuning.minor);
+            }
+            return Err(Problem::Behind(vector.clone(), None));
         }
-        let sent_head = self.compare_own_head(now, peer, &claimed.your_head)?;
+        let sent_head = self.compare_own_head(peer, &claimed.your_head)?;
         if !claimed.own_head.is_empty() {
             self.compare_peer_head(now, peer, &claimed.own_head)?;
         }
@@ -444,16 +472,27 @@ impl Engine {
         }
         self.show_head(connection);
         self.ask_in_doubt(now, peer, connection);
+        self.hand_over(now, peer);
         self.line_ready(now, peer);
         Ok(())
     }
 
+    /// The head is of a log that the charter in force does not name as the peer's.
+    fn is_of_another_log(&self, peer: &NodeUri, note: &[u8]) -> bool {
+        let Ok(claimed) = ClaimedCheckpoint::parse(note) else { return false };
+        self.peers.get(peer).is_some_and(|known| known.log.key().name() != claimed.claimed().origin())
+    }
+
     /// Compares the head of *this* log that the peer holds with the log. Returns its size.
-    fn compare_own_head(&mut self, now: Millis, peer: &NodeUri, note: &[u8]) -> Result<u64, Problem> {
+    fn compare_own_head(&mut self, peer: &NodeUri, note: &[u8]) -> Result<u64, Problem> {
         if note.is_empty() {
             return Ok(0);
         }
         let claimed = ClaimedCheckpoint::parse(note).map_err(|_| Problem::from(FaultCode::Malformed))?;
+        if self.earlier.contains_key(claimed.claimed().origin()) {
+            // It does not know yet that this log follows that one: the newer annex says so.
+            return Ok(0);
+        }
         // A head that this node's key did not sign says nothing about this node.
         let held = claimed.verify(&self.own_key).map_err(|_| Problem::from(FaultCode::WrongLog))?;
         let (size, own) = (held.size().0, self.ledger.size());
@@ -465,11 +504,27 @@ impl Engine {
         if agrees {
             return Ok(size);
         }
+        // An entry of it would make a second history of this log: from here on there are none.
         self.emit(Effect::Alarm(Alarm::OwnLogBehind { peer: peer.clone(), head: note.to_vec() }));
-        let who = peer.clone();
-        let event = plain_event(EventKind::PeerFault, 1, note.to_vec());
-        self.record_event(now, event, |e| e.peer = Some(who), Then::Nothing);
+        self.fall_behind();
         Err(FaultCode::InconsistentHead.into())
+    }
+
+    /// A frame while the log takes no entries: Ready is compared, everything else waits for another day.
+    pub(crate) fn frame_held_back(&mut self, now: Millis, connection: ConnectionId, stream: StreamId, bytes: &[u8]) {
+        let Some(line) = self.connections.get(&connection) else { return };
+        let peer = line.peer.clone();
+        let route = Route { connection, stream };
+        match decode_frame(bytes) {
+            Ok(proto::frame::Body::Ready(claimed)) if self.fits(&peer, &claimed).is_ok() => {
+                match self.compare_own_head(&peer, &claimed.your_head) {
+                    Ok(_) => self.emit(Effect::Alarm(Alarm::OwnLogAgrees { peer })),
+                    Err(_) => self.fault(now, &peer, route, FaultCode::InconsistentHead, None),
+                }
+            }
+            Ok(proto::frame::Body::Fault(_)) => {}
+            _ => self.fault(now, &peer, route, FaultCode::LogUnavailable, None),
+        }
     }
 
     /// Compares the peer's newest head with what was accepted: it may not have shrunk.

@@ -18,7 +18,7 @@ use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Input, LocalEvent, Rul
 use crate::asker::Asking;
 use crate::holder::{HoldStage, Holding};
 use crate::ledger::{Intent, Ledger, Recorded, Tuning};
-use crate::peer::{Connection, Peer};
+use crate::peer::{Connection, Peer, number_of};
 use crate::period::STANDS;
 use crate::persist;
 pub(crate) use crate::record::{aside, unwrap};
@@ -49,6 +49,20 @@ pub struct Setup {
     pub seed: [u8; 32],
     /// Batch sizes and waits.
     pub tuning: Tuning,
+    /// The log comes from a backup, and nobody has said yet that it may go on: heads are compared with every peer
+    /// that connects, and nothing is recorded, asked or answered.
+    pub restored: bool,
+}
+
+/// Whether the log takes entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    Open,
+    /// It was restored from a backup: heads are compared, nothing else.
+    Restored,
+    /// A peer showed a signed head of this log that it cannot prove: it lost its tail. It never takes entries again.
+    Behind,
 }
 
 /// How to appeal against a refusal of this agency's, in both languages; empty where nobody says.
@@ -70,6 +84,12 @@ pub enum OpenError {
     /// The log's key or origin is not the charter's.
     #[error("the charter names another log for this node ({0}): check keys/log.key and the annex")]
     OtherLog(String),
+    /// The annex closed this log.
+    #[error("the annex closed the log {0}: go on with its successor ('puente log switch')")]
+    Closed(String),
+    /// The annex did not close the log that this one follows.
+    #[error("the annex does not close the log {0}, which this node's log follows")]
+    StillOpen(String),
     /// A key in the charter is unusable.
     #[error("the charter's log key of {0} is unusable: {1}")]
     Key(NodeUri, String),
@@ -170,6 +190,10 @@ pub struct Engine {
     pub(crate) origin: Origin,
     pub(crate) log_number: u32,
     pub(crate) own_key: VerifierKey,
+    /// Logs of this node that this one follows, by origin: key, and the size at which the annex closed it.
+    pub(crate) earlier: BTreeMap<String, (VerifierKey, u64)>,
+    /// Entries of theirs that this run took up, and where.
+    pub(crate) taken_up: HashMap<Digest, u64>,
     pub(crate) own_roles: BTreeSet<String>,
     pub(crate) charter: Arc<Charter>,
     pub(crate) vector: CharterVector,
@@ -208,6 +232,7 @@ pub struct Engine {
     failed: bool,
     /// Why, for peers.
     ended: FaultCode,
+    standing: Standing,
 }
 
 impl std::fmt::Debug for Engine {
@@ -222,7 +247,7 @@ impl Engine {
     /// # Errors
     /// Charter, log and store do not fit together.
     pub fn new(setup: Setup, now: Millis) -> Result<Self, OpenError> {
-        let Setup { node, log, charter, catalogue, policy, signer, tree, tiles, store, seed, tuning } = setup;
+        let Setup { node, log, charter, catalogue, policy, signer, tree, tiles, store, seed, tuning, restored } = setup;
         let member =
             charter.member(&node).filter(|m| m.is_active()).ok_or_else(|| OpenError::NotAMember(node.clone()))?;
         if let Some(last) = store.get(persist::LEFT).map_err(OpenError::Store)? {
@@ -241,6 +266,19 @@ impl Engine {
             return Err(OpenError::OtherLog(origin.to_string()));
         }
         let own_roles = member.roles.iter().cloned().collect();
+        let number = log;
+        let mut earlier = BTreeMap::new();
+        for log in member.logs.iter().filter(|log| number_of(log) < number) {
+            let key: VerifierKey = log
+                .vkey
+                .parse()
+                .map_err(|e: puente_audit_log::KeyError| OpenError::Key(node.clone(), e.to_string()))?;
+            let closed_at = log.closed_at.ok_or_else(|| OpenError::StillOpen(log.origin.to_string()))?;
+            earlier.insert(log.origin.to_string(), (key, closed_at));
+        }
+        if entry.closed_at.is_some() {
+            return Err(OpenError::Closed(origin.to_string()));
+        }
         let mut peers = BTreeMap::new();
         for member in charter.members() {
             if member.uri == node {
@@ -252,7 +290,8 @@ impl Engine {
                 .parse()
                 .map_err(|e: puente_audit_log::KeyError| OpenError::Key(member.uri.clone(), e.to_string()))?;
             let roles = member.roles.iter().cloned().collect();
-            let mut peer = Peer::new(member.uri.clone(), roles, log, key);
+            let mut peer = Peer::new(member.uri.clone(), roles, log, key, number);
+            peer.know_closed(&member.logs);
             peer.restore(&*store).map_err(OpenError::Store)?;
             peer.index_own();
             peers.insert(member.uri.clone(), peer);
@@ -266,6 +305,8 @@ impl Engine {
             origin,
             log_number: log,
             own_key,
+            earlier,
+            taken_up: HashMap::new(),
             own_roles,
             vector,
             judge: Judge::new(policy, Judge::CAPACITY),
@@ -297,11 +338,16 @@ impl Engine {
             reviewing: std::collections::BTreeSet::new(),
             failed: false,
             ended: FaultCode::LogUnavailable,
+            standing: if restored { Standing::Restored } else { Standing::Open },
             charter,
             catalogue,
         };
         // Nothing is open yet: nobody is cut off.
         engine.settle_standing(now);
+        if restored {
+            engine.seek_comparisons();
+            return Ok(engine);
+        }
         engine.restore_asks(now).map_err(OpenError::Store)?;
         engine.restore_holds(now).map_err(OpenError::Store)?;
         let period = u64::from(engine.charter.period_minutes()) * 60_000;
@@ -318,6 +364,9 @@ impl Engine {
             detail: Vec::new(),
         };
         engine.record_event(now, start, |_| {}, Then::Nothing);
+        if engine.peers.values().any(|peer| peer.owes_handover) {
+            engine.seek_comparisons();
+        }
         Ok(engine)
     }
 
@@ -374,11 +423,105 @@ impl Engine {
         self.ledger.is_idle() && self.effects.is_empty()
     }
 
+    /// Whether the log takes entries.
+    pub const fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Dials everybody: whoever holds a larger head of the restored log than the log itself says so in Ready.
+    fn seek_comparisons(&mut self) {
+        for peer in self.peers.keys().cloned().collect::<Vec<_>>() {
+            self.line_to(&peer);
+        }
+    }
+
+    /// The log lost its tail: no entry may follow the one that it ends with, whoever asks for it.
+    pub(crate) fn fall_behind(&mut self) {
+        if self.standing == Standing::Behind {
+            return;
+        }
+        self.standing = Standing::Behind;
+        for ticket in self.waiting_tickets() {
+            self.tell(ticket, Conclusion::LogSuspended);
+        }
+        for input in self.held_back.take().unwrap_or_default() {
+            self.stand_still(self.last_now, input);
+        }
+    }
+
+    /// Everybody who waits for something of the log's.
+    fn waiting_tickets(&mut self) -> BTreeSet<Ticket> {
+        let mut waiting: BTreeSet<Ticket> = self.tickets.drain().map(|(ticket, _)| ticket).collect();
+        waiting.extend(self.closers.drain().map(|(ticket, _)| ticket));
+        waiting.extend(self.collecting.drain().flat_map(|(_, tickets)| tickets));
+        waiting.extend(self.ledger.abandon().into_iter().filter_map(|then| match then {
+            Then::Event(ticket)
+            | Then::Tell(ticket, _)
+            | Then::Unblock(ticket, _)
+            | Then::Ended(ticket)
+            | Then::Left(ticket, _)
+            | Then::Rule(Some(ticket), _) => Some(ticket),
+            _ => None,
+        }));
+        waiting.extend(self.changes.abandon());
+        waiting
+    }
+
+    /// What comes while the log takes no entries: heads are compared, everybody else is told.
+    fn stand_still(&mut self, now: Millis, input: Input) {
+        match input {
+            Input::Connected { connection, peer, dialled } => self.connected(now, connection, peer, dialled),
+            Input::Disconnected { connection } => {
+                if let Some(gone) = self.connections.remove(&connection)
+                    && let Some(peer) = self.peers.get_mut(&gone.peer)
+                {
+                    peer.ready = peer.ready.filter(|line| *line != connection);
+                }
+            }
+            Input::Frame { connection, stream, bytes } => self.frame_held_back(now, connection, stream, &bytes),
+            Input::Question { ticket, .. }
+            | Input::Withdraw { ticket, .. }
+            | Input::Await { ticket, .. }
+            | Input::Look { ticket, .. }
+            | Input::Examine { ticket, .. }
+            | Input::Inspect { ticket, .. }
+            | Input::Decide { ticket, .. }
+            | Input::Event { ticket, .. }
+            | Input::Reviewed { ticket, .. }
+            | Input::EndAll { ticket, .. }
+            | Input::Leave { ticket, .. }
+            | Input::ClosePeriods { ticket }
+            | Input::Offer { ticket, .. }
+            | Input::Rules { ticket, .. }
+            | Input::Bar { ticket, .. } => {
+                self.tell(ticket, Conclusion::LogSuspended);
+            }
+            Input::DialFailed { peer } => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.dialling = false;
+                }
+            }
+            Input::WriteFailed { .. } => self.fail(),
+            Input::Drain => self.draining = true,
+            Input::StreamReset { .. }
+            | Input::Durable { .. }
+            | Input::Found { .. }
+            | Input::Cancel { .. }
+            | Input::Kept(_)
+            | Input::NotKept
+            | Input::Tick => {}
+        }
+    }
+
     /// Takes one input in. Its effects are polled afterwards.
     pub fn handle(&mut self, now: Millis, input: Input) {
         self.watch_clock(now);
         if self.failed {
             self.turn_away(now, input);
+            return;
+        }
+        if self.standing != Standing::Open {
+            self.stand_still(now, input);
             return;
         }
         if let Some(held) = &mut self.held_back
@@ -390,7 +533,9 @@ impl Engine {
             return;
         }
         self.take_in(now, input);
-        self.fire_timers(now);
+        if self.standing == Standing::Open {
+            self.fire_timers(now);
+        }
     }
 
     /// From here on inputs wait, until what is on its way to the disk is there.
@@ -469,7 +614,7 @@ impl Engine {
         if let Some(effect) = self.effects.pop_front() {
             return Some(effect);
         }
-        if self.failed {
+        if self.failed || self.standing != Standing::Open {
             return None;
         }
         let due = self.ledger.deadline()?;
@@ -488,7 +633,7 @@ impl Engine {
 
     /// When to call `handle` with [`Input::Tick`] at the latest.
     pub fn poll_deadline(&self) -> Option<Millis> {
-        if self.failed {
+        if self.failed || self.standing != Standing::Open {
             return None;
         }
         // While a change of the rules is on its way to the disk, nothing else is due.
@@ -502,7 +647,7 @@ impl Engine {
         for peer in self.peers.values_mut().filter(|p| p.log.dirty) {
             peer.log.dirty = false;
             if let Some(head) = peer.log.accepted() {
-                puts.push((persist::head_key(&peer.uri), Some(head.note_bytes().to_vec())));
+                puts.push((persist::head_key(&peer.uri, peer.log_number), Some(head.note_bytes().to_vec())));
             }
         }
         puts
@@ -621,20 +766,7 @@ impl Engine {
     pub(crate) fn end(&mut self, why: FaultCode) {
         self.failed = true;
         self.ended = why;
-        let mut waiting: BTreeSet<Ticket> = self.tickets.drain().map(|(ticket, _)| ticket).collect();
-        waiting.extend(self.closers.drain().map(|(ticket, _)| ticket));
-        waiting.extend(self.collecting.drain().flat_map(|(_, tickets)| tickets));
-        waiting.extend(self.ledger.abandon().into_iter().filter_map(|then| match then {
-            Then::Event(ticket)
-            | Then::Tell(ticket, _)
-            | Then::Unblock(ticket, _)
-            | Then::Ended(ticket)
-            | Then::Left(ticket, _)
-            | Then::Rule(Some(ticket), _) => Some(ticket),
-            _ => None,
-        }));
-        waiting.extend(self.changes.abandon());
-        for ticket in waiting {
+        for ticket in self.waiting_tickets() {
             self.tell(ticket, Conclusion::LogUnavailable);
         }
         let connections: Vec<_> = self.connections.keys().copied().collect();

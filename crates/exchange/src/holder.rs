@@ -172,10 +172,17 @@ impl Engine {
         if taken && self.hold_in_memory(peer, exchange)? {
             return self.repeat(exchange, peer, leaf, route);
         }
+        if self.peers.get(peer).is_some_and(|known| known.owes_handover) {
+            return Err(fault(FaultCode::Overloaded));
+        }
         if !self.vector.covers(&pair.charter) {
-            return Err(Problem::Behind(pair.charter, exchange));
+            return Err(Problem::Behind(pair.charter, Some(exchange)));
         }
         self.check_number(now, peer, &pair, leaf).map_err(fault)?;
+        if taken {
+            // It was answered in a log that lost its tail: a second answer would contradict the first.
+            return Err(fault(FaultCode::NumberClosed));
+        }
         if !exchange.is_of(pair.log, pair.seq) {
             return Err(fault(FaultCode::Malformed));
         }

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use puente_audit_log::{
-    Batch as LogBatch, Journal, Log, ProveError, Receipt, SealError, Sealed, SignedCheckpoint, Signer, StageError,
-    TileReader,
+    Batch as LogBatch, BundleId, Journal, Log, ProveError, Receipt, SealError, Sealed, SignedCheckpoint, Signer,
+    StageError, TILE_WIDTH, TileReader, decode_bundle, leaf_hash,
 };
 use puente_model::{Digest, LeafIndex, Millis, TreeSize, limits};
 
@@ -305,6 +305,21 @@ impl<T> Ledger<T> {
         Ok(Recorded { receipt: self.tree.receipt(index, &*self.tiles)? })
     }
 
+    /// The bytes of a durable entry, if it is the one with this leaf hash.
+    pub(crate) fn entry(&self, index: u64, leaf: &Digest) -> Option<Vec<u8>> {
+        let wide = u64::from(TILE_WIDTH);
+        let rest = self.size().checked_sub(index / wide * wide)?.min(wide);
+        let id = BundleId::new(index / wide, u16::try_from(rest).ok()?).ok()?;
+        // A partial bundle may have grown to a full one.
+        let (bytes, width) = match self.tiles.bundle(id) {
+            Ok(bytes) => (bytes, id.width()),
+            Err(_) => (self.tiles.bundle(id.widened()).ok()?, TILE_WIDTH),
+        };
+        let entries = decode_bundle(&bytes, width).ok()?;
+        let entry = entries.get(usize::try_from(index % wide).ok()?)?;
+        (leaf_hash(entry) == *leaf).then(|| entry.to_vec())
+    }
+
     pub(crate) fn consistency(&self, from: u64, to: u64) -> Result<Vec<Digest>, ProveError> {
         self.tree.prove_consistency(TreeSize(from), TreeSize(to), &*self.tiles)
     }
@@ -312,7 +327,7 @@ impl<T> Ledger<T> {
 
 #[cfg(test)]
 mod tests {
-    use puente_audit_log::{Ed25519Signer, KeyKind, MemoryFiles, leaf_hash};
+    use puente_audit_log::{Ed25519Signer, KeyKind, MemoryFiles};
     use puente_model::Secret32;
 
     use super::*;

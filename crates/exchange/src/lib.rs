@@ -20,6 +20,7 @@ mod control;
 mod earlier;
 mod engine;
 mod finding;
+mod handover;
 mod heads;
 mod holder;
 pub mod inbox;
@@ -41,6 +42,6 @@ mod resend;
 mod seeds;
 mod standing;
 
-pub use engine::{Appeal, Engine, OpenError, Setup};
+pub use engine::{Appeal, Engine, OpenError, Setup, Standing};
 pub use ledger::Tuning;
 pub use minor::MINOR;

@@ -13,11 +13,15 @@ pub(crate) const PARTS: u32 = 1;
 /// The first minor version with questions that wait for a person: Pending.
 pub(crate) const PENDING: u32 = 1;
 
+/// The first minor version in which a successor log is handed what the one before it lost: Lost.
+pub(crate) const LOST: u32 = 1;
+
 /// The minor version that brought a kind of frame.
 pub(crate) const fn of(body: &Body) -> u32 {
     match body {
         Body::NeedPart(_) | Body::CharterPart(_) => PARTS,
         Body::Pending(_) => PENDING,
+        Body::Lost(_) => LOST,
         Body::Ready(_)
         | Body::Head(_)
         | Body::NeedHead(_)

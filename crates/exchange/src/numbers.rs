@@ -160,7 +160,7 @@ mod tests {
         let signer = Ed25519Signer::new(origin.as_str(), KeyKind::Ed25519, &Secret32::new([1; 32])).unwrap();
         let vkey = signer.verifier().to_string();
         let entry = LogEntry { origin, vkey, closed_at: None, first_head: None };
-        Peer::new(uri, BTreeSet::new(), &entry, signer.verifier().clone())
+        Peer::new(uri, BTreeSet::new(), &entry, signer.verifier().clone(), 1)
     }
 
     fn add(peer: &mut Peer, seq: u64, kind: PairKind, voided: u64) {

@@ -64,6 +64,14 @@ pub(crate) struct Peer {
     pub(crate) agency_roles: BTreeSet<String>,
     /// k of its origin `…/log<k>`.
     pub(crate) log_number: u32,
+    /// Its log before this one: k, origin, the size at which it was closed.
+    pub(crate) log_before: Option<(u32, String, u64)>,
+    /// k of this node's log that the own numbers count in.
+    pub(crate) own_log: u32,
+    /// What this node hands over to the peer's successor log.
+    pub(crate) handover: Option<crate::handover::Handover>,
+    /// This node's log is a successor, and the peer has not handed over yet what the one before it lost.
+    pub(crate) owes_handover: bool,
     pub(crate) log: PeerLog,
     /// Next number of this node towards the peer.
     pub(crate) next_seq: u64,
@@ -131,12 +139,22 @@ pub(crate) struct Connection {
 }
 
 impl Peer {
-    pub(crate) fn new(uri: NodeUri, agency_roles: BTreeSet<String>, entry: &LogEntry, key: VerifierKey) -> Self {
+    pub(crate) fn new(
+        uri: NodeUri,
+        agency_roles: BTreeSet<String>,
+        entry: &LogEntry,
+        key: VerifierKey,
+        own_log: u32,
+    ) -> Self {
         let (log, log_number) = log_of(entry, key);
         Self {
             uri,
             agency_roles,
             log_number,
+            log_before: None,
+            own_log,
+            handover: None,
+            owes_handover: false,
             log,
             next_seq: Seq::FIRST.0,
             own_closed: 0,
@@ -173,42 +191,61 @@ impl Peer {
     }
 
     /// Takes up what a newer annex says of it: roles, and a log that was closed or has a successor. Numbers count from
-    /// 1 under a successor; receipts under the old log stay where they are.
-    pub(crate) fn follow(&mut self, agency_roles: BTreeSet<String>, entry: &LogEntry, key: VerifierKey) {
+    /// 1 under a successor; receipts under the old log stay where they are. Returns what the store must hold of the
+    /// log before.
+    pub(crate) fn follow(
+        &mut self,
+        agency_roles: BTreeSet<String>,
+        entry: &LogEntry,
+        logs: &[LogEntry],
+        key: VerifierKey,
+    ) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
         self.agency_roles = agency_roles;
         if *self.log.key() == key {
             self.log.close_at(entry.closed_at);
-            return;
+            return None;
         }
+        let head = self.log.accepted().filter(|_| self.log.dirty).map(|head| head.note_bytes().to_vec());
+        let put = head.map(|head| (persist::head_key(&self.uri, self.log_number), Some(head)));
         (self.log, self.log_number) = log_of(entry, key);
+        self.know_closed(logs);
+        self.handover = None;
         self.theirs_closed = 0;
         self.theirs.clear();
         self.closed.clear();
         self.parked.clear();
         (self.parked_count, self.parked_bytes) = (0, 0);
         self.head_asked.clear();
+        put
+    }
+
+    /// Takes note of the peer's logs that the annex closed: the newest of them is the one that `log` follows.
+    pub(crate) fn know_closed(&mut self, logs: &[LogEntry]) {
+        let closed = logs.iter().filter_map(|log| Some((number_of(log), log.origin.to_string(), log.closed_at?)));
+        self.log_before = closed.filter(|(k, _, _)| *k < self.log_number).max_by_key(|(k, _, _)| *k);
     }
 
     /// Takes up what the store holds.
     pub(crate) fn restore(&mut self, store: &dyn Store) -> Result<(), String> {
-        let mut of_this_log = true;
-        if let Some(bytes) = store.get(&persist::numbering_key(&self.uri))? {
-            let stored = StoredNumbering::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
-            of_this_log = stored.theirs_log == 0 || stored.theirs_log == self.log_number;
-        }
-        if let Some(note) = store.get(&persist::head_key(&self.uri))?
+        if let Some(note) = store.get(&persist::head_key(&self.uri, self.log_number))?
             && self.log.restore(&note).is_err()
-            && of_this_log
         {
             return Err(format!("the stored head of {} does not verify under the charter's key", self.uri));
         }
         if let Some(bytes) = store.get(&persist::numbering_key(&self.uri))? {
             let stored = StoredNumbering::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
-            self.next_seq = stored.next.max(1);
-            self.own_closed = stored.own_closed;
-            self.theirs_closed = if of_this_log { stored.theirs_closed } else { 0 };
+            // A successor's numbers begin anew, on either side.
+            if stored.own_log.max(1) == self.own_log {
+                self.next_seq = stored.next.max(1);
+                self.own_closed = stored.own_closed;
+            }
+            if stored.theirs_log.max(1) == self.log_number {
+                self.theirs_closed = stored.theirs_closed;
+            }
         }
-        let own_prefix = persist::own_key(&self.uri, 0);
+        let received = persist::received_key(&self.uri, self.own_log);
+        self.owes_handover = self.own_log > 1 && store.get(&received)?.is_none();
+        let own_prefix = persist::own_key(&self.uri, self.own_log, 0);
         each(store, &own_prefix[..own_prefix.len() - 8], self.own_closed + 1, |seq, bytes| {
             let stored = StoredOwn::decode(bytes).map_err(|e| e.to_string())?;
             let leaf = Digest::try_from(stored.leaf.as_slice()).map_err(|e| e.to_string())?;
@@ -244,6 +281,7 @@ impl Peer {
             next: self.next_seq,
             own_closed: self.own_closed,
             theirs_closed: self.theirs_closed,
+            own_log: self.own_log,
             theirs_log: self.log_number,
         };
         (persist::numbering_key(&self.uri), Some(stored.encode_to_vec()))
@@ -258,7 +296,7 @@ impl Peer {
             index: own.index,
             voided: own.voided,
         };
-        (persist::own_key(&self.uri, seq), Some(stored.encode_to_vec()))
+        (persist::own_key(&self.uri, self.own_log, seq), Some(stored.encode_to_vec()))
     }
 
     /// Takes note of a number of the peer's that is being recorded.
@@ -309,6 +347,11 @@ impl Peer {
         })
     }
 
+    /// Something waits for a connection: questions, or what the log before this node's lost.
+    pub(crate) fn wants_line(&self) -> bool {
+        self.backlog.is_waiting() || self.owes_handover
+    }
+
     /// Too many answers without a receipt past their deadlines.
     pub(crate) fn owes_receipts(&self, now: Millis) -> bool {
         let max = puente_model::limits::UNRECEIPTED_ANSWERS_MAX;
@@ -325,11 +368,16 @@ fn log_of(entry: &LogEntry, key: VerifierKey) -> (PeerLog, u32) {
         Some(first) => log.pinned(first.size, first.root),
         None => log,
     };
-    (log, entry.origin.as_str().rsplit("/log").next().and_then(|k| k.parse().ok()).unwrap_or(1))
+    (log, number_of(entry))
+}
+
+/// k of a log's origin.
+pub(crate) fn number_of(log: &LogEntry) -> u32 {
+    log.origin.as_str().rsplit("/log").next().and_then(|k| k.parse().ok()).unwrap_or(1)
 }
 
 /// Visits the pairs under `prefix` whose last eight bytes are a number from `from` on.
-fn each(
+pub(crate) fn each(
     store: &dyn Store,
     prefix: &[u8],
     from: u64,

@@ -227,6 +227,8 @@ impl Engine {
             puts.push(known.take(pair.seq.0, leaf, pair.exchange(), index));
             puts.push(known.numbering_put());
         }
+        let kept = proto::Proven { receipt: Vec::new(), ..proven.clone() };
+        puts.push((crate::persist::governance_key(&leaf.0), Some(kept.encode_to_vec())));
         let then = Then::Delivered { connection: route.connection, leaf, result, index };
         let entries = before.into_iter().chain([proven.entry]).collect();
         self.enqueue(now, Intent { entries, puts, asides, then });
@@ -275,6 +277,9 @@ impl Engine {
     ) -> Result<(), Problem> {
         let leaf = puente_model::Digest::try_from(delivered.leaf_hash.as_slice())
             .map_err(|_| Problem::from(FaultCode::Malformed))?;
+        if self.peers.get(peer).is_some_and(|known| known.handover.is_some()) {
+            return self.handed(now, peer, leaf, delivered);
+        }
         let Some(known) = self.peers.get(peer) else { return Err(FaultCode::NotAMember.into()) };
         let Some(seq) = known.own_leaves.get(&leaf).copied() else { return Ok(()) };
         let Some(own) = known.own.get(&seq).cloned() else { return Ok(()) };
@@ -363,7 +368,7 @@ impl Engine {
         if known.ready.is_none() {
             return;
         }
-        if known.closing.as_ref().is_some_and(|c| c.until > now) {
+        if known.handover.is_some() || known.owes_handover || known.closing.as_ref().is_some_and(|c| c.until > now) {
             return;
         }
         let first = known.own_closed + 1;
@@ -432,6 +437,9 @@ impl Engine {
 
     pub(crate) fn on_have(&mut self, now: Millis, peer: &NodeUri, have: &proto::Have) -> Result<(), Problem> {
         let own_log = self.log_number;
+        if self.peers.get(peer).is_some_and(|known| known.handover.is_some()) {
+            return self.handover_have(now, peer, have);
+        }
         let known = self.peers.get_mut(peer).ok_or(Problem::from(FaultCode::NotAMember))?;
         let Some(closing) = &mut known.closing else { return Ok(()) };
         if have.log != own_log || have.first != closing.first || have.last != closing.last || closing.period.is_some() {

@@ -218,9 +218,12 @@ pub(crate) struct StoredNumbering {
     /// Of the peer's log `theirs_log`.
     #[prost(uint64, tag = "3")]
     pub(crate) theirs_closed: u64,
-    /// k of the peer's log; 0: the first that was known.
+    /// k of the peer's log; 0 is 1.
     #[prost(uint32, tag = "4")]
     pub(crate) theirs_log: u32,
+    /// k of this node's log that `next` and `own_closed` count in; 0 is 1.
+    #[prost(uint32, tag = "5")]
+    pub(crate) own_log: u32,
 }
 
 fn key(table: &str, parts: &[&[u8]]) -> Vec<u8> {
@@ -306,9 +309,12 @@ pub(crate) fn each_open(
     }
 }
 
-/// `o/<peer>/<seq>`: [`StoredOwn`].
-pub(crate) fn own_key(peer: &NodeUri, seq: u64) -> Vec<u8> {
-    key("o", &[peer.as_str().as_bytes(), &seq.to_be_bytes()])
+/// `o/<peer>/<seq>`: [`StoredOwn`] of this node's first log; `o2/<peer>/<log>/<seq>` of its successors.
+pub(crate) fn own_key(peer: &NodeUri, log: u32, seq: u64) -> Vec<u8> {
+    match log {
+        0 | 1 => key("o", &[peer.as_str().as_bytes(), &seq.to_be_bytes()]),
+        _ => key("o2", &[peer.as_str().as_bytes(), &log.to_be_bytes(), &seq.to_be_bytes()]),
+    }
 }
 
 /// `t/<peer>/<log>/<seq>`: [`StoredTheirs`].
@@ -321,9 +327,32 @@ pub(crate) fn numbering_key(peer: &NodeUri) -> Vec<u8> {
     key("n", &[peer.as_str().as_bytes()])
 }
 
-/// `h/<peer>`: the largest accepted head, as its note.
-pub(crate) fn head_key(peer: &NodeUri) -> Vec<u8> {
-    key("h", &[peer.as_str().as_bytes()])
+/// `h/<peer>`: the largest accepted head of its first log, as its note; `h2/<peer>/<log>` of its successors.
+pub(crate) fn head_key(peer: &NodeUri, log: u32) -> Vec<u8> {
+    match log {
+        0 | 1 => key("h", &[peer.as_str().as_bytes()]),
+        _ => key("h2", &[peer.as_str().as_bytes(), &log.to_be_bytes()]),
+    }
+}
+
+/// `g/<leaf>`: a VOID or PERIOD of a peer's, as it came, without its receipt.
+pub(crate) fn governance_key(leaf: &[u8; 32]) -> Vec<u8> {
+    key("g", &[leaf])
+}
+
+/// `r/<leaf>`: where this log took up an entry of the log that it follows.
+pub(crate) fn taken_up_key(leaf: &[u8; 32]) -> Vec<u8> {
+    key("r", &[leaf])
+}
+
+/// `ru/<peer>/<log>`: the peer handed over to this node's log everything that the one before it lost.
+pub(crate) fn received_key(peer: &NodeUri, log: u32) -> Vec<u8> {
+    key("ru", &[peer.as_str().as_bytes(), &log.to_be_bytes()])
+}
+
+/// `rh/<peer>/<log>`: everything was handed over to that log of the peer's.
+pub(crate) fn handed_key(peer: &NodeUri, log: u32) -> Vec<u8> {
+    key("rh", &[peer.as_str().as_bytes(), &log.to_be_bytes()])
 }
 
 /// `d/<leaf>`: salt and detail of a local event (salt first, 32 bytes).

@@ -9,7 +9,7 @@ use puente_model::{
     Digest, EventKind, ExchangeId, Millis, Minute, Mode, NodeUri, RefusalReason, Secret32, Seq, Step, Urgency, limits,
 };
 use puente_policy::{Direction, Request, Verdict};
-use puente_wire::{Explanation, PairBody, PairKind, QueryPayload, Terms, proto};
+use puente_wire::{Explanation, PairBody, PairKind, QueryPayload, Terms, fault::FaultCode, proto};
 
 use crate::api::{Conclusion, Draft, LocalEvent, Ticket};
 use crate::asker::{AskStage, Asking};
@@ -30,6 +30,12 @@ impl Engine {
                 return;
             }
         };
+        if self.peers.get(&draft.to).is_some_and(|known| known.owes_handover) {
+            // What the log before this one lost comes first.
+            self.line_to(&draft.to);
+            self.tell(ticket, Conclusion::Faulted { exchange: None, code: FaultCode::NotReady });
+            return;
+        }
         let request = Request {
             direction: Direction::Outbound,
             agency: self.node.agency(),

@@ -241,7 +241,7 @@ impl Engine {
 
     /// Dials after a while, and again, for as long as something waits for the peer.
     pub(crate) fn seek_line(&mut self, now: Millis, peer: &NodeUri, after: u64) {
-        let Some(known) = self.peers.get_mut(peer).filter(|known| known.backlog.is_waiting() && known.admitted) else {
+        let Some(known) = self.peers.get_mut(peer).filter(|known| known.wants_line() && known.admitted) else {
             return;
         };
         let due = now.plus(after);
@@ -258,7 +258,7 @@ impl Engine {
             return;
         }
         known.redial = None;
-        if known.backlog.is_waiting() && known.ready.is_none() {
+        if known.wants_line() && known.ready.is_none() {
             self.line_to(peer);
             self.seek_line(now, peer, AGAIN_MILLIS);
         }
@@ -278,6 +278,7 @@ impl Engine {
         }
         self.resend(now, peer);
         self.redeliver(now, peer);
+        self.seek_line(now, peer, AGAIN_MILLIS / 5);
     }
 
     /// A connection with the peer is ready: everything that waits for it goes out, in its turn.

@@ -272,6 +272,8 @@ codes!(
         HumanDecision = 23 => "HUMAN_DECISION",
         /// A question was answered without the person whose decision it otherwise needs: to be reviewed.
         Review = 24 => "REVIEW",
+        /// This log follows one that lost its tail: a partner handed over what it held.
+        LostTail = 25 => "LOST_TAIL",
     }
 );
 

@@ -290,7 +290,7 @@ impl PairKind {
 pub struct Frame {
     #[prost(
         oneof = "frame::Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
     )]
     pub body: ::core::option::Option<frame::Body>,
 }
@@ -330,6 +330,8 @@ pub mod frame {
         CharterPart(super::CharterPart),
         #[prost(message, tag = "16")]
         Pending(super::Pending),
+        #[prost(message, tag = "17")]
+        Lost(super::Lost),
     }
 }
 /// First frame of each side on the control stream.
@@ -639,6 +641,17 @@ pub struct Have {
     /// Numbers of first..=last that are not recorded, ascending; at most 1,000.
     #[prost(uint64, repeated, tag = "4")]
     pub missing: ::prost::alloc::vec::Vec<u64>,
+}
+/// What a successor log has to take up of the log that it follows: sent before anything else to a node whose
+/// annex closed a log, entry by entry in the order of the sender's log; the last one has no entry.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lost {
+    /// An entry of either side. The receipt is its author's: for an entry of the receiver's, of the closed log.
+    #[prost(message, optional, tag = "1")]
+    pub entry: ::core::option::Option<Proven>,
+    /// With the last one: the largest head of the closed log that the sender holds, verbatim; empty if none.
+    #[prost(bytes = "vec", tag = "2")]
+    pub head: ::prost::alloc::vec::Vec<u8>,
 }
 /// Asks for a consistency proof between two sizes of the receiver's log.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -68,6 +68,11 @@ impl NodeDir {
         self.at("keys/log.key")
     }
 
+    /// The same of the node's `k`-th log: each log may have a key of its own.
+    pub fn log_key_of(&self, k: u32) -> PathBuf {
+        if k <= 1 { self.log_key() } else { self.at(&format!("keys/log{k}.key")) }
+    }
+
     /// Key of the evidence store, 64 hexadecimal digits.
     pub fn store_key(&self) -> PathBuf {
         self.at("keys/store.key")
@@ -161,6 +166,16 @@ impl NodeDir {
     /// Which notices of what ends were given.
     pub fn notices(&self) -> PathBuf {
         self.at("notices.recorded")
+    }
+
+    /// Why the log takes no entries, while it does not.
+    pub fn suspension(&self) -> PathBuf {
+        self.at("log.suspended.toml")
+    }
+
+    /// Logs that came before this one, each in the folder of its name.
+    pub fn closed_logs(&self) -> PathBuf {
+        self.at("closed")
     }
 
     /// Socket of the running node, for local commands.

@@ -183,6 +183,11 @@ pub enum Command {
         #[serde(with = "text")]
         peer: NodeUri,
     },
+    /// Copy what a backup cannot read where it lies; answered by [`Answer::Snapshot`].
+    Snapshot {
+        /// Folder of the copy, absolute and empty.
+        to: std::path::PathBuf,
+    },
     /// Stop, with periods closed and the log published; answered by [`Answer::Done`] before the node ends.
     Shutdown,
 }
@@ -377,6 +382,13 @@ pub enum Answer {
     Reloaded {
         /// Certificate, charter, operators, policies, officers.
         items: Vec<Reloaded>,
+    },
+    /// What changes was copied.
+    Snapshot {
+        /// Entries of the log.
+        size: u64,
+        /// Bytes of `log/asides` that belong to them.
+        asides_len: u64,
     },
     /// Done; nothing more to say.
     Done,
@@ -595,6 +607,8 @@ pub enum Concluded {
     },
     /// The log cannot be written.
     LogUnavailable,
+    /// The log was restored, or lost its tail: it takes no entries.
+    LogSuspended,
 }
 
 impl From<&puente_wire::Explanation> for Explained {
@@ -657,6 +671,7 @@ impl From<&Conclusion> for Concluded {
             },
             Conclusion::Left { index, .. } => Self::Recorded { index: index.0 },
             Conclusion::LogUnavailable => Self::LogUnavailable,
+            Conclusion::LogSuspended => Self::LogSuspended,
         }
     }
 }

@@ -111,9 +111,16 @@ pub fn create_secret(path: &Path, secret: &Secret32) -> io::Result<()> {
 /// # Errors
 /// It cannot be read, or is not one. The error never shows what was read.
 pub fn read_secret(path: &Path) -> io::Result<Secret32> {
-    let text = zeroize::Zeroizing::new(read_text(path)?);
+    secret_of(&zeroize::Zeroizing::new(read(path)?))
+}
+
+/// The secret that a key file's bytes spell.
+///
+/// # Errors
+/// They are not 64 hexadecimal digits. The error never shows them.
+pub fn secret_of(text: &[u8]) -> io::Result<Secret32> {
     let mut bytes = [0; 32];
-    hex::decode_to_slice(text.trim(), &mut bytes)
+    hex::decode_to_slice(text.trim_ascii(), &mut bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a secret is 64 hexadecimal digits"))?;
     Ok(Secret32::new(bytes))
 }

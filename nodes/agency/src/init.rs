@@ -248,9 +248,15 @@ pub fn self_test(dir: &NodeDir) -> Vec<(&'static str, Result<String, String>)> {
     let mut out = Vec::new();
     let uri = config.as_ref().ok().map(|c| c.node.clone());
     out.push(("configuration", config.map(|c| c.node.to_string()).map_err(|e| format!("{e}; {}", e.mend))));
-    for (what, path) in [("log key", dir.log_key()), ("store key", dir.store_key())] {
-        let read = files::read_secret(&path);
-        out.push((what, read.map(|_| "readable".to_owned()).map_err(|e| format!("{}: {e}", path.display()))));
+    let number = NodeConfig::load(dir).map_or(1, |config| config.log);
+    for (what, path) in [("log key", dir.log_key_of(number)), ("store key", dir.store_key())] {
+        let read = files::read(&path).map(zeroize::Zeroizing::new).and_then(|bytes| {
+            if crate::keys::is_sealed(&bytes) {
+                return Ok("under a passphrase");
+            }
+            files::secret_of(&bytes).map(|_| "a plain file: 'puente keys protect' encrypts it")
+        });
+        out.push((what, read.map(ToOwned::to_owned).map_err(|e| format!("{}: {e}", path.display()))));
     }
     out.push(("certificate", certificate_test(dir, uri.as_ref())));
     if dir.charter_pin().exists() {
@@ -280,7 +286,11 @@ fn certificate_test(dir: &NodeDir, uri: Option<&NodeUri>) -> Result<String, Stri
     if Some(&names.uri) != uri {
         return Err(format!("it names {}, not this node; have it issued anew", names.uri));
     }
-    let (_, pem) = crate::renewal::credentials(dir).map_err(|(path, e)| format!("{}: {e}", path.display()))?;
+    if files::read(&dir.tls_key()).is_ok_and(|bytes| crate::keys::is_sealed(&bytes)) {
+        return Ok(format!("{} until {}; its key is under a passphrase", names.uri, names.not_after));
+    }
+    let vault = crate::keys::Vault::new(crate::keys::PassphraseSource::Ask);
+    let (_, pem) = crate::renewal::credentials(dir, &vault).map_err(|(path, e)| format!("{}: {e}", path.display()))?;
     let pem = std::str::from_utf8(&pem).unwrap_or_default();
     let key = rcgen::KeyPair::from_pem(pem).map_err(|_| "keys/tls.key.pem is not a private key".to_owned())?;
     let spki = rcgen::PublicKeyData::subject_public_key_info(&key);

@@ -3,6 +3,7 @@
 pub mod answering;
 pub mod approval;
 pub mod auditors;
+pub mod backup;
 pub mod ca;
 pub mod cli;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod http;
 pub mod import;
 pub mod inbox;
 pub mod init;
+pub mod keys;
 pub mod load;
 pub mod net;
 pub mod node;

@@ -15,6 +15,7 @@ mod rules;
 mod rules_test;
 mod service;
 mod status;
+pub(crate) mod suspension;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use crate::control_api::{Answer, Command, Concluded, Question};
 use crate::disk::{Disk, DiskError, ExportAsides, NodeDisk, RealDisk, SEGMENT_BYTES};
 use crate::driver::{Driver, DriverHandle, DriverOptions, Gone, Watch};
 use crate::files;
+use crate::keys::{PassphraseSource, Vault};
 use crate::load::{Bearings, LoadError};
 use crate::net::{Identity, IdentityError, Net, NetError, NetOptions};
 use crate::officers::OfficerBookError;
@@ -204,6 +206,8 @@ pub struct RunOptions {
     pub leave_periods_open: bool,
     /// Let the kernel not cut packets (GSO off).
     pub no_segmentation_offload: bool,
+    /// Where the passphrase of encrypted keys comes from.
+    pub passphrase: PassphraseSource,
 }
 
 /// The wall clock.
@@ -215,6 +219,7 @@ fn now() -> Millis {
 /// A running node.
 pub struct Node {
     dir: NodeDir,
+    vault: Arc<Vault>,
     bearings: Bearings,
     now: Arc<InForceNow>,
     driver: DriverHandle,
@@ -279,10 +284,27 @@ impl Node {
     /// # Errors
     /// [`RunError`]; nothing keeps running then.
     pub async fn start(dir: NodeDir, tune: impl FnOnce(&mut NetOptions)) -> Result<Self, RunError> {
-        Self::start_on(dir, tune, Arc::new(RealDisk)).await
+        Self::start_with(dir, tune, Arc::new(Vault::new(PassphraseSource::Ask))).await
     }
 
-    async fn start_on(dir: NodeDir, tune: impl FnOnce(&mut NetOptions), real: Arc<dyn Disk>) -> Result<Self, RunError> {
+    /// As [`Node::start`], with keys that `vault` opens.
+    ///
+    /// # Errors
+    /// [`RunError`]; nothing keeps running then.
+    pub async fn start_with(
+        dir: NodeDir,
+        tune: impl FnOnce(&mut NetOptions),
+        vault: Arc<Vault>,
+    ) -> Result<Self, RunError> {
+        Self::start_on(dir, tune, vault, Arc::new(RealDisk)).await
+    }
+
+    async fn start_on(
+        dir: NodeDir,
+        tune: impl FnOnce(&mut NetOptions),
+        vault: Arc<Vault>,
+        real: Arc<dyn Disk>,
+    ) -> Result<Self, RunError> {
         let bearings = Bearings::load(&dir)?;
         let config = &bearings.config;
         let recorded = |error| RunError::Key { path: dir.adopted_recorded().display().to_string(), error };
@@ -299,17 +321,17 @@ impl Node {
             return Err(RunError::NotApproved { approved: by.len() });
         }
         let secret = |path: std::path::PathBuf| {
-            files::read_secret(&path).map_err(|error| RunError::Key { path: path.display().to_string(), error })
+            vault.secret(&path).map_err(|error| RunError::Key { path: path.display().to_string(), error })
         };
         let origin = config.origin().map_err(|error| RunError::Key {
             path: dir.config().display().to_string(),
             error: io::Error::other(error),
         })?;
-        let signer = LogSigner::new(origin.as_str(), &secret(dir.log_key())?)?;
+        let signer = LogSigner::new(origin.as_str(), &secret(dir.log_key_of(config.log))?)?;
         let key =
             |(path, error): (std::path::PathBuf, io::Error)| RunError::Key { path: path.display().to_string(), error };
         renewal::settle(&dir).map_err(|error| key((dir.tls_key(), error)))?;
-        let (chain, private) = renewal::credentials(&dir).map_err(key)?;
+        let (chain, private) = renewal::credentials(&dir, &vault).map_err(key)?;
         let store_key = secret(dir.store_key())?;
         let identity = Identity::from_pem(&config.node, &chain, &private)?.resetting(&store_key);
         let mut options = NetOptions::new(config.listen);
@@ -325,6 +347,7 @@ impl Node {
         );
         let records = RecordReader::open(&dir, &config.records, &bearings.catalogue).await?;
         let records_health = records.health();
+        let suspended = suspension::read(&dir)?;
         let seed = files::fresh_secret().map_err(|error| RunError::System { what: "randomness", error })?;
         let setup = Setup {
             node: config.node.clone(),
@@ -342,10 +365,11 @@ impl Node {
                 training: config.training.take_part,
                 ..Tuning::default()
             },
+            restored: suspended.is_some(),
         };
         let engine = Engine::new(setup, now())?.with_appeal(config.answering.appeal());
         let (wishes, wished) = tokio::sync::mpsc::unbounded_channel();
-        let (on_rules, on_alarm) = rules::hooks(&wishes);
+        let (on_rules, evidence) = rules::hooks(&wishes);
         let meter = Arc::new(Meter::new());
         let traces = config.ops.traces.clone().map(Traces::start).transpose();
         let traces = traces.map_err(|error| RunError::System { what: "a thread", error })?;
@@ -354,7 +378,7 @@ impl Node {
         let steps = Steps::new(config.node.clone(), meter.clone(), sink);
         let options_of_driver = DriverOptions {
             on_rules: Some(on_rules),
-            on_alarm: Some(on_alarm),
+            on_alarm: Some(suspension::remembering(&dir, evidence)),
             watch: watched.then(|| Arc::new(steps) as Arc<dyn Watch>),
             ..DriverOptions::default()
         };
@@ -380,6 +404,7 @@ impl Node {
         let notices = std::sync::Mutex::new(Notices::open(&dir.notices()));
         let mut node = Self {
             dir,
+            vault,
             bearings,
             now: now_in_force,
             driver,
@@ -399,15 +424,20 @@ impl Node {
             stop,
             stopped,
         };
-        // Before anybody is served: what rules now, who may ask, and what was brought in while the node was down.
-        adopted::record(&node.dir, &node.bearings.charter, (policy_hash, &consent), &node.driver).await?;
-        adopted::record_operators(&mut approvals, &node.driver).await?;
-        node.roll.record(&node.driver, &approvals).await.map_err(|error| match error {
-            RollError::Book(error) => RunError::Officers(error),
-            RollError::Approval(error) => RunError::Approval(error),
-        })?;
-        crate::import::stage::settle(&node.dir, Some(&node.bearings.config.records), &node.driver).await;
-        crate::import::stage::settle(&node.dir.training(), None, &node.driver).await;
+        match suspended {
+            // Before anybody is served: what rules now, who may ask, and what was brought in while the node was down.
+            None => {
+                adopted::record(&node.dir, &node.bearings.charter, (policy_hash, &consent), &node.driver).await?;
+                adopted::record_operators(&mut approvals, &node.driver).await?;
+                node.roll.record(&node.driver, &approvals).await.map_err(|error| match error {
+                    RollError::Book(error) => RunError::Officers(error),
+                    RollError::Approval(error) => RunError::Approval(error),
+                })?;
+                crate::import::stage::settle(&node.dir, Some(&node.bearings.config.records), &node.driver).await;
+                crate::import::stage::settle(&node.dir.training(), None, &node.driver).await;
+            }
+            Some(why) => tracing::warn!("{why}"),
+        }
         tokio::spawn(keeper.keep(wished));
         node.net.accept();
         if let Some(config) = &node.bearings.config.audit {
@@ -599,6 +629,15 @@ impl Backend for Node {
             Command::Block { peer, reason } => self.bar(peer, Some(reason)).await,
             Command::Unblock { peer } => self.bar(peer, None).await,
             Command::Leave { reason, to } => self.leave(reason, to).await,
+            Command::Snapshot { to } => {
+                if !to.is_absolute() {
+                    return failure("path", "the folder of the copy must be absolute", "name it from the root on");
+                }
+                match self.on_disk(move |disk| disk.snapshot(&to)).await {
+                    Ok(done) => Answer::Snapshot { size: done.size, asides_len: done.asides_len },
+                    Err(answer) => answer,
+                }
+            }
             Command::Shutdown => {
                 let mut stopped = self.stopped.subscribe();
                 self.stop.send_replace(true);
@@ -617,6 +656,8 @@ impl Backend for Node {
 /// Why it did not start, or what could not be written when it stopped.
 pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
     log_lines(dir, options);
+    // A person is asked before anything starts, and by nobody else's thread.
+    let vault = Arc::new(Vault::new(options.passphrase.clone()));
     let system = |what| move |error| RunError::System { what, error };
     // At least two: one may sit in a sync that the disk does not answer.
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
@@ -635,7 +676,7 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         let ops = crate::config::NodeConfig::load(dir).map_err(LoadError::from)?.ops;
         let door = ops.listen.map(ops::Door::open).transpose()?;
         let offload = !options.no_segmentation_offload;
-        let node = Arc::new(Node::start(dir.clone(), |net| net.segmentation_offload = offload).await?);
+        let node = Arc::new(Node::start_with(dir.clone(), |net| net.segmentation_offload = offload, vault).await?);
         let serving = tokio::spawn(control::serve(listener, node.clone()));
         if let Some(door) = &door {
             tracing::info!(at = %door.at(), "metrics and health");

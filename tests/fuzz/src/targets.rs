@@ -89,6 +89,10 @@ fn frame(data: &[u8]) {
         Body::HeadProof(proof) => drop(split_hashes(&proof.proof)),
         Body::Have(have) => assert!(have.missing.len() <= puente_model::limits::HOLES_PER_PERIOD_MAX),
         Body::Pending(pending) => tlog_proof(&pending.receipt),
+        Body::Lost(lost) => {
+            checkpoint(&lost.head);
+            proven(lost.entry);
+        }
         Body::CharterPart(part) => match &part.part {
             Some(proto::charter_part::Part::Common(bytes)) => part_of(PartBytes::Common(bytes)),
             Some(proto::charter_part::Part::Annex(bytes)) => part_of(PartBytes::Annex(bytes)),

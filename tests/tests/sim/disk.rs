@@ -4,16 +4,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use puente_audit_log::{
-    BundleId, ClaimedCheckpoint, Log, MemoryFiles, ReadError, Signer as _, TileId, TileReader, leaf_hash,
+    BundleId, ClaimedCheckpoint, ClaimedReceipt, Log, MemoryFiles, ReadError, Signer as _, TileId, TileReader,
+    leaf_hash,
 };
 use puente_exchange::api::{Batch, Store};
 use puente_model::Digest;
+use puente_wire::proto::{self, Message as _};
 
 use super::world;
 
 /// What a node has on disk.
 pub struct Disk {
     node: usize,
+    /// k of the log.
+    log: u32,
+    /// Entries of the logs before it.
+    pub closed: Vec<Vec<u8>>,
     pub entries: Vec<Vec<u8>>,
     pub leaves: HashMap<Digest, u64>,
     /// Every durable head, by size.
@@ -22,6 +28,8 @@ pub struct Disk {
     pub asides: Vec<Vec<u8>>,
     files: MemoryFiles,
     tree: Log,
+    /// Every durable batch, in order: what a backup is made of.
+    pub history: Vec<Batch>,
 }
 
 impl std::fmt::Debug for Disk {
@@ -35,6 +43,8 @@ impl Disk {
         let origin = world::uri(node).origin(1).unwrap();
         Self {
             node,
+            log: 1,
+            closed: Vec::new(),
             entries: Vec::new(),
             leaves: HashMap::new(),
             heads: BTreeMap::new(),
@@ -42,15 +52,41 @@ impl Disk {
             asides: Vec::new(),
             files: MemoryFiles::new(),
             tree: Log::empty(origin.as_str()).unwrap(),
+            history: Vec::new(),
         }
+    }
+
+    /// The disk as it was after so many batches: a backup of then.
+    pub fn backup(&self, batches: usize) -> Self {
+        let mut disk = Self::new(self.node);
+        self.history.iter().take(batches).for_each(|batch| disk.apply(batch.clone()));
+        disk
+    }
+
+    /// The log is closed; its successor begins.
+    pub fn succeed(&mut self) {
+        self.log += 1;
+        let origin = world::uri(self.node).origin(self.log).unwrap();
+        self.tree = Log::empty(origin.as_str()).unwrap();
+        self.files = MemoryFiles::new();
+        self.closed.append(&mut self.entries);
+        self.leaves.clear();
+        self.heads.clear();
+        self.history.clear();
+    }
+
+    /// k of the log.
+    pub fn log(&self) -> u32 {
+        self.log
     }
 
     /// The whole batch becomes durable in one step.
     pub fn apply(&mut self, batch: Batch) {
+        self.history.push(batch.clone());
         if !batch.checkpoint.is_empty() {
             assert_eq!(batch.first_index.0, self.entries.len() as u64, "a batch must follow the log's end");
             let claimed = ClaimedCheckpoint::parse(&batch.checkpoint).unwrap();
-            let head = claimed.verify(world::log_signer(self.node).verifier()).unwrap();
+            let head = claimed.verify(world::signer_of(self.node, self.log).verifier()).unwrap();
             let staged = self.tree.stage(&batch.entries).unwrap();
             let size = head.size().0;
             let committed = self.tree.commit(staged.recover(head).unwrap()).unwrap();
@@ -110,5 +146,19 @@ impl Store for Shared {
         let from = if start.is_empty() { prefix } else { start };
         let rows = disk.store.range(from.to_vec()..).take_while(|(k, _)| k.starts_with(prefix)).take(limit);
         Ok(rows.map(|(k, v)| (k.clone(), v.clone())).collect())
+    }
+
+    fn kept_receipts(&self, origin: &str, from: u64, limit: usize) -> Result<Vec<(Digest, Vec<u8>)>, String> {
+        let disk = self.0.lock().unwrap();
+        let mut out = Vec::new();
+        for bytes in &disk.asides {
+            let aside = proto::Aside::decode(bytes.as_slice()).unwrap();
+            let Some(proto::aside::Body::PeerReceipt(receipt)) = aside.body else { continue };
+            let claimed = ClaimedReceipt::parse(&receipt).unwrap();
+            if claimed.checkpoint().claimed().origin() == origin && claimed.index().0 >= from && out.len() < limit {
+                out.push((Digest::try_from(aside.leaf_hash.as_slice()).unwrap(), receipt));
+            }
+        }
+        Ok(out)
     }
 }

@@ -102,6 +102,7 @@ pub enum Ending {
         unreachable: usize,
     },
     LogUnavailable,
+    LogSuspended,
 }
 
 pub struct Node {
@@ -133,6 +134,8 @@ pub struct Node {
     pub words: BTreeMap<Ticket, puente_wire::Explanation>,
     pub alarms: Vec<Alarm>,
     pub dials: bool,
+    /// Its disk comes from a backup.
+    pub restored: bool,
 }
 
 /// A frame that a node sent.
@@ -228,6 +231,7 @@ impl Sim {
                 words: BTreeMap::new(),
                 alarms: Vec::new(),
                 dials: true,
+                restored: false,
             });
         }
         for index in 0..nodes {
@@ -283,19 +287,21 @@ impl Sim {
         seed[9..13].copy_from_slice(&run.to_be_bytes());
         let shared = Shared(Arc::clone(&self.nodes[node].disk));
         let tree = shared.0.lock().unwrap().open();
+        let log = shared.0.lock().unwrap().log();
         let engine = Engine::new(
             Setup {
                 node: uri(node),
-                log: 1,
+                log,
                 charter: self.nodes[node].charter.clone().unwrap_or_else(|| Arc::clone(&self.world.charter)),
                 catalogue: Arc::clone(world::catalogue()),
                 policy: Arc::clone(&self.world.policies[node]),
-                signer: Box::new(world::log_signer(node)),
+                signer: Box::new(world::signer_of(node, log)),
                 tree,
                 tiles: Box::new(shared.clone()),
                 store: Box::new(shared),
                 seed,
                 tuning: Tuning { minor: self.minors.get(node).copied().unwrap_or(MINOR), ..self.tuning },
+                restored: self.nodes[node].restored,
             },
             now,
         )
@@ -891,6 +897,7 @@ fn ending(conclusion: Conclusion) -> Ending {
         Conclusion::NotAdopted(error) => Ending::NotAdopted(error.code()),
         Conclusion::Left { proven, .. } => Ending::Left(proven),
         Conclusion::LogUnavailable => Ending::LogUnavailable,
+        Conclusion::LogSuspended => Ending::LogSuspended,
     }
 }
 

@@ -40,8 +40,23 @@ fn governance(name: &str) -> SigningKey {
 
 /// Signs heads of the node's log.
 pub fn log_signer(node: usize) -> Ed25519Signer {
-    let origin = uri(node).origin(1).unwrap();
-    Ed25519Signer::new(origin.as_str(), KeyKind::Ed25519, &seed_of(&format!("log {}", NODES[node]))).unwrap()
+    signer_of(node, 1)
+}
+
+/// Signs heads of the node's `k`-th log: each has a key of its own.
+pub fn signer_of(node: usize, k: u32) -> Ed25519Signer {
+    let origin = uri(node).origin(k).unwrap();
+    let seed = if k == 1 { format!("log {}", NODES[node]) } else { format!("log{k} {}", NODES[node]) };
+    Ed25519Signer::new(origin.as_str(), KeyKind::Ed25519, &seed_of(&seed)).unwrap()
+}
+
+/// What an annex says that the ordinary one does not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Amendment {
+    /// This member is suspended.
+    pub suspended: Option<usize>,
+    /// This member's log is closed at a size, and has a successor.
+    pub closed: Option<(usize, u64)>,
 }
 
 /// The key to which seeds are sealed for an auditor in a quarter.
@@ -67,7 +82,23 @@ fn auditor(nation: &str, which: &str) -> Auditor {
     }
 }
 
-fn member(node: usize, suspended: bool) -> Member {
+/// The node's log; closed at a size, and its successor.
+pub fn logs_of(node: usize, closed_at: Option<u64>) -> Vec<LogEntry> {
+    let log = |k, closed_at| LogEntry {
+        origin: uri(node).origin(k).unwrap(),
+        vkey: signer_of(node, k).verifier().to_string(),
+        closed_at,
+        first_head: None,
+    };
+    let mut logs = vec![log(1, closed_at)];
+    logs.extend(closed_at.map(|_| log(2, None)));
+    logs
+}
+
+fn member(node: usize, amendment: Amendment) -> Member {
+    let suspended = amendment.suspended == Some(node);
+    let closed_at = amendment.closed.filter(|(of, _)| *of == node).map(|(_, size)| size);
+    let logs = logs_of(node, closed_at);
     let uri = uri(node);
     let role = ["state-prosecutor", "state-police", "federal-prosecutor", "state-prosecutor"][node];
     Member {
@@ -77,17 +108,12 @@ fn member(node: usize, suspended: bool) -> Member {
         endpoints: vec![format!("127.0.0.1:{}", 7400 + node)],
         suspended,
         suspended_reason: suspended.then(|| "under investigation".to_owned()),
-        logs: vec![LogEntry {
-            origin: uri.origin(1).unwrap(),
-            vkey: log_signer(node).verifier().to_string(),
-            closed_at: None,
-            first_head: None,
-        }],
+        logs,
         uri,
     }
 }
 
-fn annex(nation: &str, suspended: Option<usize>) -> AnnexPart {
+fn annex(nation: &str, amendment: Amendment) -> AnnexPart {
     let nodes = (0..NODES.len()).filter(|n| uri(*n).jurisdiction().as_str() == nation);
     AnnexPart {
         federation: "frontera".to_owned(),
@@ -95,7 +121,7 @@ fn annex(nation: &str, suspended: Option<usize>) -> AnnexPart {
         number: 1,
         previous: None,
         common: 1,
-        members: nodes.map(|n| member(n, suspended == Some(n))).collect(),
+        members: nodes.map(|n| member(n, amendment)).collect(),
     }
 }
 
@@ -137,9 +163,9 @@ fn bases() -> Vec<LegalBasis> {
     ]
 }
 
-/// The charter in force; with a suspended member if asked for.
-pub fn charter(suspended: Option<usize>) -> Charter {
-    let (mx, us) = (annex("mx", suspended), annex("us", suspended));
+/// The charter in force.
+pub fn charter(amendment: Amendment) -> Charter {
+    let (mx, us) = (annex("mx", amendment), annex("us", amendment));
     let common = CommonPart {
         federation: "frontera".to_owned(),
         number: 1,
@@ -303,12 +329,13 @@ impl World {
     /// The ordinary federation.
     pub fn ordinary() -> Arc<Self> {
         static MADE: OnceLock<Arc<World>> = OnceLock::new();
-        Arc::clone(MADE.get_or_init(|| Arc::new(Self::new(charter(None), str::to_owned))))
+        Arc::clone(MADE.get_or_init(|| Arc::new(Self::new(charter(Amendment::default()), str::to_owned))))
     }
 
     /// The federation whose policies do not tell under which keys records were found.
     pub fn silent() -> Arc<Self> {
-        Arc::new(Self::new(charter(None), |text| text.replace("@reveals(\"match-key\")", "")))
+        let silenced = |text: &str| text.replace("@reveals(\"match-key\")", "");
+        Arc::new(Self::new(charter(Amendment::default()), silenced))
     }
 
     /// The federation where a person in Texas decides on core data of vehicles, unless it is urgent: then it is reviewed.
@@ -327,12 +354,19 @@ impl World {
                 .replace("context.facts_stated", "context.facts_stated && context.urgency == Urgency::\"urgent\"");
             format!("{}{slow}\n{urgent}{}", &text[..start], &text[end..])
         };
-        Arc::clone(MADE.get_or_init(|| Arc::new(Self::with(charter(None), adapt))))
+        Arc::clone(MADE.get_or_init(|| Arc::new(Self::with(charter(Amendment::default()), adapt))))
     }
 
     /// The federation with one member suspended.
     pub fn suspending(node: usize) -> Arc<Self> {
-        Arc::new(Self::new(charter(Some(node)), str::to_owned))
+        let amendment = Amendment { suspended: Some(node), ..Amendment::default() };
+        Arc::new(Self::new(charter(amendment), str::to_owned))
+    }
+
+    /// The federation in which a member's log is closed at a size and has a successor.
+    pub fn succeeding(node: usize, closed_at: u64) -> Arc<Self> {
+        let amendment = Amendment { closed: Some((node, closed_at)), ..Amendment::default() };
+        Arc::new(Self::new(charter(amendment), str::to_owned))
     }
 }
 

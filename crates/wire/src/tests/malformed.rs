@@ -177,6 +177,7 @@ fn judge_frame(bytes: &[u8]) -> Result<(), WireError> {
             }
             proven(&deliver.entry)
         }
+        Body::Lost(lost) if lost.entry.is_some() => proven(&lost.entry),
         _ => Ok(()),
     }
 }

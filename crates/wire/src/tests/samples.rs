@@ -310,6 +310,8 @@ pub(crate) fn frames() -> Vec<(&'static str, Body)> {
         ("have", Body::Have(proto::Have { log: 1, first: 1, last: 20, missing: vec![3, 17, 300] })),
         ("need-head", Body::NeedHead(proto::NeedHead { from: 7, to: 12 })),
         ("head-proof", Body::HeadProof(proto::HeadProof { from: 7, to: 12, proof: vec![1; 64] })),
+        ("lost-query", Body::Lost(proto::Lost { entry: Some(proven(&entry("query"), true)), head: Vec::new() })),
+        ("lost-all", Body::Lost(proto::Lost { entry: None, head: b"a checkpoint\n".to_vec() })),
         ("fault", Body::Fault(fault)),
     ]
 }

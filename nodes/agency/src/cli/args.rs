@@ -30,6 +30,12 @@ pub struct Cli {
     /// Language of everything that people read: en or es; that of the locale unless given.
     #[arg(long, global = true, value_name = "LANG")]
     pub lang: Option<Lang>,
+    /// File whose first line is the passphrase of the node's keys; asked for, where needed, unless given.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "passphrase_fd")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Open file descriptor to read that passphrase from.
+    #[arg(long, global = true, value_name = "N")]
+    pub passphrase_fd: Option<u32>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -44,6 +50,13 @@ pub enum Command {
     /// The federation's signed rules and members.
     #[command(subcommand)]
     Charter(CharterCommand),
+    /// Copy the node, running or stopped, into one encrypted file (age).
+    Backup(super::backup::BackupArgs),
+    /// How the node's private keys are kept.
+    #[command(subcommand)]
+    Keys(super::key_store::KeysCommand),
+    /// Make a node's folder anew from a backup; --dir names the new folder.
+    Restore(super::backup::RestoreArgs),
     /// The people who may ask through this node.
     #[command(subcommand)]
     Officer(OfficerCommand),
@@ -512,6 +525,12 @@ pub enum LogCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Let a restored log take entries again, once every partner has agreed to it.
+    Resume,
+    /// Close this log and prepare the one that follows it: a new key, and what the annex must say.
+    Successor,
+    /// Begin the log that the annex names after this one.
+    Switch,
     /// Copy the published log for an auditor.
     Export {
         /// Folder for the copy.
@@ -519,6 +538,9 @@ pub enum LogCommand {
         /// Whose auditor: veiled headers go to the own nation's only.
         #[arg(long, value_enum, default_value_t = Audience::Own)]
         auditor: Audience,
+        /// Number of an earlier log of this node, which was closed; the open one unless given.
+        #[arg(long, value_name = "K")]
+        log: Option<u32>,
     },
 }
 

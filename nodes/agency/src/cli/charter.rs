@@ -320,7 +320,7 @@ fn adopt(context: &Context, folder: &Path) -> Result<Report, Failure> {
             Answer::NotAdopted { code, message, hint } => {
                 Err(Failure::findings("not-adopted", message).hint(hint).details(json!({"cause": code})))
             }
-            Answer::Concluded(_) => Err(client::log_unavailable()),
+            Answer::Concluded(concluded) => Err(client::log_closed(&concluded)),
             _ => Err(client::unexpected()),
         };
     }

@@ -73,15 +73,29 @@ pub(super) fn record(client: &mut ControlClient, event: puente_exchange::api::Lo
         Answer::Concluded(concluded) => match *concluded {
             Concluded::Recorded { index } => Ok(index),
             Concluded::LogUnavailable => Err(log_unavailable()),
+            Concluded::LogSuspended => Err(log_suspended()),
             _ => Err(unexpected()),
         },
         _ => Err(unexpected()),
     }
 }
 
+/// Why the log took no entry, in whatever it says so.
+pub(super) fn log_closed(concluded: &Concluded) -> Failure {
+    match concluded {
+        Concluded::LogSuspended => log_suspended(),
+        _ => log_unavailable(),
+    }
+}
+
 pub(super) fn log_unavailable() -> Failure {
     Failure::unavailable("log-unavailable", "the node's log cannot be written: nothing is recorded, asked or answered")
         .hint("mend the disk, then restart the node")
+}
+
+pub(super) fn log_suspended() -> Failure {
+    Failure::unavailable("log-suspended", "the node's log takes no entries: it was restored, or it lost its tail")
+        .hint("'puente node status' says which; 'puente log resume' or 'puente log successor' is the way on")
 }
 
 pub(super) fn unexpected() -> Failure {

@@ -127,6 +127,7 @@ fn report_of(
             Report::new(value, table(&rows)).hint(outbox::ended(exchange, lang))
         }
         Concluded::Unknown { exchange } => return Err(outbox::unknown(exchange, lang)),
+        Concluded::LogSuspended => return Err(client::log_suspended()),
         Concluded::Inspected(_)
         | Concluded::Decided { .. }
         | Concluded::NotWaiting { .. }

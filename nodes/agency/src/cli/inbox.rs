@@ -306,7 +306,7 @@ fn carried(context: &Context, command: &Command) -> Result<Report, Failure> {
             let message = errors.first().map(|e| e.message.clone()).unwrap_or_default();
             Err(Failure::usage("decision", message).hint("see 'puente inbox --help'"))
         }
-        Concluded::LogUnavailable => Err(client::log_unavailable()),
+        closed @ (Concluded::LogUnavailable | Concluded::LogSuspended) => Err(client::log_closed(&closed)),
         _ => Err(client::unexpected()),
     }
 }

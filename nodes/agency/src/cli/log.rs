@@ -21,7 +21,11 @@ pub(super) fn run(context: &Context, command: LogCommand) -> Result<Report, Fail
     match command {
         LogCommand::Show { from, limit } => show(&Log::open(context)?, from, limit),
         LogCommand::Prove { entry, out } => prove(&Log::open(context)?, &entry, out.as_deref()),
-        LogCommand::Export { folder, auditor } => export(context, &folder, auditor),
+        LogCommand::Resume => super::succession::resume(context),
+        LogCommand::Successor => super::succession::successor(context),
+        LogCommand::Switch => super::succession::switch(context),
+        LogCommand::Export { folder, auditor, log: Some(k) } => export_closed(context, &folder, auditor, k),
+        LogCommand::Export { folder, auditor, log: None } => export(context, &folder, auditor),
     }
 }
 
@@ -36,6 +40,11 @@ struct Log {
 pub(crate) struct Files(pub(crate) PathBuf);
 
 impl Files {
+    /// The log in this folder.
+    pub(super) const fn new(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+
     fn file(&self, name: &str) -> Result<Vec<u8>, ReadError> {
         match std::fs::read(self.0.join(name)) {
             Ok(bytes) => Ok(bytes),
@@ -58,8 +67,18 @@ impl TileReader for Files {
 pub(crate) fn key(context: &Context) -> Result<VerifierKey, Failure> {
     let config = NodeConfig::load(&context.dir).map_err(|error| load_failure(error.into()))?;
     let origin = config.origin().map_err(|error| Failure::usage("config", error.to_string()))?;
-    let path = context.dir.log_key();
-    let seed = files::read_secret(&path).map_err(|error| Failure::file(&path, &error))?;
+    // The public key stands in the charter; before there is one, the private key tells.
+    if let Ok(bearings) = crate::load::Bearings::load(&context.dir)
+        && let Some(member) = bearings.charter.member(&config.node)
+        && let Some(log) = member.logs.iter().find(|log| log.origin == origin)
+    {
+        return log
+            .vkey
+            .parse()
+            .map_err(|error: puente_audit_log::KeyError| Failure::usage("log-key", error.to_string()));
+    }
+    let path = context.dir.log_key_of(config.log);
+    let seed = context.vault.secret(&path).map_err(|error| Failure::file(&path, &error))?;
     let signer = Ed25519Signer::new(origin.as_str(), KeyKind::Ed25519, &seed)
         .map_err(|error| Failure::usage("log-key", error.to_string()))?;
     Ok(signer.verifier().clone())
@@ -254,6 +273,51 @@ fn foreign_may_see(aside: &[u8]) -> bool {
     proto::Aside::decode(aside).is_ok_and(|a| !matches!(a.body, None | Some(proto::aside::Body::SealedHeader(_))))
 }
 
+/// Copies a log that was closed: it lies in `closed/` and nobody writes to it.
+fn export_closed(context: &Context, folder: &Path, auditor: Audience, k: u32) -> Result<Report, Failure> {
+    let from = context.dir.closed_logs().join(format!("log{k}"));
+    if !from.is_dir() {
+        return Err(Failure::usage("no-such-log", format!("this node has no closed log {k}"))
+            .hint("leave --log away for the log that is open"));
+    }
+    let own = auditor == Audience::Own;
+    let copied = copy_folder(&from, folder, own)?;
+    let value = json!({"folder": folder.display().to_string(), "log": k, "files": copied,
+        "auditor": if own { "own" } else { "foreign" }});
+    Ok(Report::new(value, format!("{}\n", folder.display()))
+        .hint(format!("an auditor checks it with: puente-audit verify {}", folder.display())))
+}
+
+fn copy_folder(from: &Path, to: &Path, own: bool) -> Result<u64, Failure> {
+    files::make_dir(to).map_err(|error| Failure::file(to, &error))?;
+    let mut copied = 0;
+    for entry in std::fs::read_dir(from).map_err(|error| Failure::file(from, &error))? {
+        let path = entry.map_err(|error| Failure::file(from, &error))?.path();
+        let target = to.join(path.file_name().unwrap_or_default());
+        if path.is_dir() {
+            copied += copy_folder(&path, &target, own)?;
+            continue;
+        }
+        if path.file_name().is_some_and(|name| name == "asides") && !own {
+            let all = std::fs::read(&path).map_err(|error| Failure::file(&path, &error))?;
+            let (mut rest, mut out) = (all.as_slice(), Vec::new());
+            while let Some((aside, after)) = crate::disk::split_aside(rest) {
+                if foreign_may_see(aside) {
+                    let len = u32::try_from(aside.len()).map_err(damaged)?;
+                    out.extend_from_slice(&len.to_be_bytes());
+                    out.extend_from_slice(aside);
+                }
+                rest = after;
+            }
+            files::replace(&target, &out, false).map_err(|error| Failure::file(&target, &error))?;
+        } else {
+            std::fs::copy(&path, &target).map_err(|error| Failure::file(&target, &error))?;
+        }
+        copied += 1;
+    }
+    Ok(copied)
+}
+
 fn export(context: &Context, folder: &Path, auditor: Audience) -> Result<Report, Failure> {
     let key = key(context)?;
     let own = auditor == Audience::Own;
@@ -266,7 +330,7 @@ fn export(context: &Context, folder: &Path, auditor: Audience) -> Result<Report,
         },
         None => {
             let path = context.dir.store_key();
-            let store_key = files::read_secret(&path).map_err(|error| Failure::file(&path, &error))?;
+            let store_key = context.vault.secret(&path).map_err(|error| Failure::file(&path, &error))?;
             let disk = |error: crate::disk::DiskError| Failure::unavailable("disk", error.to_string());
             let (node, _) = NodeDisk::open(context.dir.path(), &store_key, &key).map_err(disk)?;
             let which = if own { ExportAsides::All } else { ExportAsides::Only(&foreign_may_see) };

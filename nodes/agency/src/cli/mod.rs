@@ -5,6 +5,7 @@
 
 mod approval;
 mod args;
+mod backup;
 mod ca;
 mod catalogue;
 mod charter;
@@ -14,6 +15,7 @@ mod doctor;
 mod formats;
 mod import;
 mod inbox;
+mod key_store;
 mod keys;
 mod leave;
 mod log;
@@ -28,11 +30,13 @@ mod query;
 mod records;
 mod renew;
 mod status;
+mod succession;
 mod words;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::CommandFactory as _;
@@ -47,6 +51,7 @@ pub(crate) use output::wrap;
 pub use output::{Exit, Failure, Report};
 
 use crate::config::NodeDir;
+use crate::keys::{PassphraseSource, Vault};
 
 /// `puente audit-files ...` is `puente-audit ...`, for the demo where that program was not built.
 pub(crate) const AUDIT_FILES: &str = "audit-files";
@@ -62,6 +67,8 @@ pub(crate) struct Context {
     pub(crate) json: bool,
     /// The time at which the command began.
     pub(crate) now: Millis,
+    /// The node's keys.
+    pub(crate) vault: Arc<Vault>,
 }
 
 /// The time, from the operating system.
@@ -117,8 +124,12 @@ where
         Err(error) => return parse_failure(&error, lang),
     };
     let lang = cli.lang.unwrap_or(lang);
-    let context = Context { dir: NodeDir::new(&cli.dir), lang, json: cli.json, now };
+    let vault = Arc::new(Vault::new(PassphraseSource::of(cli.passphrase_file, cli.passphrase_fd)));
+    let context = Context { dir: NodeDir::new(&cli.dir), lang, json: cli.json, now, vault };
     match cli.command {
+        Command::Backup(args) => backup::backup(&context, &args),
+        Command::Keys(command) => key_store::run(&context, command),
+        Command::Restore(args) => backup::restore(&context, &args),
         Command::Ca(command) => ca::run(&context, command),
         Command::Charter(command) => charter::run(&context, command),
         Command::Completions { shell } => Ok(completions(shell)),

@@ -23,7 +23,8 @@ pub(super) fn run(context: &Context, command: NodeCommand) -> Result<Report, Fai
             if until_eof {
                 crate::demo::stop_at_eof(context.dir.clone());
             }
-            let options = RunOptions { json_logs, leave_periods_open, no_segmentation_offload };
+            let passphrase = context.vault.source().clone();
+            let options = RunOptions { json_logs, leave_periods_open, no_segmentation_offload, passphrase };
             crate::node::run(&context.dir, &options).map_err(not_run)?;
             // The one value on stdout was the line that said ready.
             Ok(Report::new(Value::Null, "").note("stopped"))

@@ -79,7 +79,7 @@ pub(super) fn run(context: &Context, command: PeerCommand) -> Result<Report, Fai
             let (message, hint) = first.map(|e| (format!("{peer}: {}", e.message), e.mend)).unwrap_or_default();
             Err(Failure::usage("no-such-peer", message).hint(hint))
         }
-        Concluded::LogUnavailable => Err(client::log_unavailable()),
+        closed @ (Concluded::LogUnavailable | Concluded::LogSuspended) => Err(client::log_closed(&closed)),
         _ => Err(client::unexpected()),
     }
 }

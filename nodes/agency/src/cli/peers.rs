@@ -89,8 +89,8 @@ fn connection(peer: &Value, lang: Lang) -> String {
 
 /// Tries peers from a socket of their own, one after the other.
 pub(crate) fn probe_all(context: &Context, bearings: &Bearings, peers: &[NodeUri]) -> Result<Vec<Probed>, Failure> {
-    let (chain, key) =
-        crate::renewal::credentials(&context.dir).map_err(|(path, error)| Failure::file(&path, &error))?;
+    let (chain, key) = crate::renewal::credentials(&context.dir, &context.vault)
+        .map_err(|(path, error)| Failure::file(&path, &error))?;
     let own = &bearings.config.node;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -311,7 +311,13 @@ fn answers_and_refusals_read_well_in_80_columns() {
     let world = World::new();
     let bearings = crate::load::Bearings::load(&NodeDir::new(world.file("n1"))).unwrap();
     for lang in [Lang::En, Lang::Es] {
-        let context = Context { dir: NodeDir::new(world.file("n1")), lang, json: false, now: NOW };
+        let context = Context {
+            dir: NodeDir::new(world.file("n1")),
+            lang,
+            json: false,
+            now: NOW,
+            vault: std::sync::Arc::new(crate::keys::Vault::new(crate::keys::PassphraseSource::Ask)),
+        };
         let line = format!("puente {ASK} {LAWFUL} {VIN}");
         let Command::Query(args) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!() };
         let args = args.question.unwrap();

@@ -64,7 +64,7 @@ pub(super) fn export(
 }
 
 /// Names of the full tiles and bundles of a tree.
-fn full_files(size: u64) -> impl Iterator<Item = LogPath> {
+pub fn full_files(size: u64) -> impl Iterator<Item = LogPath> {
     let tiles = (0..8_u8).flat_map(move |level| {
         let count = size.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0);
         (0..count).filter_map(move |index| TileId::new(level, index, TILE_WIDTH).ok().map(LogPath::Tile))

@@ -28,10 +28,12 @@ mod formats;
 mod journal;
 mod open;
 mod probe;
+mod receipts;
 mod rows;
 mod seal;
 mod segment;
 mod shared;
+mod snapshot;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -51,11 +53,13 @@ use puente_model::Secret32;
 pub use asides::split as split_aside;
 pub use error::DiskError;
 pub(crate) use evidence::{keep_plans, touch};
-pub use export::{ExportAsides, Exported};
+pub use export::{ExportAsides, Exported, full_files};
 pub use files::{Disk, Handle, RealDisk, Site, site};
 pub use formats::{Format, Found, formats};
 pub use journal::SEGMENT_BYTES;
+pub use open::begin_successor;
 pub use probe::Edge;
+pub use snapshot::{Snapshot, snapshot_database};
 pub use store::{EvidenceStore, LogTiles};
 pub use view::LogView;
 
@@ -219,7 +223,7 @@ impl NodeDisk {
     /// SQLite cannot open it.
     pub fn store(&self) -> Result<EvidenceStore, DiskError> {
         let reader = EvidenceReader::open(&self.0.database, &self.0.keys)?;
-        Ok(EvidenceStore { shared: Arc::clone(&self.0.shared), reader })
+        Ok(EvidenceStore { shared: Arc::clone(&self.0.shared), reader, root: self.0.root.clone() })
     }
 
     /// The log's files for the engine.
@@ -262,6 +266,31 @@ impl NodeDisk {
         // Before the first head there is nothing to read under.
         let published = published.filter(|published| !published.edge.is_empty());
         published.map(|published| LogView::new(Arc::clone(&self.0.disk), &self.0.root, published))
+    }
+
+    /// Copies what a backup cannot read where it lies: `evidence.db`, the journal's segments, the log's edge and
+    /// head. Full tiles and bundles never change and `log/asides` only grows, so that the caller reads them in place.
+    /// Writes wait while the segments are copied, not while the database is.
+    ///
+    /// # Errors
+    /// The applier failed, or a file cannot be read or written.
+    pub fn snapshot(&self, to: &Path) -> Result<Snapshot, DiskError> {
+        let inner = &self.0;
+        let (pinned, snapshot) = {
+            let _journal = inner.journal.lock().unwrap_or_else(PoisonError::into_inner);
+            self.publish()?;
+            // In this order: a database that is pinned keeps every segment that it would be replayed from.
+            let pinned = snapshot::Pinned::new(&inner.database)?;
+            let state = inner.shared.lock();
+            snapshot::copy_segments(inner.disk.as_ref(), &state, &to.join("journal"))?;
+            let published = state.published.clone();
+            drop(state);
+            let Some(published) = published else { return Err(DiskError::Unfit("nothing was published".to_owned())) };
+            snapshot::copy_edge(inner.disk.as_ref(), &published, &to.join("log"))?;
+            (pinned, Snapshot { size: published.size, asides_len: published.asides_len })
+        };
+        pinned.copy(&to.join("evidence.db"))?;
+        Ok(snapshot)
     }
 
     /// Duration of the last write and sync of a batch, in microseconds.

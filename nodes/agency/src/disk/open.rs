@@ -169,6 +169,22 @@ pub(super) fn open(
     Ok((NodeDisk(Arc::new(inner)), recovered))
 }
 
+/// Begins an empty log in the folder of a stopped node, whose former log was put away: journal and evidence go on.
+///
+/// # Errors
+/// The folder is in use, or its database cannot be written.
+pub fn begin_successor(dir: &Path, store_key: &Secret32) -> Result<(), DiskError> {
+    let (disk, journal_dir) = (super::files::RealDisk, dir.join("journal"));
+    let _lock = lock(dir, &journal_dir)?;
+    let evidence = EvidenceWriter::open(&disk, &dir.join("evidence.db"), &Keys::new(store_key))?;
+    let (base, applied) = (evidence.base()?, evidence.applied()?);
+    if base.position < applied {
+        // Stopping moved the start of the replay to the end; whatever is left belongs to the former log.
+        return Err(DiskError::Unfit(format!("batches {} to {applied} were not brought to an end", base.position + 1)));
+    }
+    evidence.rebase(&disk, &Base { position: base.position, ..Base::default() }).map(drop)
+}
+
 /// Takes the folder for this process.
 fn lock(dir: &Path, journal_dir: &Path) -> Result<File, DiskError> {
     let path = journal_dir.join("lock");

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use puente_audit_log::{BundleId, LogPath, ReadError, TileId, TileReader};
 use puente_exchange::api::Store;
+use puente_model::Digest;
 
 use super::evidence_reader::EvidenceReader;
 use super::files::{Disk, site};
+use super::receipts;
 use super::shared::Shared;
 
 /// How long a read waits for the applier to hash entries that are durable already.
@@ -18,6 +20,8 @@ const HASHING_MAX: Duration = Duration::from_secs(30);
 pub struct EvidenceStore {
     pub(crate) shared: Arc<Shared>,
     pub(crate) reader: EvidenceReader,
+    /// The log's folder, with the sidecar in it.
+    pub(crate) root: PathBuf,
 }
 
 impl Store for EvidenceStore {
@@ -56,6 +60,15 @@ impl Store for EvidenceStore {
             } else {
                 out.extend(older.next());
             }
+        }
+        Ok(out)
+    }
+
+    fn kept_receipts(&self, origin: &str, from: u64, limit: usize) -> Result<Vec<(Digest, Vec<u8>)>, String> {
+        let mut out = Vec::new();
+        for path in receipts::sidecars(&self.root).map_err(|error| error.to_string())? {
+            let read = receipts::gather(&path, origin, from, limit, &mut out);
+            read.map_err(|error| format!("{}: {error}", path.display()))?;
         }
         Ok(out)
     }

@@ -1,6 +1,6 @@
 //! What the driver shows of itself: numbers and names of nodes, never content.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,6 +36,8 @@ pub struct DriverStatus {
     pub matched: BTreeMap<String, u64>,
     /// Alarms since the start, with those no longer remembered.
     pub alarms_total: u64,
+    /// Peers that hold nothing of a restored log that the log cannot prove.
+    pub agreed: Vec<String>,
     /// A peer holds a head that this node's log cannot prove.
     pub behind_own_heads: bool,
     /// How long the batch that is being written has been on its way to the disk.
@@ -83,6 +85,7 @@ struct Detail {
     alarms: VecDeque<(Millis, String)>,
     matched: BTreeMap<String, u64>,
     alarms_total: u64,
+    agreed: BTreeSet<String>,
     behind_own_heads: bool,
     writing_since: Option<Instant>,
 }
@@ -141,6 +144,11 @@ impl Shown {
 
     pub(super) fn alarm(&self, now: Millis, alarm: &Alarm) {
         let text = describe(alarm);
+        if let Alarm::OwnLogAgrees { peer } = alarm {
+            tracing::info!(%peer, "{text}");
+            self.detail().agreed.insert(peer.to_string());
+            return;
+        }
         tracing::error!(alarm = %text, "alarm");
         let mut detail = self.detail();
         if detail.alarms.len() == ALARMS_MAX {
@@ -169,6 +177,7 @@ impl Shown {
             alarms: detail.alarms.iter().cloned().collect(),
             matched: detail.matched.clone(),
             alarms_total: detail.alarms_total,
+            agreed: detail.agreed.iter().cloned().collect(),
             behind_own_heads: detail.behind_own_heads,
             writing: detail.writing_since.map(|since| since.elapsed()),
         }
@@ -187,9 +196,12 @@ fn describe(alarm: &Alarm) -> String {
              and have the auditors compare them with its log"
         ),
         Alarm::OwnLogBehind { peer, .. } => format!(
-            "{peer} holds a signed head of this node's log that the log cannot prove: it lost its tail; stop, close \
-             this origin in the annex and open its successor"
+            "{peer} holds a signed head of this node's log that the log cannot prove: it lost its tail. Nothing \
+             more is recorded, asked or answered; stop the node and run 'puente log successor'"
         ),
+        Alarm::OwnLogAgrees { peer } => {
+            format!("the restored log has everything that {peer} holds of it")
+        }
         Alarm::PeriodMismatch { peer } => {
             format!("{peer} and this node recorded different entries in a period: run an audit of the pair")
         }

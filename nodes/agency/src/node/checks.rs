@@ -9,6 +9,7 @@ use puente_model::Millis;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::suspension::{self, Why};
 use super::{Node, now};
 use crate::disk::{Edge, SEGMENT_BYTES};
 use crate::driver::{CoreView, DriverStatus};
@@ -277,6 +278,7 @@ impl Node {
             Check::not(State::Unknown, "disk-space", "no-answer", cause, "", MEND_DISK)
         };
         let mut checks = vec![
+            self.standing_check(&driver),
             log_check(&driver),
             room.unwrap_or_else(no_room),
             edge_check(edge),
@@ -297,6 +299,29 @@ impl Node {
             checks.insert(0, Check::not(State::Fail, "start", "stopping", cause, "", fix));
         }
         checks
+    }
+
+    /// Whether the log takes entries: a restored one does not yet, one that lost its tail never again.
+    fn standing_check(&self, driver: &DriverStatus) -> Check {
+        let (name, code) = ("log-open", "log-suspended");
+        let found = match suspension::read(&self.dir) {
+            Ok(None) => return Check::ok(name, w("the log takes entries"), ""),
+            Ok(Some(found)) => found,
+            Err(error) => {
+                let cause = w("whether the log takes entries cannot be read");
+                return Check::not(State::Unknown, name, code, cause, error.to_string(), MEND_DISK);
+            }
+        };
+        let (cause, fix) = found.why.words();
+        let shown = match found.why {
+            Why::Restored => {
+                let partners = self.now.charter.load().members().len().saturating_sub(1);
+                format!("{} of {partners} agree: {}", driver.agreed.len(), driver.agreed.join(", "))
+            }
+            Why::LostTail => format!("{} holds {} entries", found.peer, found.entries.unwrap_or_default()),
+            Why::Closing => found.since,
+        };
+        Check::not(State::Fail, name, code, cause, shown, fix)
     }
 
     fn member_check(&self) -> Check {

@@ -207,7 +207,7 @@ impl Node {
     /// Reads the certificate and its key again.
     pub(super) fn reload_certificate(&self) -> Reloaded {
         const WHAT: &str = "certificate";
-        let (chain, key) = match renewal::credentials(&self.dir) {
+        let (chain, key) = match renewal::credentials(&self.dir, &self.vault) {
             Ok(both) => both,
             Err((path, error)) => {
                 return Reloaded::failed(WHAT, format!("{}: {error}", path.display()), "check who owns the file");

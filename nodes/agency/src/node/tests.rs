@@ -345,7 +345,10 @@ async fn a_node_whose_log_hangs_answers_nothing_until_it_goes_on() {
     let (_root, mx, us) = federation();
     enlist(&mx);
     let disk = Arc::new(Hanging::default());
-    let holder = Node::start_on(us, |_| {}, disk.clone()).await.unwrap();
+    let holder =
+        Node::start_on(us, |_| {}, Arc::new(crate::keys::Vault::new(crate::keys::PassphraseSource::Ask)), disk.clone())
+            .await
+            .unwrap();
     let asker = Arc::new(Node::start(mx, |_| {}).await.unwrap());
     let ask = |due_in_millis: u64| {
         let asker = asker.clone();
@@ -480,7 +483,14 @@ async fn a_node_says_where_its_papers_are_in_their_life() {
 async fn a_clock_that_is_wrong_is_said_and_a_log_that_hangs_is_no_life() {
     let (_root, mx, _us) = federation();
     let disk = Arc::new(Hanging::default());
-    let node = Node::start_on(mx.clone(), |_| {}, disk.clone()).await.unwrap();
+    let node = Node::start_on(
+        mx.clone(),
+        |_| {},
+        Arc::new(crate::keys::Vault::new(crate::keys::PassphraseSource::Ask)),
+        disk.clone(),
+    )
+    .await
+    .unwrap();
     assert_eq!(unwell(&node).await, BTreeMap::new());
     let published = node.disk.clone();
     tokio::task::spawn_blocking(move || published.publish()).await.unwrap().unwrap();

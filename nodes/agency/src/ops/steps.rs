@@ -135,6 +135,7 @@ fn end(conclusion: &Conclusion) -> Option<(String, Option<ExchangeId>)> {
         Conclusion::Disputed { exchange } => ("DISPUTED".to_owned(), Some(*exchange)),
         Conclusion::Faulted { exchange, code } => (format!("FAULTED_{code}"), *exchange),
         Conclusion::LogUnavailable => ("LOG_UNAVAILABLE".to_owned(), None),
+        Conclusion::LogSuspended => ("LOG_SUSPENDED".to_owned(), None),
         // It goes on without anybody who waits.
         Conclusion::Asked { .. } => (ASKED.to_owned(), None),
         Conclusion::Withdrawn { exchange } => ("WITHDRAWN".to_owned(), Some(*exchange)),

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::ca::{self, Algorithm, CaError};
 use crate::config::NodeDir;
 use crate::files;
+use crate::keys::Vault;
 use crate::net::certified;
 
 pub use request::{ClaimedRequest, RenewalRequest, RequestError};
@@ -216,11 +217,11 @@ pub type Credentials = (Vec<u8>, Zeroizing<Vec<u8>>);
 ///
 /// # Errors
 /// A file cannot be read; the path says which.
-pub fn credentials(dir: &NodeDir) -> Result<Credentials, (PathBuf, io::Error)> {
-    let read = |path: PathBuf| files::read(&path).map_err(|error| (path, error));
-    let chain = read(dir.tls_cert())?;
+pub fn credentials(dir: &NodeDir, vault: &Vault) -> Result<Credentials, (PathBuf, io::Error)> {
+    let read = |path: PathBuf| vault.read(&path).map_err(|error| (path, error));
+    let chain = read(dir.tls_cert())?.to_vec();
     let key = if next_is_in_force(dir, &chain) { dir.tls_next_key() } else { dir.tls_key() };
-    Ok((chain, Zeroizing::new(read(key)?)))
+    Ok((chain, read(key)?))
 }
 
 fn next_is_in_force(dir: &NodeDir, chain: &[u8]) -> bool {

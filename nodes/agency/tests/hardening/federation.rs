@@ -208,6 +208,7 @@ pub(crate) fn word(answer: &Answer) -> String {
             Concluded::Faulted { code, .. } => format!("faulted {code}"),
             Concluded::TimedOut { .. } => "timed out".to_owned(),
             Concluded::LogUnavailable => "log-unavailable".to_owned(),
+            Concluded::LogSuspended => "log-suspended".to_owned(),
             other => format!("{other:?}"),
         },
         Answer::Error { code, .. } => code.clone(),

@@ -30,8 +30,8 @@ pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
         rights("folder-rights", dir.path(), 0o022, w("others may write in the node's folder")),
         rights("keys-rights", &dir.keys(), 0o077, w("others may enter the keys' folder")),
         key_files(patient),
-        secret("log-key", &dir.log_key()),
-        secret("store-key", &dir.store_key()),
+        secret(patient, "log-key", &dir.log_key_of(patient.bearings.as_ref().map_or(1, |found| found.config.log))),
+        secret(patient, "store-key", &dir.store_key()),
         room_check("disk-space", if dir.journal().exists() { dir.journal() } else { dir.path().to_owned() }.as_path()),
         room_check("disk-space-records", dir.path()),
         forecast(patient),
@@ -110,9 +110,14 @@ fn key_files(patient: &Patient<'_>) -> Check {
     Check::not(State::Fail, name, "rights", w("others may read private keys"), open.join(", "), fix)
 }
 
-fn secret(name: &'static str, path: &Path) -> Check {
-    match files::read_secret(path) {
+fn secret(patient: &Patient<'_>, name: &'static str, path: &Path) -> Check {
+    match patient.context.vault.secret(path) {
         Ok(_) => Check::ok(name, w("the key can be read"), ""),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && files::read(path).is_ok() => {
+            let cause = w("the key is under a passphrase that was not given");
+            let fix = w("give the passphrase with --passphrase-file");
+            Check::not(State::Unknown, name, "sealed", cause, format!("{}: {error}", path.display()), fix)
+        }
         Err(error) => unread(name, path, &error),
     }
 }

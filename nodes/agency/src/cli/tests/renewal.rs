@@ -21,7 +21,7 @@ fn refused(world: &World, line: &str, now: Millis) -> &'static str {
 /// Certificate and key in force, and that they are each other's.
 fn files_of(world: &World) -> (Vec<u8>, Vec<u8>) {
     let dir = NodeDir::new(world.file("n1"));
-    let (chain, key) = credentials(&dir).unwrap();
+    let (chain, key) = credentials(&dir, &crate::keys::Vault::new(crate::keys::PassphraseSource::Ask)).unwrap();
     let own = "puente://mx/fge-bc/n1".parse().unwrap();
     crate::net::Identity::from_pem(&own, &chain, &key).unwrap();
     (chain, key.to_vec())

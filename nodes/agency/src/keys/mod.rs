@@ -1,0 +1,71 @@
+//! Private keys at rest: plain files for their owner alone, or age files under a passphrase.
+
+mod passphrase;
+mod sealed;
+
+use std::io;
+use std::path::Path;
+use std::sync::Mutex;
+
+use age::secrecy::SecretString;
+use puente_model::Secret32;
+use zeroize::Zeroizing;
+
+use crate::files;
+
+pub use passphrase::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARS_MIN, PassphraseError, PassphraseSource};
+pub(crate) use sealed::{is_sealed, open, recipient_of, seal, unlock};
+
+/// Reads key files, whichever way they are kept; asks for the passphrase once, and only if a file needs it.
+pub struct Vault {
+    source: PassphraseSource,
+    passphrase: Mutex<Option<SecretString>>,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Vault({:?})", self.source)
+    }
+}
+
+impl Vault {
+    /// Keys under the passphrase that `source` gives.
+    pub fn new(source: PassphraseSource) -> Self {
+        Self { source, passphrase: Mutex::new(None) }
+    }
+
+    /// Where the passphrase comes from.
+    pub const fn source(&self) -> &PassphraseSource {
+        &self.source
+    }
+
+    /// The bytes of a key file, opened if it is encrypted.
+    ///
+    /// # Errors
+    /// It cannot be read, there is no passphrase, or it is another's. Nothing of the content is in the error.
+    pub fn read(&self, path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+        let bytes = Zeroizing::new(files::read(path)?);
+        if !is_sealed(&bytes) {
+            return Ok(bytes);
+        }
+        let mut held = self.passphrase.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let passphrase = match held.as_ref() {
+            Some(passphrase) => passphrase.clone(),
+            None => self.source.read("passphrase of the keys")?,
+        };
+        let opened = open(&bytes, &passphrase)?;
+        *held = Some(passphrase);
+        Ok(opened)
+    }
+
+    /// A secret of 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// As of [`Vault::read`], or it is no such secret.
+    pub fn secret(&self, path: &Path) -> io::Result<Secret32> {
+        files::secret_of(&self.read(path)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -145,7 +145,7 @@ fn instant(at: Millis) -> impl Fn(&mut CertificateParams, bool) {
     }
 }
 
-fn generate(algorithm: Algorithm) -> Result<KeyPair, CaError> {
+pub(crate) fn generate(algorithm: Algorithm) -> Result<KeyPair, CaError> {
     Ok(KeyPair::generate_for(match algorithm {
         Algorithm::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
         Algorithm::Ed25519 => &rcgen::PKCS_ED25519,

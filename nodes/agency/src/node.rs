@@ -330,7 +330,7 @@ impl Node {
         let signer = LogSigner::new(origin.as_str(), &secret(dir.log_key_of(config.log))?)?;
         let key =
             |(path, error): (std::path::PathBuf, io::Error)| RunError::Key { path: path.display().to_string(), error };
-        renewal::settle(&dir).map_err(|error| key((dir.tls_key(), error)))?;
+        renewal::settle(&dir, &vault).map_err(|error| key((dir.tls_key(), error)))?;
         let (chain, private) = renewal::credentials(&dir, &vault).map_err(key)?;
         let store_key = secret(dir.store_key())?;
         let identity = Identity::from_pem(&config.node, &chain, &private)?.resetting(&store_key);

@@ -79,7 +79,7 @@ pub(super) fn run(context: &Context, args: &RenewArgs) -> Result<Report, Failure
         let chain = files::read(path).map_err(|error| Failure::file(path, &error))?;
         return put_in_force(context, &own, &chain);
     }
-    let request = renewal::prepare(&context.dir, &own, context.now)?;
+    let request = renewal::prepare(&context.dir, &context.vault, &own, context.now)?;
     if let Some(path) = &args.request {
         files::replace(path, request.pem().as_bytes(), false).map_err(|error| Failure::file(path, &error))?;
         return Ok(requested(&request, path));
@@ -176,7 +176,7 @@ fn put_in_force(context: &Context, own: &NodeUri, chain: &[u8]) -> Result<Report
     // Before the first charter no root is known; a charter that does not verify stops everything.
     let bearings = if context.dir.charter_pin().exists() { Some(Bearings::load(&context.dir)?) } else { None };
     let charter = bearings.as_ref().map(|bearings| bearings.charter.as_ref());
-    let installed = renewal::install(&context.dir, own, charter, chain, context.now)?;
+    let installed = renewal::install(&context.dir, &context.vault, own, charter, chain, context.now)?;
     let in_force = match client::connect(context)? {
         None => false,
         Some(mut node) => match client::call(&mut node, Command::ReloadCertificate, None)? {

@@ -58,6 +58,21 @@ impl Vault {
         Ok(opened)
     }
 
+    /// Writes a new private key to `path`, kept as the one at `like` is: plain, or under the same passphrase.
+    ///
+    /// # Errors
+    /// `path` exists or cannot be written, or the passphrase is not to be had.
+    pub fn create_as(&self, like: &Path, path: &Path, key: &[u8]) -> io::Result<()> {
+        if !files::read(like).is_ok_and(|bytes| is_sealed(&bytes)) {
+            return files::create(path, key, true);
+        }
+        // Opening it shows that the passphrase is this one.
+        self.read(like)?;
+        let held = self.passphrase.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let passphrase = held.as_ref().ok_or_else(|| io::Error::other("there is no passphrase"))?;
+        files::create(path, &seal(key, passphrase)?, true)
+    }
+
     /// A secret of 64 hexadecimal digits.
     ///
     /// # Errors

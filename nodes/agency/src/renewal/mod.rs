@@ -204,9 +204,11 @@ fn spki(key: &KeyPair) -> Digest {
     Digest::of(&key.subject_public_key_info())
 }
 
-fn read_pair(path: &Path) -> Result<KeyPair, RenewalError> {
-    let pem = files::read_text(path).map(Zeroizing::new).map_err(file(path))?;
-    KeyPair::from_pem(&pem).map_err(|_| RenewalError::Key(path.to_owned()))
+fn read_pair(vault: &Vault, path: &Path) -> Result<KeyPair, RenewalError> {
+    let bytes = vault.read(path).map_err(file(path))?;
+    let malformed = || RenewalError::Key(path.to_owned());
+    let pem = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
+    KeyPair::from_pem(pem).map_err(|_| malformed())
 }
 
 /// A certificate chain, leaf first, and its private key, both PEM.
@@ -220,12 +222,12 @@ pub type Credentials = (Vec<u8>, Zeroizing<Vec<u8>>);
 pub fn credentials(dir: &NodeDir, vault: &Vault) -> Result<Credentials, (PathBuf, io::Error)> {
     let read = |path: PathBuf| vault.read(&path).map_err(|error| (path, error));
     let chain = read(dir.tls_cert())?.to_vec();
-    let key = if next_is_in_force(dir, &chain) { dir.tls_next_key() } else { dir.tls_key() };
+    let key = if next_is_in_force(dir, vault, &chain) { dir.tls_next_key() } else { dir.tls_key() };
     Ok((chain, read(key)?))
 }
 
-fn next_is_in_force(dir: &NodeDir, chain: &[u8]) -> bool {
-    let next = read_pair(&dir.tls_next_key());
+fn next_is_in_force(dir: &NodeDir, vault: &Vault, chain: &[u8]) -> bool {
+    let next = read_pair(vault, &dir.tls_next_key());
     matches!((next, Present::parse(chain)), (Ok(next), Ok(present)) if spki(&next) == present.names.key_digest)
 }
 
@@ -233,9 +235,9 @@ fn next_is_in_force(dir: &NodeDir, chain: &[u8]) -> bool {
 ///
 /// # Errors
 /// The key's file cannot be renamed.
-pub fn settle(dir: &NodeDir) -> io::Result<()> {
+pub fn settle(dir: &NodeDir, vault: &Vault) -> io::Result<()> {
     match files::read(&dir.tls_cert()) {
-        Ok(chain) if next_is_in_force(dir, &chain) => files::rename(&dir.tls_next_key(), &dir.tls_key()),
+        Ok(chain) if next_is_in_force(dir, vault, &chain) => files::rename(&dir.tls_next_key(), &dir.tls_key()),
         _ => Ok(()),
     }
 }
@@ -246,17 +248,18 @@ pub fn settle(dir: &NodeDir) -> io::Result<()> {
 ///
 /// # Errors
 /// A file cannot be read or written.
-pub fn prepare(dir: &NodeDir, own: &NodeUri, now: Millis) -> Result<RenewalRequest, RenewalError> {
-    settle(dir).map_err(file(&dir.tls_key()))?;
+pub fn prepare(dir: &NodeDir, vault: &Vault, own: &NodeUri, now: Millis) -> Result<RenewalRequest, RenewalError> {
+    settle(dir, vault).map_err(file(&dir.tls_key()))?;
     let path = dir.tls_next_key();
     if !path.exists() {
-        ca::make_key(Algorithm::P256, &path)?;
+        let pem = Zeroizing::new(ca::generate(Algorithm::P256)?.serialize_pem());
+        vault.create_as(&dir.tls_key(), &path, pem.as_bytes()).map_err(file(&path))?;
     }
-    let next = read_pair(&path)?;
+    let next = read_pair(vault, &path)?;
     let csr = ca::request_for(own, &next)?;
     let present = Present::read(dir).ok().flatten().filter(|present| present.names.not_after >= now);
     Ok(match present {
-        Some(present) => RenewalRequest::vouched(&csr, &present.der, &read_pair(&dir.tls_key())?)?,
+        Some(present) => RenewalRequest::vouched(&csr, &present.der, &read_pair(vault, &dir.tls_key())?)?,
         None => RenewalRequest::alone(&csr),
     })
 }
@@ -279,12 +282,13 @@ pub struct Installed {
 /// What speaks against the certificate; nothing was changed then.
 pub fn install(
     dir: &NodeDir,
+    vault: &Vault,
     own: &NodeUri,
     charter: Option<&Charter>,
     chain: &[u8],
     now: Millis,
 ) -> Result<Installed, RenewalError> {
-    settle(dir).map_err(file(&dir.tls_key()))?;
+    settle(dir, vault).map_err(file(&dir.tls_key()))?;
     if chain.len() > PAPER_BYTES_MAX {
         return Err(RenewalError::NotACertificate(format!("larger than {PAPER_BYTES_MAX} bytes")));
     }
@@ -292,7 +296,7 @@ pub fn install(
     if new.names.uri != *own {
         return Err(RenewalError::OtherNode { found: new.names.uri, own: own.clone() });
     }
-    let fits = |path: &Path| read_pair(path).is_ok_and(|key| spki(&key) == new.names.key_digest);
+    let fits = |path: &Path| read_pair(vault, path).is_ok_and(|key| spki(&key) == new.names.key_digest);
     let new_key = fits(&dir.tls_next_key());
     if !new_key && !fits(&dir.tls_key()) {
         return Err(RenewalError::OtherKey);
@@ -313,6 +317,6 @@ pub fn install(
         certified(own, charter, chain, now).map_err(RenewalError::NotAccepted)?;
     }
     files::replace(&dir.tls_cert(), chain, false).map_err(file(&dir.tls_cert()))?;
-    settle(dir).map_err(file(&dir.tls_key()))?;
+    settle(dir, vault).map_err(file(&dir.tls_key()))?;
     Ok(Installed { life, due: new.due(), new_key })
 }

@@ -1,10 +1,15 @@
 //! A certificate's life: due, renewed, refused, ended.
 
 use super::*;
+use crate::keys::{PassphraseSource, Vault};
 use crate::renewal::{Present, credentials};
 
 const DAY: u64 = 86_400_000;
 const LATER: Millis = Millis(NOW.0 + 11 * DAY);
+
+fn plain() -> Vault {
+    Vault::new(PassphraseSource::Ask)
+}
 
 fn renew_at(world: &World, line: &str, now: Millis) -> Result<Report, Failure> {
     puente_at(world.path(), &format!("--dir @/n1 node renew {line}"), now)
@@ -21,7 +26,7 @@ fn refused(world: &World, line: &str, now: Millis) -> &'static str {
 /// Certificate and key in force, and that they are each other's.
 fn files_of(world: &World) -> (Vec<u8>, Vec<u8>) {
     let dir = NodeDir::new(world.file("n1"));
-    let (chain, key) = credentials(&dir, &crate::keys::Vault::new(crate::keys::PassphraseSource::Ask)).unwrap();
+    let (chain, key) = credentials(&dir, &plain()).unwrap();
     let own = "puente://mx/fge-bc/n1".parse().unwrap();
     crate::net::Identity::from_pem(&own, &chain, &key).unwrap();
     (chain, key.to_vec())
@@ -90,8 +95,30 @@ fn a_request_is_carried_to_the_authority_and_its_answer_back() {
     copy(&world, "new.pem", "n1/keys/tls.cert.pem");
     let (cut, key) = files_of(&world);
     assert!(cut != new && key != new_key && world.file("n1/keys/tls.next.key.pem").exists());
-    crate::renewal::settle(&NodeDir::new(world.file("n1"))).unwrap();
+    crate::renewal::settle(&NodeDir::new(world.file("n1")), &plain()).unwrap();
     assert_eq!(files_of(&world), (cut, key));
+    assert!(!world.file("n1/keys/tls.next.key.pem").exists());
+}
+
+#[test]
+fn a_key_under_a_passphrase_is_renewed_under_the_same_one() {
+    let world = World::new();
+    std::fs::write(world.file("passphrase"), "correct horse battery staple\n").unwrap();
+    let at =
+        |line: &str, now| puente_at(world.path(), &format!("--dir @/n1 --passphrase-file @/passphrase {line}"), now);
+    at("keys protect --new-passphrase-file @/passphrase", NOW).unwrap();
+    let report = at("node renew --ca @/ca-mx", LATER).unwrap();
+    assert_eq!(report.json["new_key"], true);
+    let key = std::fs::read_to_string(world.file("n1/keys/tls.key.pem")).unwrap();
+    assert!(key.starts_with("-----BEGIN AGE ENCRYPTED FILE-----"), "{key}");
+    assert!(!world.file("n1/keys/tls.next.key.pem").exists());
+    let vault = Vault::new(PassphraseSource::of(Some(world.file("passphrase")), None));
+    let (chain, key) = credentials(&NodeDir::new(world.file("n1")), &vault).unwrap();
+    crate::net::Identity::from_pem(&"puente://mx/fge-bc/n1".parse().unwrap(), &chain, &key).unwrap();
+    // Another passphrase opens nothing, and changes nothing.
+    std::fs::write(world.file("passphrase"), "another horse battery staple\n").unwrap();
+    let failure = at("node renew --ca @/ca-mx --force", LATER.plus(9 * DAY)).unwrap_err();
+    assert!(failure.message.contains("the passphrase is wrong"), "{failure:?}");
     assert!(!world.file("n1/keys/tls.next.key.pem").exists());
 }
 

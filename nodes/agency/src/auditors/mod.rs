@@ -60,6 +60,7 @@ const LIMITS: Limits = Limits {
     stall_time: Duration::from_secs(30),
     connection_time: Duration::from_secs(600),
     connections_max: 128,
+    admissions_per_address: 16,
 };
 
 /// Why the door could not be opened.

@@ -12,6 +12,7 @@ mod body;
 mod patient;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -36,6 +37,7 @@ pub use body::{Body, Chunks};
 pub use hyper::{Method, Request, Response, StatusCode, header};
 
 use patient::Patient;
+use waiting::Waiting;
 
 /// The least that hyper reads headers into, in bytes.
 const HEADER_BYTES_LEAST: usize = 8_192;
@@ -61,6 +63,8 @@ pub struct Limits {
     pub connection_time: Duration,
     /// Connections at once; others wait to be accepted.
     pub connections_max: usize,
+    /// Connections from one address (a /64 of IPv6) that wait for their admission at once; further ones are closed.
+    pub admissions_per_address: usize,
 }
 
 impl Default for Limits {
@@ -76,6 +80,7 @@ impl Default for Limits {
             stall_time: Duration::from_secs(10),
             connection_time: Duration::from_secs(300),
             connections_max: 16,
+            admissions_per_address: 16,
         }
     }
 }
@@ -123,17 +128,24 @@ impl<H: Handler> Admission for Everybody<H> {
 /// Serves clients until the future is dropped; then their connections end at once.
 pub async fn serve<A: Admission>(listener: TcpListener, admission: Arc<A>, limits: Limits) {
     let places = Arc::new(Semaphore::new(limits.connections_max));
+    let waiting = Waiting::default();
     let mut clients = JoinSet::new();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         while clients.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, from)) => {
+                let Some(waits) = waiting.enter(from.ip(), limits.admissions_per_address) else {
+                    tracing::debug!("http: a client was not admitted: too many wait from its address");
+                    continue;
+                };
                 let admission = admission.clone();
                 clients.spawn(async move {
                     // Small answers leave at once.
                     let _ = stream.set_nodelay(true);
-                    match timeout(limits.admission_time, admission.admit(stream, from)).await {
+                    let admitted = timeout(limits.admission_time, admission.admit(stream, from)).await;
+                    drop(waits);
+                    match admitted {
                         Ok(Ok((stream, handler))) => serve_stream(stream, &handler, limits).await,
                         Ok(Err(error)) => tracing::debug!("http: a client was not admitted: {error}"),
                         Err(_) => tracing::debug!("http: a client was not admitted in time"),

@@ -174,3 +174,34 @@ async fn more_connections_than_places_wait() {
     assert!(answer.starts_with(b"HTTP/1.1 200"));
     serving.abort();
 }
+
+/// Never lets anybody in.
+struct Nobody;
+
+impl Admission for Nobody {
+    type Stream = TcpStream;
+    type Handler = Arc<Echo>;
+
+    async fn admit(&self, _stream: TcpStream, _: SocketAddr) -> io::Result<(TcpStream, Arc<Echo>)> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn one_address_does_not_fill_the_door_with_clients_that_are_not_admitted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let limits = Limits { connections_max: 8, admissions_per_address: 2, ..limits() };
+    let serving = tokio::spawn(async move { serve(listener, Arc::new(Nobody), limits).await });
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(TcpStream::connect(at).await.unwrap());
+    }
+    // The third is closed at once; the first two wait.
+    let mut byte = [0];
+    let closed = tokio::time::timeout(Duration::from_secs(10), clients[2].read(&mut byte)).await.unwrap();
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    let waits = tokio::time::timeout(Duration::from_millis(50), clients[0].read(&mut byte)).await;
+    assert!(waits.is_err(), "{waits:?}");
+    serving.abort();
+}

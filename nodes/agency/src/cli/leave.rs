@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use puente_words::{say, text};
 use serde_json::json;
 
 use super::output::{Failure, Report, table};
@@ -45,15 +46,17 @@ pub(super) fn run(context: &Context, args: LeaveArgs) -> Result<Report, Failure>
         return Err(client::unexpected());
     };
     client::call(&mut node, Command::Shutdown, None)?;
+    let lang = context.lang;
+    let english = format!("{entries} entries, closed");
     let rows = [
-        ("final entry", index.to_string()),
-        ("log", format!("{entries} entries, closed")),
-        ("handed over", folder.clone()),
+        (text(lang, "final entry").to_owned(), index.to_string()),
+        (text(lang, "log").to_owned(), say(lang, &english).into_owned()),
+        (text(lang, "handed over").to_owned(), folder.clone()),
     ];
-    let rows: Vec<_> = rows.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();
     let value = json!({"final_entry": index, "entries": entries, "folder": folder});
     Ok(Report::new(value, table(&rows))
         .note("this node has left; it has stopped, and does not start again")
         .hint("have your nation sign the annex in draft/, which closes the log for everybody: puente charter sign")
+        .hint("if your nation has signed an annex that this node never saw, draw the closing one up after that: two with one number convict the nation")
         .hint("keep the node's folder as long as its records must be kept; give everyone/ to whoever asks"))
 }

@@ -3,10 +3,13 @@
 pub mod check;
 mod describe;
 pub mod disk;
+mod ending;
 pub mod forger;
 pub mod net;
 pub mod plan;
+mod promises;
 mod questions;
+mod wishes;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -18,7 +21,7 @@ use puente_exchange::api::{
     Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, Input, LocalEvent, Rules, StreamId, Ticket,
 };
 use puente_exchange::{Appeal, Engine, MINOR, Setup, Tuning};
-use puente_model::{Digest, EventKind, ExchangeId, Millis, Mode, NodeUri, Outcome, RefusalReason};
+use puente_model::{Digest, EventKind, Millis, Mode, NodeUri};
 use puente_wire::fault::FaultCode;
 use puente_wire::{decode_frame, proto};
 use rand_chacha::ChaCha20Rng;
@@ -26,6 +29,8 @@ use rand_core::{RngCore, SeedableRng};
 
 pub use describe::describe;
 use disk::{Disk, Shared};
+pub use ending::Ending;
+use ending::ending;
 use net::{Conn, End, StreamKey};
 pub use questions::{barred_question, core_question, hit_question};
 use world::{START, World, uri};
@@ -55,54 +60,6 @@ enum Event {
     Found { node: usize, run: u32, lookup: u64, records: Result<Vec<Vec<u8>>, String> },
     Kept { node: usize, run: u32, charter: Arc<Charter> },
     Wake { node: usize, run: u32 },
-}
-
-/// How a question ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    Left(Vec<u8>),
-    Answered {
-        outcome: Outcome,
-        fields: Vec<(String, Vec<u8>)>,
-        /// What an explanation names: the keys that matched, or what is missing.
-        named: Vec<String>,
-        duplicate_of: Option<Digest>,
-        answer_leaf: Digest,
-        query_leaf: Digest,
-    },
-    Refused {
-        recorded: bool,
-        reason: RefusalReason,
-    },
-    Invalid,
-    TimedOut,
-    Unreleased,
-    Disputed,
-    Faulted(FaultCode),
-    Asked(ExchangeId),
-    Inspected {
-        facts: String,
-        params: Vec<(String, String)>,
-        justification: String,
-        confirms: Option<ExchangeId>,
-    },
-    Decided(Option<Outcome>, Option<RefusalReason>),
-    NotWaiting,
-    NotYours,
-    Withdrawn,
-    Ended,
-    Unknown,
-    Recorded,
-    InForce {
-        changed: bool,
-    },
-    NotAdopted(&'static str),
-    PeriodsClosed {
-        closed: usize,
-        unreachable: usize,
-    },
-    LogUnavailable,
-    LogSuspended,
 }
 
 pub struct Node {
@@ -686,148 +643,8 @@ impl Sim {
 
     // ---- what people do
 
-    pub fn ticket(&mut self) -> Ticket {
-        self.next_ticket += 1;
-        Ticket(self.next_ticket)
-    }
-
-    pub fn ask(&mut self, from: usize, draft: Draft) -> Ticket {
-        let ticket = self.ticket();
-        self.note(|| format!("node {from} asks {ticket:?} {draft:?}"));
-        self.input(from, Input::Question { ticket, draft: Box::new(draft) });
-        ticket
-    }
-
-    /// What an officer does with a question that was put earlier.
-    pub fn wish(&mut self, node: usize, make: impl FnOnce(Ticket) -> Input) -> Ticket {
-        let ticket = self.ticket();
-        self.input(node, make(ticket));
-        ticket
-    }
-
-    pub fn event(&mut self, node: usize, event: LocalEvent) -> Ticket {
-        let ticket = self.ticket();
-        self.input(node, Input::Event { ticket, event });
-        ticket
-    }
-
-    /// An operator offers charter parts.
-    pub fn offer(&mut self, node: usize, parts: Vec<ClaimedPart>) -> Ticket {
-        let ticket = self.ticket();
-        self.note(|| format!("node {node} is offered {} part(s)", parts.len()));
-        self.input(node, Input::Offer { ticket, parts });
-        ticket
-    }
-
-    /// An operator blocks a peer, or takes the block away.
-    pub fn bar(&mut self, node: usize, peer: usize, reason: Option<&str>) -> Ticket {
-        let ticket = self.ticket();
-        self.input(node, Input::Bar { ticket, peer: uri(peer), reason: reason.map(str::to_owned) });
-        ticket
-    }
-
-    /// The charter that a node is under, as text.
-    pub fn vector(&self, node: usize) -> String {
-        self.nodes[node].charter.as_ref().unwrap_or(&self.world.charter).vector().to_string()
-    }
-
-    pub fn close_periods(&mut self, node: usize) -> Ticket {
-        let ticket = self.ticket();
-        self.note(|| format!("node {node} closes periods"));
-        self.input(node, Input::ClosePeriods { ticket });
-        ticket
-    }
-
-    pub fn ending(&self, node: usize, ticket: Ticket) -> Option<&Ending> {
-        self.nodes[node].endings.get(&ticket)
-    }
-
-    /// Asks and waits for the ending.
-    pub fn ask_and_wait(&mut self, from: usize, draft: Draft) -> Ending {
-        let ticket = self.ask(from, draft);
-        self.run_until(3_600_000, |s| s.ending(from, ticket).is_some());
-        self.ending(from, ticket).cloned().unwrap_or_else(|| panic!("{ticket:?} has no ending\n{}", self.story()))
-    }
-
-    /// Asks; waits until it ended, or its node crashed and forgot the officer who waits.
-    pub fn ask_across_crashes(&mut self, from: usize, draft: Draft) -> Option<Ending> {
-        let run = self.nodes[from].run;
-        let ticket = self.ask(from, draft);
-        self.run_until(100_000, |s| s.ending(from, ticket).is_some() || s.nodes[from].run != run);
-        self.ending(from, ticket).cloned()
-    }
-
     pub fn story(&self) -> String {
         self.trace.iter().map(|line| format!("{line}\n")).collect()
-    }
-
-    // ---- promises that hold at every moment
-
-    /// Every frame that leaves refers to durable entries only, under durable heads; a key leaves only after the
-    /// asker's log durably holds the ANSWER.
-    fn check_sent(&mut self, from: usize, to: usize, bytes: &[u8]) {
-        use proto::frame::Body;
-        let body = decode_frame(bytes).unwrap();
-        let proven = match &body {
-            Body::Ask(ask) => ask.query.as_ref(),
-            Body::Reply(reply) => reply.answer.as_ref(),
-            Body::Release(release) => release.release.as_ref(),
-            Body::Deliver(deliver) => deliver.entry.as_ref(),
-            _ => None,
-        };
-        let disk = self.nodes[from].disk.lock().unwrap();
-        let durable_head = |note: &[u8]| note.is_empty() || disk.heads.values().any(|h| h == note);
-        if let Some(proven) = proven {
-            assert!(disk.leaves.contains_key(&leaf_hash(&proven.entry)), "record before reveal: {}", describe(&body));
-            let receipt = ClaimedReceipt::parse(&proven.receipt).unwrap();
-            assert!(durable_head(receipt.checkpoint().note_bytes()), "a receipt under a head that is not durable");
-        }
-        match &body {
-            Body::Head(head) => assert!(durable_head(&head.checkpoint), "a head that is not durable"),
-            Body::Ready(ready) => assert!(durable_head(&ready.own_head), "a head that is not durable"),
-            Body::Acknowledge(ack) => {
-                let receipt = ClaimedReceipt::parse(&ack.receipt).unwrap();
-                assert!(durable_head(receipt.checkpoint().note_bytes()), "a receipt under a head that is not durable");
-            }
-            Body::Delivered(delivered) if delivered.result != 4 => {
-                let leaf = Digest::try_from(delivered.leaf_hash.as_slice()).unwrap();
-                assert!(disk.leaves.contains_key(&leaf), "said to be recorded and is not durable");
-            }
-            Body::Release(release) => {
-                let entry = &release.release.as_ref().unwrap().entry;
-                if let Some(pair) = check::pair_in_the_clear(entry).filter(|_| self.alarms_fail) {
-                    let quoted = pair.quoted().unwrap();
-                    let asker = self.nodes[to].disk.lock().unwrap();
-                    assert!(asker.leaves.contains_key(&quoted), "a key left before the asker logged the answer");
-                }
-            }
-            _ => {}
-        }
-        let broken = self.nodes[from].disk_broken;
-        drop(disk);
-        if broken {
-            let code = match &body {
-                Body::Fault(fault) => FaultCode::from_code(fault.code),
-                _ => None,
-            };
-            let failed = self.nodes[from].alarms.iter().any(|a| matches!(a, Alarm::LogUnavailable));
-            assert!(
-                !failed || code == Some(FaultCode::LogUnavailable),
-                "sent after the log failed: {}",
-                describe(&body)
-            );
-        }
-    }
-
-    /// What an officer is told stands in the log.
-    fn check_ending(&self, node: usize, ending: &Ending) {
-        if let Ending::Answered { answer_leaf, query_leaf, .. } = ending {
-            let disk = self.nodes[node].disk.lock().unwrap();
-            assert!(
-                disk.leaves.contains_key(answer_leaf) && disk.leaves.contains_key(query_leaf),
-                "told before recorded"
-            );
-        }
     }
 }
 
@@ -860,53 +677,7 @@ impl Drop for Sim {
     }
 }
 
-fn ending(conclusion: Conclusion) -> Ending {
-    match conclusion {
-        Conclusion::Answered(a) => Ending::Answered {
-            named: a.explanation.as_ref().map(|e| e.fields.clone()).unwrap_or_default(),
-            duplicate_of: a.explanation.as_ref().and_then(|e| e.duplicate_of),
-            outcome: a.outcome,
-            fields: a.fields.clone(),
-            answer_leaf: a.answer_leaf,
-            query_leaf: a.query_leaf,
-        },
-        Conclusion::Refused { exchange, reason, .. } => Ending::Refused { recorded: exchange.is_some(), reason },
-        Conclusion::Invalid { .. } => Ending::Invalid,
-        Conclusion::TimedOut { .. } => Ending::TimedOut,
-        Conclusion::Unreleased { .. } => Ending::Unreleased,
-        Conclusion::Disputed { .. } => Ending::Disputed,
-        Conclusion::Faulted { code, .. } => Ending::Faulted(code),
-        Conclusion::Inspected(seen) => Ending::Inspected {
-            facts: seen.facts_statement.clone(),
-            params: seen.params.clone(),
-            justification: seen.justification.clone(),
-            confirms: seen.confirms.map(|(exchange, _)| exchange),
-        },
-        Conclusion::Decided { outcome, reason, .. } => Ending::Decided(outcome, reason),
-        Conclusion::NotWaiting { .. } => Ending::NotWaiting,
-        Conclusion::NotYours { .. } => Ending::NotYours,
-        Conclusion::Asked { exchange } => Ending::Asked(exchange),
-        Conclusion::Withdrawn { .. } => Ending::Withdrawn,
-        Conclusion::Ended { .. } => Ending::Ended,
-        Conclusion::Unknown { .. } => Ending::Unknown,
-        Conclusion::Recorded { .. } => Ending::Recorded,
-        Conclusion::PeriodsClosed { closed, unreachable } => {
-            Ending::PeriodsClosed { closed, unreachable: unreachable.len() }
-        }
-        Conclusion::InForce { changed, .. } => Ending::InForce { changed },
-        Conclusion::NotAdopted(error) => Ending::NotAdopted(error.code()),
-        Conclusion::Left { proven, .. } => Ending::Left(proven),
-        Conclusion::LogUnavailable => Ending::LogUnavailable,
-        Conclusion::LogSuspended => Ending::LogSuspended,
-    }
-}
-
 impl Sim {
-    pub fn cancel(&mut self, node: usize, ticket: Ticket) {
-        self.note(|| format!("node {node} cancels {ticket:?}"));
-        self.input(node, Input::Cancel { ticket });
-    }
-
     /// The peer of the newest connection resets a stream that it had opened.
     pub fn reset(&mut self, nth: usize) {
         let Some(at) = self.conns.len().checked_sub(nth + 1) else { return };

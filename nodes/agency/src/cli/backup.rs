@@ -1,5 +1,6 @@
 //! `puente backup` and `puente restore`.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::config::{NodeConfig, NodeDir};
 use crate::control_api::{Answer, Command};
 use crate::disk::{NodeDisk, Snapshot, full_files, snapshot_database};
 use crate::files;
-use crate::keys::{PassphraseSource, Vault, recipient_of, unlock};
+use crate::keys::{PassphraseSource, Vault, is_sealed, recipient_of, unlock};
 use crate::load::Bearings;
 use crate::node::suspension::Suspension;
 
@@ -276,7 +277,20 @@ pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<Report, F
     ))
 }
 
+/// Nobody is asked for the passphrase of something that has none.
+fn looks_sealed(path: &Path) -> Result<(), Failure> {
+    let mut first = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(64).read_to_end(&mut first));
+    read.map_err(|error| Failure::file(path, &error))?;
+    if is_sealed(&first) {
+        return Ok(());
+    }
+    Err(Failure::usage("not-a-backup", format!("{} is no backup: it is not an age file", path.display()))
+        .hint("name the file that 'puente backup' wrote"))
+}
+
 fn identities(context: &Context, args: &RestoreArgs) -> Result<Vec<Box<dyn age::Identity>>, Failure> {
+    looks_sealed(&args.file)?;
     let Some(path) = &args.identity else {
         let passphrase = passphrase(context, args.backup_passphrase_file.as_ref(), false)?;
         return Ok(vec![Box::new(unlock(&passphrase))]);

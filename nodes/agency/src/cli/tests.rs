@@ -369,3 +369,12 @@ fn answers_and_refusals_read_well_in_80_columns() {
         assert_eq!(failure.exit, Exit::Unavailable);
     }
 }
+
+#[test]
+fn nobody_is_asked_for_the_passphrase_of_what_is_no_backup() {
+    let world = World::new();
+    std::fs::write(world.file("notes.txt"), "no backup").unwrap();
+    let failure = puente_at(world.path(), "--dir @/new restore --check @/notes.txt", NOW).unwrap_err();
+    assert_eq!(failure.code, "not-a-backup", "{failure:?}");
+    assert!(failure.hint.is_some() && !world.file("new").exists());
+}

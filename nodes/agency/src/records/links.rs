@@ -1,14 +1,14 @@
 //! Connections that are kept: lookups are pipelined on a few of them, and one that ends is made again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::Client;
 
 use super::health::Health;
@@ -21,6 +21,10 @@ pub const WAITING_MAX: usize = 16_384;
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long after a connection ended its lookups wait for another that lives; later ones fail at once.
+const RETURN_WAIT: Duration = Duration::from_secs(3);
+/// Connections that one lookup tries: reading twice harms nobody.
+const TRIES_MAX: usize = 3;
 /// How often an idle connection is asked whether it lives.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 
@@ -69,6 +73,10 @@ struct Inner<A: Ask> {
     next: AtomicUsize,
     room: Semaphore,
     waiting: AtomicUsize,
+    /// When the last connection that served ended.
+    ended: Mutex<Option<Instant>>,
+    /// Woken by every connection that comes up.
+    came: Notify,
     health: Arc<Health>,
 }
 
@@ -97,6 +105,8 @@ impl<A: Ask> Links<A> {
             next: AtomicUsize::new(0),
             room: Semaphore::new(in_flight),
             waiting: AtomicUsize::new(0),
+            ended: Mutex::default(),
+            came: Notify::new(),
             health,
         });
         inner.health.down("not connected yet");
@@ -141,6 +151,29 @@ impl<A: Ask> Inner<A> {
         })
     }
 
+    fn ended(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Self::session`]; waits for one while the last has ended just now, as a server does that restarts.
+    async fn living(&self, lost: Option<&Arc<Session<A::Ready>>>) -> Option<Arc<Session<A::Ready>>> {
+        if let Some(session) = self.session(lost) {
+            return Some(session);
+        }
+        // Whose connection ended under it may be the first to know.
+        let ended = if lost.is_some() { Some(Instant::now()) } else { *self.ended() };
+        let comes = async {
+            loop {
+                let came = self.came.notified();
+                if let Some(session) = self.session(lost) {
+                    return session;
+                }
+                came.await;
+            }
+        };
+        timeout_at(ended? + RETURN_WAIT, comes).await.ok()
+    }
+
     /// How long the server may be silent.
     fn patience(&self) -> Duration {
         self.server.statement_timeout() * 2 + Duration::from_secs(1)
@@ -148,11 +181,10 @@ impl<A: Ask> Inner<A> {
 
     async fn look_up(&self, lookup: &Lookup) -> Found {
         let _permit = self.room.acquire().await.map_err(|_| "the node is stopping".to_owned())?;
-        // Reading twice harms nobody: a lookup whose connection ended tries once on another that lives.
         let mut lost = None;
         let mut why = None;
-        for _ in 0..2 {
-            let Some(session) = self.session(lost.as_ref()) else { break };
+        for _ in 0..TRIES_MAX {
+            let Some(session) = self.living(lost.as_ref()).await else { break };
             match timeout(self.patience(), self.ask.ask(&session.client, &session.ready, lookup)).await {
                 Ok(Ok(records)) => return Ok(records),
                 Ok(Err(Failed::Content(what))) => return Err(what),
@@ -212,6 +244,7 @@ impl<A: Ask> Inner<A> {
             slot.store(Some(Arc::clone(&session)));
         }
         self.health.up();
+        self.came.notify_waiters();
         let probing = async {
             loop {
                 sleep(PROBE_EVERY).await;
@@ -230,6 +263,7 @@ impl<A: Ask> Inner<A> {
         if let Some(slot) = self.slots.get(slot) {
             slot.store(None);
         }
+        *self.ended() = Some(Instant::now());
         why
     }
 }

@@ -238,6 +238,42 @@ pub enum Input {
     Tick,
 }
 
+impl Input {
+    /// The ticket of whoever waits for a conclusion.
+    pub(crate) fn waits(&self) -> Option<Ticket> {
+        match self {
+            Self::Question { ticket, .. }
+            | Self::Withdraw { ticket, .. }
+            | Self::Await { ticket, .. }
+            | Self::Look { ticket, .. }
+            | Self::Examine { ticket, .. }
+            | Self::Inspect { ticket, .. }
+            | Self::Decide { ticket, .. }
+            | Self::Reviewed { ticket, .. }
+            | Self::Event { ticket, .. }
+            | Self::ClosePeriods { ticket }
+            | Self::EndAll { ticket }
+            | Self::Leave { ticket, .. }
+            | Self::Offer { ticket, .. }
+            | Self::Rules { ticket, .. }
+            | Self::Bar { ticket, .. } => Some(*ticket),
+            Self::Connected { .. }
+            | Self::Disconnected { .. }
+            | Self::DialFailed { .. }
+            | Self::Frame { .. }
+            | Self::StreamReset { .. }
+            | Self::Durable { .. }
+            | Self::WriteFailed { .. }
+            | Self::Found { .. }
+            | Self::Cancel { .. }
+            | Self::Drain
+            | Self::Kept(_)
+            | Self::NotKept
+            | Self::Tick => None,
+        }
+    }
+}
+
 /// What is to rule from now on, recorded first.
 pub struct Rules {
     /// The charter that [`Effect::Adopt`] carried.

@@ -11,6 +11,7 @@ mod entry;
 mod error;
 pub mod fault;
 mod frame;
+mod generated;
 mod header;
 mod known;
 pub mod label;
@@ -18,13 +19,11 @@ mod pair;
 mod payload;
 mod scan;
 mod strict;
-#[allow(missing_docs, unreachable_pub, clippy::all)]
-#[rustfmt::skip]
-mod r#gen;
 
 /// The raw messages of `proto/puente/v1`, as generated.
 pub mod proto {
-    pub use crate::r#gen::*;
+    pub use crate::generated::wire::*;
+    pub use crate::generated::*;
     pub use prost::Message;
 }
 
@@ -38,9 +37,5 @@ pub use known::EntryReader;
 pub use pair::{Hole, HoleWhy, Pair, PairBody, PairKind, Period, Terms};
 pub use payload::{Explanation, Officer, QueryPayload, explanation_from_bytes};
 
-// Compares generated code with the files.
-#[allow(clippy::disallowed_methods)]
-#[cfg(test)]
-mod gen_test;
 #[cfg(test)]
 mod tests;

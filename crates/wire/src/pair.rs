@@ -6,7 +6,7 @@ use puente_model::{
 };
 
 use crate::codec::{code, digest, exchange, vector, vector_to_proto};
-pub use crate::r#gen::PairKind;
+pub use crate::generated::PairKind;
 use crate::known::{self, Known};
 use crate::strict::{Strict, whole};
 use crate::{WireError, proto};

@@ -24,8 +24,57 @@ const HOLDERS: &[&str] = &["mend", "hint", "advice", "waits"];
 const LOCALS: &[&str] = &["message", "words", "english"];
 /// Constants that hold a message.
 const HELPS: &[&str] = &["EXITS", "LOG", "MEND_LOG", "SIGN"];
+/// Files whose texts are not said in the reader's language, and why.
+const UNSAID: &[(&str, &str)] = &[
+    ("crates/words/src/", "the catalogue itself"),
+    ("crates/policy/src/explain.rs", "explanations travel, in both languages"),
+    ("crates/policy/src/set.rs", "explanations travel, in both languages"),
+    ("crates/policy/src/verdict.rs", "explanations travel, in both languages"),
+    ("nodes/agency/src/demo/acts.rs", "what officers of the demo write"),
+    ("nodes/agency/src/demo/cast.rs", "names, in both languages"),
+    ("nodes/agency/src/demo/records.rs", "values of records"),
+    ("nodes/agency/src/demo/tables.rs", "values of records"),
+    ("nodes/agency/src/net/pki.rs", "certificates for tests"),
+    ("nodes/agency/src/ops/meter.rs", "metrics are described in English, as Prometheus has it"),
+    ("nodes/agency/src/auditors/visit.rs", "answers over HTTP; puente-audit says what a status means"),
+];
+/// How what a database, a cipher or a file format reads begins.
+const LANGUAGES: &[&str] = &[
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "CREATE",
+    "SET",
+    "BEGIN",
+    "PRAGMA",
+    "EXPLAIN",
+    "ORDER",
+    "GET",
+    "-----BEGIN",
+    "{schema_made}",
+    "Seq Scan",
+    "Index Cond",
+    "entity ",
+    "// ",
+    "# ",
+    "for policy `",
+    "Puente root of",
+];
+/// Macros that log, or that only tests hear.
+const UNHEARD: &[&str] = &["error", "warn", "info", "debug", "trace", "event", "assert", "assert_eq", "debug_assert"];
 /// Methods whose argument is looked for, not said.
-const LOOKS: &[&str] = &["contains", "strip_prefix", "strip_suffix", "starts_with", "ends_with", "split", "split_once"];
+const LOOKS: &[&str] = &[
+    "contains",
+    "strip_prefix",
+    "strip_suffix",
+    "starts_with",
+    "ends_with",
+    "split",
+    "split_once",
+    "trim_end_matches",
+    "derive",
+];
 
 /// Messages by where they were found.
 #[derive(Default)]
@@ -36,7 +85,51 @@ struct Found {
     all: bool,
 }
 
+/// Whether a text has two words of a sentence side by side: whoever writes that means people.
+fn is_sentence(text: &str) -> bool {
+    if LANGUAGES.iter().any(|word| text.trim_start().starts_with(word)) {
+        return false;
+    }
+    let mut depth = 0;
+    let own: String = text
+        .chars()
+        .map(|c| {
+            depth += i32::from(c == '{') - i32::from(c == '}');
+            if depth == 0 && c != '}' { c } else { '\u{0}' }
+        })
+        .collect();
+    let word = |word: &str| word.len() > 1 && word.chars().all(|c| c.is_alphabetic() || "',;:.".contains(c));
+    let words: Vec<&str> = own.split(' ').collect();
+    words.windows(2).any(|two| word(two[0]) && word(two[1]) && two.concat().contains(char::is_lowercase))
+}
+
 impl Found {
+    /// A literal that stands anywhere.
+    fn literal(&mut self, text: &str) {
+        if is_sentence(text) && !UNSAID.iter().any(|(file, _)| self.file.starts_with(file)) {
+            self.message(text);
+        }
+    }
+
+    /// The literals of what a macro is given, however deep; not its attributes, which hold comments.
+    fn literals(&mut self, tokens: TokenStream) {
+        let (mut skip, mut unheard) = (false, false);
+        for token in tokens {
+            match &token {
+                TokenTree::Group(group) if !skip => self.literals(group.stream()),
+                TokenTree::Literal(_) => {
+                    if let Ok(text) = syn::parse2::<LitStr>(token.clone().into()) {
+                        self.literal(&text.value());
+                    }
+                }
+                _ => {}
+            }
+            let mark = |sign: char| matches!(&token, TokenTree::Punct(punct) if punct.as_char() == sign);
+            skip = mark('#') || (unheard && mark('!'));
+            unheard = matches!(&token, TokenTree::Ident(name) if UNHEARD.iter().any(|unheard| name == unheard));
+        }
+    }
+
     fn message(&mut self, text: &str) {
         // Without a word of its own there is nothing to translate.
         let mut depth = 0;
@@ -174,6 +267,10 @@ impl<'ast> Visit<'ast> for Found {
             let mut names = path.path.segments.iter().rev().map(|s| s.ident.to_string());
             let (last, before) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
             let failure = before == "Failure" && FAILURES.contains(&last.as_str());
+            // Both languages in one place: `words(now, "…", "…")`, for explanations that travel.
+            if last == "words" && call.args.len() == 3 {
+                return;
+            }
             // `say(lang, "…")` and `text(lang, "…")`.
             let said = (last == "say" || last == "text") && call.args.len() == 2;
             if FAULTS.iter().any(|name| last == *name)
@@ -203,6 +300,12 @@ impl<'ast> Visit<'ast> for Found {
     }
 
     fn visit_field_value(&mut self, field: &'ast FieldValue) {
+        // Explanations travel, in both languages.
+        if let Member::Named(name) = &field.member
+            && (name.to_string().ends_with("_en") || name.to_string().ends_with("_es"))
+        {
+            return;
+        }
         if let Member::Named(name) = &field.member
             && (name == "message" || HOLDERS.iter().any(|holder| name == holder))
         {
@@ -228,8 +331,10 @@ impl<'ast> Visit<'ast> for Found {
     }
 
     fn visit_expr_lit(&mut self, literal: &'ast ExprLit) {
-        if let (true, Lit::Str(text)) = (self.all, &literal.lit) {
-            self.message(&text.value());
+        match &literal.lit {
+            Lit::Str(text) if self.all => self.message(&text.value()),
+            Lit::Str(text) => self.literal(&text.value()),
+            _ => {}
         }
     }
 
@@ -242,6 +347,9 @@ impl<'ast> Visit<'ast> for Found {
         if self.all {
             self.format(made);
         }
+        if !UNHEARD.iter().any(|name| made.path.segments.last().is_some_and(|s| s.ident == name)) {
+            self.literals(made.tokens.clone());
+        }
     }
 
     fn visit_item_fn(&mut self, function: &'ast syn::ItemFn) {
@@ -253,9 +361,20 @@ impl<'ast> Visit<'ast> for Found {
     }
 
     fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
+        if for_tests(&function.attrs) {
+            return;
+        }
         let before = std::mem::replace(&mut self.all, HOLDERS.iter().any(|name| function.sig.ident == name));
         visit::visit_impl_item_fn(self, function);
         self.all = before;
+    }
+
+    fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
+        // Programmers read `Debug`.
+        let of_debug = |(_, path, _): &(_, syn::Path, _)| path.segments.last().is_some_and(|s| s.ident == "Debug");
+        if !item.trait_.as_ref().is_some_and(of_debug) && !for_tests(&item.attrs) {
+            visit::visit_item_impl(self, item);
+        }
     }
 
     fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {

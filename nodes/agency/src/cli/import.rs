@@ -194,8 +194,9 @@ fn overrides(args: &ImportArgs, record_type: &RecordType) -> Result<BTreeMap<Str
         }
         let Some(field) = record_type.field_of_column(column) else {
             let known: Vec<&str> = record_type.fields().iter().map(|f| f.name.as_str()).collect();
-            let near = closest(column, &known).map(|n| format!("; did you mean '{n}'?")).unwrap_or_default();
-            return Err(bad(format!("'{}' is no column of {}{near}", column.escape_debug(), record_type.name())));
+            let near = closest(column, &known).map(|n| format!("did you mean '{n}'? ")).unwrap_or_default();
+            let message = format!("'{}' is no column of {}", column.escape_debug(), record_type.name());
+            return Err(bad(message).hint(format!("{near}write --override column=reason")));
         };
         out.insert(field.name.clone(), reason.trim().to_owned());
     }

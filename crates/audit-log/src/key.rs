@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use puente_model::Secret32;
 use sha2::{Digest as _, Sha256};
 
@@ -121,9 +121,11 @@ impl VerifierKey {
         self.point.as_bytes()
     }
 
-    /// Strict Ed25519 verification (no small-order points, canonical scalar).
+    /// Ed25519 verification of RFC 8032 without the cofactor, as Go's crypto/ed25519 does it: canonical S, and R as the
+    /// equation gives it, byte for byte. The key is of no small order, so that `verify_strict` would only refuse an R of
+    /// small order besides, by which a signer gives its own key away; looking for it takes a quarter of the time.
     pub(crate) fn accepts(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        self.point.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+        self.point.verify(message, &Signature::from_bytes(signature)).is_ok()
     }
 }
 

@@ -15,7 +15,7 @@ use puente_policy::Judge;
 use puente_wire::{fault::FaultCode, proto};
 
 use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Rules, Store, StreamId, Ticket};
-use crate::control::{Problem, plain_event, vector_to_proto};
+use crate::control::{Problem, plain_event};
 use crate::engine::{Engine, Route, Then, Timer};
 use crate::ledger::Intent;
 use crate::peer::{PARKED_BYTES_MAX, PARKED_MAX, Peer};
@@ -167,7 +167,7 @@ pub(crate) fn shown_charter(ready: &proto::Ready) -> Option<(CharterVector, Vec<
         covered.push(hash.as_bytes());
     }
     let whole = digest(Label("puente/v1/charter"), &covered);
-    let said = ready.charter.as_ref() == Some(&vector_to_proto(&vector));
+    let said = ready.charter.as_ref() == Some(&(&vector).into());
     (said && ready.charter_hash == whole.0).then_some((vector, parts))
 }
 

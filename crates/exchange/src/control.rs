@@ -58,7 +58,7 @@ impl Engine {
         let ready = proto::Ready {
             version: 1,
             node: self.node.to_string(),
-            charter: Some(vector_to_proto(&self.vector)),
+            charter: Some((&self.vector).into()),
             charter_hash: self.charter.hash().0.to_vec(),
             catalogue: self.catalogue.digest().0.to_vec(),
             own_head: self.head().map(<[u8]>::to_vec).unwrap_or_default(),
@@ -654,17 +654,6 @@ fn belongs(body: &proto::frame::Body, stream: StreamId) -> bool {
 /// A local event with nothing but a kind, a count and a detail.
 pub(crate) fn plain_event(kind: EventKind, count: u64, detail: Vec<u8>) -> LocalEvent {
     LocalEvent { kind, record_type: String::new(), count, purpose: None, basis: None, role: None, detail }
-}
-
-pub(crate) fn vector_to_proto(vector: &puente_model::CharterVector) -> proto::CharterVector {
-    proto::CharterVector {
-        common: vector.common,
-        annexes: vector
-            .annexes
-            .iter()
-            .map(|(j, n)| proto::AnnexNumber { jurisdiction: j.to_string(), number: *n })
-            .collect(),
-    }
 }
 
 /// The aside that keeps a peer's receipt.

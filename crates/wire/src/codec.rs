@@ -1,6 +1,6 @@
 //! Small conversions shared by every typed message.
 
-use puente_model::{CharterVector, Digest, ExchangeId};
+use puente_model::{CharterVector, Digest, ExchangeId, Jurisdiction};
 
 use crate::WireError;
 use crate::proto;
@@ -40,13 +40,9 @@ pub(crate) fn vector(claimed: Option<proto::CharterVector>) -> Result<CharterVec
     Ok(out)
 }
 
-pub(crate) fn vector_to_proto(vector: &CharterVector) -> proto::CharterVector {
-    proto::CharterVector {
-        common: vector.common,
-        annexes: vector
-            .annexes
-            .iter()
-            .map(|(j, n)| proto::AnnexNumber { jurisdiction: j.to_string(), number: *n })
-            .collect(),
+impl From<&CharterVector> for proto::CharterVector {
+    fn from(vector: &CharterVector) -> Self {
+        let numbered = |(j, n): (&Jurisdiction, &u32)| proto::AnnexNumber { jurisdiction: j.to_string(), number: *n };
+        Self { common: vector.common, annexes: vector.annexes.iter().map(numbered).collect() }
     }
 }

@@ -8,7 +8,7 @@ use puente_model::{
     Secret32, digest as labelled, limits,
 };
 
-use crate::codec::{bounded, code, exchange, optional_digest, vector, vector_to_proto};
+use crate::codec::{bounded, code, exchange, optional_digest, vector};
 use crate::scan::Repeated;
 use crate::strict::{Strict, decode};
 use crate::{Pair, WireError, label, proto};
@@ -185,7 +185,7 @@ impl Event {
             legal_basis: self.basis.as_ref().map(ToString::to_string).unwrap_or_default(),
             role: self.role.map(Role::code).unwrap_or_default(),
             reason: self.reason.map(RefusalReason::code).unwrap_or_default(),
-            charter: Some(vector_to_proto(&self.charter)),
+            charter: Some((&self.charter).into()),
             policy_hash: self.policy_hash.map(|d| d.0.to_vec()).unwrap_or_default(),
             detail: self.detail.map(|d| d.0.to_vec()).unwrap_or_default(),
         }

@@ -5,7 +5,7 @@ use puente_model::{
     Purpose, QueryKind, RefusalReason, Seq, Stage, Step, limits,
 };
 
-use crate::codec::{code, digest, exchange, vector, vector_to_proto};
+use crate::codec::{code, digest, exchange, vector};
 pub use crate::generated::PairKind;
 use crate::known::{self, Known};
 use crate::strict::{Strict, whole};
@@ -262,7 +262,7 @@ impl Pair {
             log: self.log,
             seq: self.seq.0,
             minute: self.minute.0,
-            charter: Some(vector_to_proto(&self.charter)),
+            charter: Some((&self.charter).into()),
             policy_hash: self.policy_hash.0.to_vec(),
             quoted: self.quoted().map(|d| d.0.to_vec()).unwrap_or_default(),
             escrow_hash: self.escrow().map(|d| d.0.to_vec()).unwrap_or_default(),

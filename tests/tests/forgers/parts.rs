@@ -7,7 +7,7 @@ use puente_wire::fault::FaultCode;
 use puente_wire::proto::frame::Body;
 use puente_wire::proto::{self, Message as _};
 
-use crate::sim::forger::{Duel, part_names, vector_to_proto};
+use crate::sim::forger::{Duel, part_names};
 use crate::sim::world::{DPS, FGE, START, next_annex, signed, suspend};
 
 fn wire(part: &ClaimedPart, signatures: &[PartSignature]) -> proto::CharterPart {
@@ -47,7 +47,7 @@ fn claim(ready: &mut proto::Ready, names: Vec<proto::PartName>) {
         covered.push(&name.hash);
     }
     ready.charter_hash = digest(Label("puente/v1/charter"), &covered).0.to_vec();
-    ready.charter = Some(vector_to_proto(&vector));
+    ready.charter = Some((&vector).into());
     ready.parts = names;
 }
 

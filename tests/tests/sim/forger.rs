@@ -6,8 +6,8 @@ use puente_evidence::{AnswerTree, AuditorKey, EscrowSeeds, EscrowedEntry, ReplyK
 use puente_exchange::api::{ConnectionId, Draft, Input, StreamId, Ticket};
 use puente_exchange::{MINOR, Tuning};
 use puente_model::{
-    CharterVector, CountBand, Digest, ExchangeId, FieldClass, Handling, Minute, Mode, Outcome, Purpose, Role, Secret32,
-    Seq, Step, TreeSize, Urgency, digest,
+    CountBand, Digest, ExchangeId, FieldClass, Handling, Minute, Mode, Outcome, Purpose, Role, Secret32, Seq, Step,
+    TreeSize, Urgency, digest,
 };
 use puente_wire::fault::FaultCode;
 use puente_wire::proto::frame::Body;
@@ -152,7 +152,7 @@ impl Duel {
         let mut ready = proto::Ready {
             version: 1,
             node: uri(DPS).to_string(),
-            charter: Some(vector_to_proto(&charter.vector())),
+            charter: Some((&charter.vector()).into()),
             charter_hash: charter.hash().0.to_vec(),
             catalogue: charter.catalogue().0.to_vec(),
             own_head: self.book.note(),
@@ -432,12 +432,6 @@ pub fn part_names(charter: &Charter) -> Vec<proto::PartName> {
         number: id.number,
     };
     charter.newest().into_iter().map(name).collect()
-}
-
-pub fn vector_to_proto(vector: &CharterVector) -> proto::CharterVector {
-    let annexes = vector.annexes.iter();
-    let annexes = annexes.map(|(j, n)| proto::AnnexNumber { jurisdiction: j.to_string(), number: *n }).collect();
-    proto::CharterVector { common: vector.common, annexes }
 }
 
 /// A key that is nobody's.

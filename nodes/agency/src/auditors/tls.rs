@@ -2,15 +2,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::crypto::aws_lc_rs;
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, ServerConfig};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme, version::TLS13};
+use rustls::{DistinguishedName, Error, version::TLS13};
 
-use crate::net::tls::{alert, no_tls12, provider};
+use crate::net::tls::{alert, provider, tls13_signatures};
 use crate::net::{Counters, Identity, Trust};
 
 /// Lets auditors of the charter in force in, and nobody else.
@@ -46,27 +45,7 @@ impl ClientCertVerifier for AuditorVerifier {
         })
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(no_tls12())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    tls13_signatures!();
 }
 
 /// TLS of the door: the node's own certificate, auditors' certificates, HTTP/1.1.

@@ -9,6 +9,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use puente_bench::{Failure, attack, echo, exchange, import, load, log, lookup, process, small, unary};
 
+/// The node's allocator, for Puente and its peers alike.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Puente beside its peers; prints one JSON object.
 #[derive(Debug, Parser)]
 #[command(name = "puente-bench", version)]

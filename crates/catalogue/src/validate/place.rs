@@ -22,7 +22,12 @@ const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB B
     TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
 
 pub(super) fn is_country(code: &str) -> bool {
-    code.len() == 2 && COUNTRIES.split_whitespace().any(|c| c == code)
+    lists(COUNTRIES, 2, code)
+}
+
+/// Whether `codes`, each of `len` letters and followed by one space, hold `code`. Millions of rows ask this.
+pub(super) fn lists(codes: &str, len: usize, code: &str) -> bool {
+    code.len() == len && codes.as_bytes().chunks(len + 1).any(|c| c.starts_with(code.as_bytes()))
 }
 
 pub(super) fn country(text: &str) -> Verdict {

@@ -1,4 +1,4 @@
-use super::place::is_country;
+use super::place::{is_country, lists};
 use super::{Verdict, squeeze};
 use crate::problem::Problem;
 
@@ -37,8 +37,8 @@ pub(super) fn jurisdiction(text: &str) -> Verdict {
     }
     let known = match (country, state) {
         (_, None) => true,
-        ("US", Some(state)) => US.split_whitespace().any(|s| s == state),
-        ("MX", Some(state)) => MX.split_whitespace().any(|s| s == state),
+        ("US", Some(state)) => lists(US, 2, state),
+        ("MX", Some(state)) => lists(MX, 3, state),
         (_, Some(state)) => {
             (1..=3).contains(&state.len()) && state.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
         }

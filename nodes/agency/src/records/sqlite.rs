@@ -16,6 +16,9 @@ use crate::import::batch::{Probe, Seen};
 
 /// Bytes of the database mapped into memory by readers: a warm lookup then copies no page.
 const MMAP_BYTES: i64 = 2 << 30;
+/// Cache of the writing side (negative: KiB): four times as much made imports no quicker, and a small machine has other uses
+/// for it.
+const CACHE_KIB: i64 = -65_536;
 const VERSION: i64 = SQLITE_VERSION as i64;
 /// The format version of `records.db`.
 pub(crate) const SQLITE_VERSION: u32 = 1;
@@ -57,7 +60,7 @@ impl SqliteStore {
         connection.busy_timeout(Duration::from_secs(30)).map_err(failed())?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed())?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed())?;
-        connection.pragma_update(None, "cache_size", -262_144).map_err(failed())?;
+        connection.pragma_update(None, "cache_size", CACHE_KIB).map_err(failed())?;
         let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed())?;
         if found != 0 && found != VERSION {
             let (found, expected) = (u32::try_from(found).unwrap_or(u32::MAX), VERSION as u32);
@@ -141,6 +144,8 @@ impl SqliteStore {
 
     fn try_seen(&self, record_type: &str, probes: &[Probe<'_>]) -> rusqlite::Result<Vec<Seen>> {
         let mut seen = vec![Seen::New; probes.len()];
+        // One look at the database, locked once; it ends with the scope, having changed nothing.
+        let _look = self.connection.unchecked_transaction()?;
         let mut name = self.connection.prepare_cached("SELECT id FROM name WHERE text = ?1")?;
         let mut id = |text: &str| name.query_row([text], |row| row.get::<_, i64>(0)).optional();
         let Some(type_id) = id(record_type)? else { return Ok(seen) };
@@ -153,22 +158,29 @@ impl SqliteStore {
         let mut record = self.connection.prepare_cached("SELECT 1 FROM record WHERE commitment = ?1")?;
         let mut keyed =
             self.connection.prepare_cached("SELECT 1 FROM key WHERE type = ?1 AND name = ?2 AND value = ?3 LIMIT 1")?;
-        // In the order of the tree: neighbours share their pages.
+        // In the order of each tree: neighbours share their pages.
         let mut order: Vec<usize> = (0..probes.len()).collect();
         order.sort_unstable_by_key(|i| probes.get(*i).map(|p| p.identity));
         for i in order {
-            let (Some(probe), Some(seen)) = (probes.get(i), seen.get_mut(i)) else { continue };
-            if record.exists([probe.identity.as_bytes()])? {
+            if let (Some(probe), Some(seen)) = (probes.get(i), seen.get_mut(i))
+                && record.exists([probe.identity.as_bytes()])?
+            {
                 *seen = Seen::Known;
-                continue;
             }
-            for (n, key) in probe.decisive.iter().enumerate() {
-                if let Some(Some(name)) = names.get(key.name)
-                    && keyed.exists(params![type_id, name, key.value.as_bytes()])?
-                {
-                    *seen = Seen::SameKey(n);
-                    break;
-                }
+        }
+        let mut decisive: Vec<(i64, &str, usize, usize)> = Vec::new();
+        for (i, (probe, _)) in probes.iter().zip(&seen).enumerate().filter(|(_, (_, seen))| **seen == Seen::New) {
+            let named = probe.decisive.iter().enumerate();
+            decisive.extend(named.filter_map(|(n, key)| Some(((*names.get(key.name)?)?, key.value, i, n))));
+        }
+        decisive.sort_unstable();
+        for (name, value, i, n) in decisive {
+            // The first of a record's keys that is known counts.
+            if let Some(seen) = seen.get_mut(i)
+                && !matches!(*seen, Seen::SameKey(before) if before < n)
+                && keyed.exists(params![type_id, name, value.as_bytes()])?
+            {
+                *seen = Seen::SameKey(n);
             }
         }
         Ok(seen)

@@ -466,6 +466,9 @@ pub struct Draft {
     pub mode: Mode,
     /// The officer does not wait: [`Conclusion::Asked`] comes once the QUERY is durable, and the question goes on by itself.
     pub stays: bool,
+    /// Second half of the exchange's id, by which whoever may put a question once only finds it again
+    /// ([`recent`](crate::outbox::recent)); must look random to everybody else. Random unless given.
+    pub half: Option<[u8; 8]>,
 }
 
 impl fmt::Debug for Draft {

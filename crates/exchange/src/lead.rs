@@ -153,6 +153,7 @@ impl Confirmed {
             confirms: Some(leaf),
             mode: terms.mode,
             stays,
+            half: None,
         }
     }
 }

@@ -245,8 +245,28 @@ pub fn list(store: &dyn Store, peers: &[NodeUri], log: u32, filter: &Filter) -> 
 /// The newest ended questions to one peer: numbers are read from the last one downwards, a window at a time.
 fn newest(store: &dyn Store, peer: &NodeUri, log: u32, limit: usize, filter: &Filter) -> Result<Vec<Question>, String> {
     let mut out = Vec::new();
-    let mut top = if limit == 0 { 0 } else { after_last(store, peer, log)? };
-    while top > 1 && out.len() < limit {
+    if limit == 0 {
+        return Ok(out);
+    }
+    each_newest(store, peer, log, |exchange, bytes| {
+        let question = parse(exchange, bytes)?;
+        if !question.state.is_open() && filter.admits(&question) {
+            out.push(question);
+        }
+        Ok(out.len() < limit)
+    })?;
+    Ok(out)
+}
+
+/// Every question to one peer, the newest first, as long as `wanted` says so.
+fn each_newest(
+    store: &dyn Store,
+    peer: &NodeUri,
+    log: u32,
+    mut wanted: impl FnMut(ExchangeId, &[u8]) -> Result<bool, String>,
+) -> Result<(), String> {
+    let mut top = after_last(store, peer, log)?;
+    while top > 1 {
         let bottom = top.saturating_sub(WINDOW).max(1);
         let prefix = persist::asks_key(peer, log);
         let start = persist::asks_from_key(peer, log, bottom);
@@ -254,14 +274,38 @@ fn newest(store: &dyn Store, peer: &NodeUri, log: u32, limit: usize, filter: &Fi
         let rows = store.scan(&prefix, &start, usize::try_from(top - bottom).unwrap_or(usize::MAX))?;
         for (key, value) in rows.iter().rev().filter(|(key, _)| *key < end) {
             let Some(id) = key.last_chunk::<16>() else { continue };
-            let question = parse(ExchangeId(*id), value)?;
-            if !question.state.is_open() && filter.admits(&question) {
-                out.push(question);
+            if !wanted(ExchangeId(*id), value)? {
+                return Ok(());
             }
         }
         top = bottom;
     }
-    out.truncate(limit);
+    Ok(())
+}
+
+/// The newest questions to any of `peers` that were put since then, at most so many to each of them under each log: whoever
+/// gave an exchange's id its second half ([`Draft::half`](crate::api::Draft::half)) finds it again by that.
+///
+/// # Errors
+/// The store cannot be read; text for the operator.
+pub fn recent(
+    store: &dyn Store,
+    peers: &[NodeUri],
+    log: u32,
+    since: Millis,
+    most: usize,
+) -> Result<Vec<ExchangeId>, String> {
+    let mut out = Vec::new();
+    for (peer, log) in peers.iter().flat_map(|peer| (1..=log).map(move |log| (peer, log))) {
+        let before = out.len();
+        each_newest(store, peer, log, |exchange, bytes| {
+            let timely = parse(exchange, bytes)?.asked_at >= since;
+            if timely {
+                out.push(exchange);
+            }
+            Ok(timely && out.len() - before < most)
+        })?;
+    }
     Ok(out)
 }
 

@@ -183,7 +183,8 @@ impl Engine {
         params: &Params,
     ) -> Result<(), String> {
         let seq = Seq(self.peers.get(&draft.to).map_or(1, |p| p.next_seq));
-        let exchange = ExchangeId::new(self.log_number, seq, self.random());
+        let half = draft.half.unwrap_or_else(|| self.random());
+        let exchange = ExchangeId::new(self.log_number, seq, half);
         let reply_key = ReplyKey::generate(&mut self.rng).map_err(|e| e.to_string())?;
         let payload = QueryPayload {
             asked_at: now,

@@ -24,6 +24,13 @@ impl ExchangeId {
         self.0[..8] == Self::place(log, seq).to_be_bytes()
     }
 
+    /// The second half of its name, which is not its place.
+    pub fn half(&self) -> [u8; 8] {
+        let mut half = [0; 8];
+        half.copy_from_slice(&self.0[8..]);
+        half
+    }
+
     // Logs and numbers beyond 2^16 and 2^48 wrap: uniqueness beyond them rests on the random half.
     fn place(log: u32, seq: Seq) -> u64 {
         u64::from(log) << 48 | seq.0 & 0xffff_ffff_ffff

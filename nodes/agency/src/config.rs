@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use puente_model::{NameError, NodeUri, Origin};
 use serde::{Deserialize, Serialize};
 
+use crate::api::ApiConfig;
 use crate::auditors::AuditConfig;
 use crate::net::NetworkConfig;
 use crate::records::RecordSettings;
@@ -101,6 +102,16 @@ impl NodeDir {
     /// Officers as the log knows them: only these may ask.
     pub fn officers_recorded(&self) -> PathBuf {
         self.at("officers.recorded.toml")
+    }
+
+    /// Keys of the agency's own programs, as the operator wants them.
+    pub fn api_keys(&self) -> PathBuf {
+        self.at("api-keys.toml")
+    }
+
+    /// Those keys, as the log knows them: only these open anything.
+    pub fn api_keys_recorded(&self) -> PathBuf {
+        self.at("api-keys.recorded.toml")
     }
 
     /// The operators who approve, as they are wanted.
@@ -245,6 +256,9 @@ pub struct NodeConfig {
     /// The door for auditors, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditConfig>,
+    /// `[api]`: the door for the agency's own programs, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<ApiConfig>,
     /// What this agency says to whoever it refuses, and how long its hits may be confirmed.
     #[serde(default)]
     pub answering: crate::answering::Answering,
@@ -266,6 +280,7 @@ const KEYS: &[&str] = &[
     "network",
     "records",
     "audit",
+    "api",
     "answering",
     "ops",
     "training",
@@ -360,12 +375,17 @@ impl NodeConfig {
         if let Err((key, message, mend)) = config.records.check() {
             return fail(key, &message, mend);
         }
-        if let Err(error) = config.ops.check() {
-            let from = text.lines().position(|line| line.trim() == "[ops]").unwrap_or(0);
-            let below = text.lines().skip(from).position(|line| line.trim_start().starts_with(error.key()));
+        let within = |section: &str, key: &str, message: String, mend: &str| {
+            let from = text.lines().position(|line| line.trim() == section).unwrap_or(0);
+            let below = text.lines().skip(from).position(|line| line.trim_start().starts_with(key));
             let at = below.map(|line| (from + line + 1, 1));
-            let (message, mend) = (error.to_string(), error.mend().to_owned());
-            return Err(ConfigError { file: file.to_owned(), at, message, mend });
+            Err(ConfigError { file: file.to_owned(), at, message, mend: mend.to_owned() })
+        };
+        if let Err(error) = config.ops.check() {
+            return within("[ops]", error.key(), error.to_string(), error.mend());
+        }
+        if let Some(Err(error)) = config.api.as_ref().map(ApiConfig::check) {
+            return within("[api]", error.key(), error.to_string(), error.mend());
         }
         Ok(config)
     }

@@ -10,6 +10,7 @@ use puente_exchange::api::{Answered, Conclusion, LocalEvent};
 use puente_model::{
     Digest, EventKind, ExchangeId, Handling, LegalBasisId, NodeUri, OfficerId, Purpose, QueryKind, Role, Step, Urgency,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The longest line that either side sends, in bytes.
@@ -142,6 +143,8 @@ pub enum Command {
     Event(Event),
     /// Record what the officers' files hold and the log does not; answered by [`Answer::Officers`].
     Officers,
+    /// Record what the API keys' files hold and the log does not; answered by [`Answer::Officers`].
+    ApiKeys,
     /// Close all open periods now.
     ClosePeriods,
     /// Publish the newest head in `log/`; answered by [`Answer::Done`].
@@ -371,7 +374,7 @@ pub enum Answer {
         /// What to do.
         hint: String,
     },
-    /// What came of settling the officers with the log.
+    /// What came of settling the officers, or the API keys, with the log.
     Officers {
         /// Kind and index of each entry.
         recorded: Vec<(String, u64)>,
@@ -406,7 +409,7 @@ pub enum Answer {
 /// What came of reading one thing again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
-    /// `certificate`, `charter`, `operators`, `policies` or `officers`.
+    /// `certificate`, `charter`, `operators`, `policies`, `officers` or `api-keys`.
     pub what: String,
     /// `changed`, `same` or `failed`: then the old one stays in force.
     pub outcome: String,
@@ -431,7 +434,7 @@ impl Reloaded {
 }
 
 /// One disclosed field.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DisclosedField {
     /// `000/Vehicle/vin`.
     pub path: String,
@@ -446,7 +449,7 @@ impl std::fmt::Debug for DisclosedField {
 }
 
 /// Why a question was refused or nothing was disclosed, in words.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Explained {
     /// The deciding rule; empty when no rule permits it.
     pub rule: String,
@@ -465,7 +468,7 @@ pub struct Explained {
 }
 
 /// One thing that is wrong with a question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Invalid {
     /// Parameter.
     pub column: String,
@@ -475,8 +478,8 @@ pub struct Invalid {
     pub mend: String,
 }
 
-/// [`Conclusion`] as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What came of a question, or of a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "conclusion", rename_all = "kebab-case")]
 pub enum Concluded {
     /// The holder answered.

@@ -2,10 +2,11 @@
 
 use puente_exchange::inbox::{Decision, Inspected, Parked, Review};
 use puente_model::{CodeError, Millis, Mode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A question that waits, without its subject.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Waiting {
     /// The exchange.
     pub exchange: String,
@@ -64,7 +65,7 @@ impl Waiting {
 }
 
 /// A question that waits, as its judge sees it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Seen {
     /// Everything but its subject; `left_millis` is 0.
     pub question: Waiting,

@@ -1,6 +1,7 @@
 //! The hands: config, driver, QUIC, stores, the `puente` command.
 
 pub mod answering;
+pub mod api;
 pub mod approval;
 pub mod auditors;
 pub mod backup;

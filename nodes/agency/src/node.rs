@@ -1,6 +1,7 @@
 //! A node from start to stop: what it lives by, its parts, and what the control socket asks of it.
 
 mod adopted;
+mod api;
 mod checks;
 pub(crate) use checks::{certificate_check, charter_check, room_check};
 #[cfg(test)]
@@ -17,7 +18,7 @@ mod service;
 mod status;
 pub(crate) mod suspension;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod wires_test;
 
@@ -35,6 +36,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 
+use crate::api::{ApiError, Desk, Door as ApiDoor, Half};
 use crate::approval::{ApprovalError, Approvals, Consent};
 use crate::auditors::{Door, DoorError, for_other_nations};
 use crate::config::NodeDir;
@@ -126,6 +128,9 @@ pub enum RunError {
     /// The auditors' door.
     #[error(transparent)]
     Door(#[from] DoorError),
+    /// The API's door.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ServeError),
@@ -159,6 +164,7 @@ impl RunError {
             Self::GoesBack { .. } => "charter-goes-back",
             Self::Net(_) => "network",
             Self::Door(_) => "auditors-door",
+            Self::Api(_) => "api",
             Self::Control(ServeError::Running(_)) => "already-running",
             Self::Control(_) => "control-socket",
             Self::Ops(_) => "ops",
@@ -190,6 +196,7 @@ impl RunError {
             }
             Self::Net(_) => "check 'listen' in node.toml and who else uses the port".to_owned(),
             Self::Door(_) => "check [audit] in node.toml and who else uses the port".to_owned(),
+            Self::Api(_) => "check [api] in node.toml, the files that it names, and who else uses the port".to_owned(),
             Self::Control(_) => "one node runs in one folder".to_owned(),
             Self::Ops(_) => "check 'listen' of [ops] in node.toml and who else uses the port".to_owned(),
             Self::System { .. } => "check the limits of the user that runs the node".to_owned(),
@@ -211,7 +218,7 @@ pub struct RunOptions {
 }
 
 /// The wall clock.
-fn now() -> Millis {
+pub(crate) fn now() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
@@ -226,6 +233,7 @@ pub struct Node {
     disk: NodeDisk,
     net: Net,
     roll: Roll,
+    desk: Desk,
     records: Arc<Health>,
     door: Option<Door>,
     meter: Arc<Meter>,
@@ -397,6 +405,7 @@ impl Node {
             now: Arc::clone(&now_in_force),
         };
         let roll = Roll::open(&dir)?;
+        let desk = Desk::new(dir.clone(), &store_key);
         let (stop, stopped) = (watch::Sender::new(false), watch::Sender::new(false));
         let started = Instant::now();
         let clock = ClockWatch::new(SystemTime::now(), started);
@@ -411,6 +420,7 @@ impl Node {
             disk,
             net,
             roll,
+            desk,
             door: None,
             records: records_health,
             meter,
@@ -433,6 +443,10 @@ impl Node {
                     RollError::Book(error) => RunError::Officers(error),
                     RollError::Approval(error) => RunError::Approval(error),
                 })?;
+                if !matches!(node.api_keys_settled().await, Answer::Officers { .. }) {
+                    // Nobody is let in by what is not in the log; the node's own work goes on.
+                    tracing::error!("the API keys could not be settled with the log: changes are not in force");
+                }
                 crate::import::stage::settle(&node.dir, Some(&node.bearings.config.records), &node.driver).await;
                 crate::import::stage::settle(&node.dir.training(), None, &node.driver).await;
             }
@@ -455,6 +469,7 @@ impl Node {
             "node": self.bearings.config.node.as_str(),
             "listen": listen,
             "audit": self.door.as_ref().map(|door| door.local_addr().to_string()),
+            "api": self.desk.at().map(|at| at.to_string()),
             "control": self.dir.control().display().to_string(),
             "pid": std::process::id(),
         })
@@ -516,7 +531,7 @@ impl Node {
         stopped
     }
 
-    async fn query(&self, question: Question) -> Answer {
+    async fn query(&self, question: Question, half: Option<Half>) -> Answer {
         if self.draining.load(Ordering::Relaxed) {
             return failure("stopping", Gone, "ask again when the node runs");
         }
@@ -545,6 +560,7 @@ impl Node {
             confirms: question.confirms,
             mode: if question.training { Mode::Training } else { Mode::Open },
             stays: question.stays,
+            half,
         };
         concluded(self.driver.ask(draft).await)
     }
@@ -590,7 +606,7 @@ fn concluded(conclusion: Result<Conclusion, Gone>) -> Answer {
 impl Backend for Node {
     async fn carry_out(&self, command: Command) -> Answer {
         match command {
-            Command::Query(question) => self.query(*question).await,
+            Command::Query(question) => self.query(*question, None).await,
             Command::Questions(list) => self.questions(list).await,
             Command::QuestionStatus { exchange } => self.question_status(exchange).await,
             Command::QuestionAwait { exchange } => concluded(self.driver.await_end(exchange).await),
@@ -607,6 +623,7 @@ impl Backend for Node {
             Command::InboxDecide { exchange, officer, decision } => self.decide(exchange, &officer, decision).await,
             Command::Status => Answer::Status { status: self.status().await },
             Command::Officers => self.officers_settled().await,
+            Command::ApiKeys => self.api_keys_settled().await,
             Command::Event(event) => match puente_exchange::api::LocalEvent::try_from(event) {
                 // Who may ask, and by which rules, the node settles itself, from its folder.
                 Ok(event) if SETTLED_HERE.contains(&event.kind) => failure(
@@ -676,12 +693,17 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         let ops = crate::config::NodeConfig::load(dir).map_err(LoadError::from)?.ops;
         let door = ops.listen.map(ops::Door::open).transpose()?;
         let offload = !options.no_segmentation_offload;
-        let node = Arc::new(Node::start_with(dir.clone(), |net| net.segmentation_offload = offload, vault).await?);
+        let starting = Node::start_with(dir.clone(), |net| net.segmentation_offload = offload, vault.clone());
+        let node = Arc::new(starting.await?);
         let serving = tokio::spawn(control::serve(listener, node.clone()));
         if let Some(door) = &door {
             tracing::info!(at = %door.at(), "metrics and health");
             door.show(node.clone());
         }
+        let api = match &node.bearings.config.api {
+            Some(config) => Some(ApiDoor::open(config, node.clone(), dir, vault).await?),
+            None => None,
+        };
         let guarding = tokio::spawn(service::guard(node.clone()));
         say_ready(&node);
         let mut stop = node.stop.subscribe();
@@ -712,7 +734,7 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         tokio::time::sleep(FAREWELL).await;
         serving.abort();
         guarding.abort();
-        drop(door);
+        drop((door, api));
         // Another node's socket is never here: it would not have started.
         let _ = std::fs::remove_file(dir.control());
         Ok(result?)

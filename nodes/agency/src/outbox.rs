@@ -3,6 +3,7 @@
 use puente_exchange::matters::Matter;
 use puente_exchange::outbox::{Question, State};
 use puente_model::{ExchangeId, Millis, Mode, NodeUri, OfficerId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::control_api::{maybe, text};
@@ -68,7 +69,7 @@ pub struct FollowUp {
 }
 
 /// What an open question waits for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "for", rename_all = "kebab-case")]
 pub enum Waits {
     /// The peer cannot be reached: it is sent when the line returns.
@@ -86,12 +87,13 @@ pub enum Waits {
 }
 
 /// A question of this node's.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Shown {
     /// The exchange.
     pub exchange: String,
     /// Whom.
     #[serde(with = "text")]
+    #[schemars(with = "String")]
     pub to: NodeUri,
     /// About invented records.
     #[serde(default)]

@@ -32,6 +32,7 @@ pub fn hit_question(sim: &Sim, from: usize, to: usize, vin: &str) -> Draft {
         confirms: None,
         mode: Mode::Open,
         stays: false,
+        half: None,
     }
 }
 

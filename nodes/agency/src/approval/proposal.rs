@@ -15,19 +15,22 @@ pub enum Change {
     Policies,
     /// Grants of officers, in an emergency or not.
     Officers,
+    /// Keys of the agency's own programs.
+    ApiKeys,
     /// Other operators, or none.
     Operators,
 }
 
 impl Change {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Policies, Self::Officers, Self::Operators];
+    pub const ALL: [Self; 4] = [Self::Policies, Self::Officers, Self::ApiKeys, Self::Operators];
 
     /// The stable text.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Policies => "policies",
             Self::Officers => "officers",
+            Self::ApiKeys => "api-keys",
             Self::Operators => "operators",
         }
     }
@@ -41,7 +44,7 @@ impl fmt::Display for Change {
 
 /// No such change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no such change; use policies, officers or operators")]
+#[error("no such change; use policies, officers, api-keys or operators")]
 pub struct ChangeError;
 
 impl FromStr for Change {

@@ -56,6 +56,7 @@ const LIMITS: Limits = Limits {
     body_bytes_max: 0,
     admission_time: Duration::from_secs(5),
     header_time: Duration::from_secs(15),
+    body_time: Duration::from_secs(10),
     answer_time: Duration::from_secs(30),
     stall_time: Duration::from_secs(30),
     connection_time: Duration::from_secs(600),

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::output::{Exit, Failure, Report};
 use super::{Context, keys};
+use crate::api::keys::{KeyBook, key_grants_digest};
 use crate::approval::{APPROVERS, ApprovalError, Approvals, Change, Consent, Operator, Rule, VALID_MILLIS};
 use crate::config::NodeConfig;
 use crate::files;
@@ -52,10 +53,11 @@ texts! {
         Nothing: "nothing waits for approval";
         Policies: "other policies";
         Officers: "grants of officers";
+        ApiKeys: "keys of the agency's own programs";
         Operators: "other operators, or none";
         Nobody: "nobody has approved";
         CarryOut: "'puente node reload' carries out what two operators have approved; a node that starts does so too";
-        Compare: "look at what you approve: 'puente officer list', the folder policies, operators.toml";
+        Compare: "look at what you approve: 'puente officer list', 'puente api-key list', the folder policies, operators.toml";
     }
 }
 
@@ -63,6 +65,7 @@ fn words(change: Change) -> Text {
     match change {
         Change::Policies => Text::Policies,
         Change::Officers => Text::Officers,
+        Change::ApiKeys => Text::ApiKeys,
         Change::Operators => Text::Operators,
     }
 }
@@ -86,6 +89,9 @@ fn waiting(context: &Context, approvals: &Approvals) -> Result<Vec<(Change, Dige
     }
     if let Some(grants) = grants_digest(&OfficerBook::open(&context.dir)?.changes(context.now)) {
         out.push((Change::Officers, Digest::default(), grants));
+    }
+    if let Some(grants) = key_grants_digest(&KeyBook::open(&context.dir)?.changes(context.now)) {
+        out.push((Change::ApiKeys, Digest::default(), grants));
     }
     out.extend(approvals.rule_change().map(|(from, to)| (Change::Operators, from, to)));
     Ok(out)

@@ -60,6 +60,9 @@ pub enum Command {
     /// The people who may ask through this node.
     #[command(subcommand)]
     Officer(OfficerCommand),
+    /// Keys of the agency's own programs, which ask and answer for an officer over HTTP.
+    #[command(subcommand)]
+    ApiKey(super::api_key::ApiKeyCommand),
     /// Changes that two operators approve together, where operators.toml names them.
     #[command(subcommand)]
     Approval(super::approval::ApprovalCommand),

@@ -89,10 +89,7 @@ pub(super) fn run(context: &Context, command: &CatalogueCommand) -> Result<Repor
             Named::Kind(kind, record_type) => show::kind(context.lang, kind, record_type),
         }),
         CatalogueCommand::Schema { name } => {
-            let schema = match find(&catalogue, name)? {
-                Named::Type(record_type) => record_type.json_schema(),
-                Named::Kind(kind, _) => kind.json_schema(),
-            };
+            let schema = schema(&catalogue, name)?;
             let shown = serde_json::to_string_pretty(&schema).unwrap_or_default();
             Ok(Report::new(schema, shown))
         }
@@ -135,12 +132,20 @@ fn find<'a>(catalogue: &'a Catalogue, name: &str) -> Result<Named<'a>, Failure> 
     })
 }
 
+/// The JSON Schema of a record type or of a kind's parameters.
+pub(crate) fn schema(catalogue: &Catalogue, name: &str) -> Result<Value, Failure> {
+    Ok(match find(catalogue, name)? {
+        Named::Type(record_type) => record_type.json_schema(),
+        Named::Kind(kind, _) => kind.json_schema(),
+    })
+}
+
 /// Labels in both languages.
 fn both(labels: &Labels) -> Value {
     json!({"en": labels.en, "es": labels.es})
 }
 
-fn list(lang: Lang, catalogue: &Catalogue) -> Report {
+pub(crate) fn list(lang: Lang, catalogue: &Catalogue) -> Report {
     let (of_types, of_kinds) = (text(lang, "record types"), text(lang, "kinds of questions"));
     let mut out = format!("{of_types}\n");
     let mut types = Vec::new();

@@ -81,7 +81,7 @@ pub(super) fn record(client: &mut ControlClient, event: puente_exchange::api::Lo
 }
 
 /// Why the log took no entry, in whatever it says so.
-pub(super) fn log_closed(concluded: &Concluded) -> Failure {
+pub(crate) fn log_closed(concluded: &Concluded) -> Failure {
     match concluded {
         Concluded::LogSuspended => log_suspended(),
         _ => log_unavailable(),
@@ -98,7 +98,7 @@ pub(super) fn log_suspended() -> Failure {
         .hint("'puente node status' says which; 'puente log resume' or 'puente log successor' is the way on")
 }
 
-pub(super) fn unexpected() -> Failure {
+pub(crate) fn unexpected() -> Failure {
     Failure::unreachable("other-version", "the running node answered something else than was asked")
         .hint("restart the node with this version of puente")
 }

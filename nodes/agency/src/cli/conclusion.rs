@@ -7,16 +7,16 @@ use serde_json::{Value, json};
 
 use super::output::{Exit, Failure, Report, table};
 use super::words::{self, Text};
-use super::{Context, client, outbox};
+use super::{client, outbox};
 use crate::control_api::{Concluded, DisclosedField, Explained};
 use crate::load::Bearings;
 
 /// What a conclusion is about: who was asked, and what.
-pub(super) struct About<'a> {
-    pub(super) kind: &'a QueryKindSpec,
-    pub(super) to: &'a NodeUri,
+pub(crate) struct About<'a> {
+    pub(crate) kind: &'a QueryKindSpec,
+    pub(crate) to: &'a NodeUri,
     /// About invented records.
-    pub(super) training: bool,
+    pub(crate) training: bool,
 }
 
 /// The leaf that names the key under which a record was found.
@@ -25,26 +25,20 @@ const MATCH_KEY: &str = "match_key";
 type Rows = Vec<(String, String)>;
 
 /// The report of a conclusion; one of training says so.
-pub(super) fn report(
-    context: &Context,
+pub(crate) fn report(
+    lang: Lang,
     bearings: &Bearings,
     about: &About<'_>,
     concluded: &Concluded,
 ) -> Result<Report, Failure> {
-    let said = report_of(context, bearings, about, concluded);
+    let said = report_of(lang, bearings, about, concluded);
     match about.training {
         true => said.map(Report::in_training).map_err(Failure::in_training),
         false => said,
     }
 }
 
-fn report_of(
-    context: &Context,
-    bearings: &Bearings,
-    about: &About<'_>,
-    concluded: &Concluded,
-) -> Result<Report, Failure> {
-    let lang = context.lang;
+fn report_of(lang: Lang, bearings: &Bearings, about: &About<'_>, concluded: &Concluded) -> Result<Report, Failure> {
     let value = with_labels(concluded, bearings, about, lang);
     let row = |text: Text, value: &str| (text.get(lang).to_owned(), value.to_owned());
     let mut rows = vec![

@@ -277,11 +277,16 @@ fn carried(context: &Context, command: &Command) -> Result<Report, Failure> {
     let Answer::Concluded(said) = client::call(&mut node, command.clone(), None)? else {
         return Err(client::unexpected());
     };
+    report(lang, &bearings, *said)
+}
+
+/// What came of looking at a question that waits, or of deciding on it.
+pub(crate) fn report(lang: Lang, bearings: &Bearings, said: Concluded) -> Result<Report, Failure> {
     let json = json!(said);
-    match *said {
+    match said {
         Concluded::Inspected(seen) => {
             let hint = Text::HowToDecide.get(lang).replace("{id}", &seen.question.exchange);
-            Ok(Report::new(json, table(&shown(&bearings, &seen, lang))).hint(hint))
+            Ok(Report::new(json, table(&shown(bearings, &seen, lang))).hint(hint))
         }
         Concluded::Decided { exchange, outcome, reason } => {
             let outcome = outcome.map(|code| {

@@ -3,30 +3,31 @@
 //! Commands are functions from arguments to a [`Report`] or a [`Failure`];
 //! only this module touches standard output and standard error.
 
+mod api_key;
 mod approval;
 mod args;
 mod backup;
 mod ca;
-mod catalogue;
+pub(crate) mod catalogue;
 mod charter;
-mod client;
-mod conclusion;
+pub(crate) mod client;
+pub(crate) mod conclusion;
 mod doctor;
 mod formats;
 mod import;
-mod inbox;
+pub(crate) mod inbox;
 mod key_store;
 mod keys;
 mod leave;
 mod log;
 mod node;
 mod officer;
-mod outbox;
+pub(crate) mod outbox;
 mod output;
 mod peer;
-mod peers;
+pub(crate) mod peers;
 mod policy;
-mod query;
+pub(crate) mod query;
 mod records;
 mod renew;
 mod status;
@@ -141,6 +142,7 @@ where
         Command::Inbox(command) => inbox::run(&context, command),
         Command::Log(command) => log::run(&context, command),
         Command::Peer(command) => peer::run(&context, command),
+        Command::ApiKey(command) => api_key::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
         Command::Doctor => doctor::run(&context),
         Command::Catalogue(command) => catalogue::run(&context, &command),

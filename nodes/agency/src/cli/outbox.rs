@@ -167,7 +167,7 @@ pub(super) fn ended(id: &str, lang: Lang) -> String {
 }
 
 /// There is no such question.
-pub(super) fn unknown(id: &str, lang: Lang) -> Failure {
+pub(crate) fn unknown(id: &str, lang: Lang) -> Failure {
     Failure::usage("unknown-exchange", Text::UnknownQuestion.get(lang))
         .hint(Text::ListThem.get(lang))
         .details(json!({"exchange": id}))
@@ -260,7 +260,7 @@ pub(super) fn ask(
         let id = exchange.parse().map_err(|_| client::unexpected())?;
         said = wait(context, id, patience)?;
     }
-    conclusion::report(context, bearings, about, &said)
+    conclusion::report(context.lang, bearings, about, &said)
 }
 
 fn answer(context: &Context, command: Command) -> Result<Concluded, Failure> {
@@ -323,7 +323,7 @@ fn concluded(
     let question = find(context, id)?;
     let kind = bearings.catalogue.query_kind(&question.kind).ok_or_else(client::unexpected)?;
     let said = carry_out()?;
-    conclusion::report(context, &bearings, &About { kind, to: &question.to, training: question.training }, &said)
+    conclusion::report(context.lang, &bearings, &About { kind, to: &question.to, training: question.training }, &said)
 }
 
 fn matters(context: &Context) -> Result<Report, Failure> {

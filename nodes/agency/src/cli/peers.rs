@@ -46,12 +46,9 @@ pub(super) fn list(context: &Context) -> Result<Report, Failure> {
         },
         None => None,
     };
-    let (mut rows, mut members) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for member in bearings.charter.members() {
-        let uri = member.uri.as_str();
-        let peers = status.as_ref().and_then(|status| status["peers"].as_array());
-        let shown =
-            peers.and_then(|peers| peers.iter().find(|peer| peer["peer"] == uri)).cloned().unwrap_or(Value::Null);
+        let (uri, shown) = (member.uri.as_str(), shown(&member.uri, status.as_ref()));
         let own = member.uri == bearings.config.node;
         let state = match (own, member.suspended, &status) {
             (true, ..) => OWN.get(context.lang).to_owned(),
@@ -60,9 +57,24 @@ pub(super) fn list(context: &Context) -> Result<Report, Failure> {
             _ => connection(&shown, context.lang),
         };
         rows.push((uri.to_owned(), format!("{state}; {}", member.endpoints.join(", "))));
-        members.push(json!({
+    }
+    let members = members(&bearings, status.as_ref());
+    Ok(Report::new(json!({"running": status.is_some(), "peers": members}), table(&rows)))
+}
+
+/// What a status says of a peer; null if nothing.
+fn shown(peer: &NodeUri, status: Option<&Value>) -> Value {
+    let peers = status.and_then(|status| status["peers"].as_array());
+    peers.and_then(|peers| peers.iter().find(|one| one["peer"] == peer.as_str())).cloned().unwrap_or(Value::Null)
+}
+
+/// The members of the charter, for programs; with their connections where there is a status.
+pub(crate) fn members(bearings: &Bearings, status: Option<&Value>) -> Vec<Value> {
+    let one = |member: &puente_charter::Member| {
+        let (uri, shown) = (member.uri.as_str(), shown(&member.uri, status));
+        json!({
             "peer": uri,
-            "own": own,
+            "own": member.uri == bearings.config.node,
             "name_en": member.name_en,
             "name_es": member.name_es,
             "roles": member.roles,
@@ -72,9 +84,9 @@ pub(super) fn list(context: &Context) -> Result<Report, Failure> {
             "over": shown["over"],
             "rtt_millis": shown["rtt_millis"],
             "unreachable": shown["unreachable"],
-        }));
-    }
-    Ok(Report::new(json!({"running": status.is_some(), "peers": members}), table(&rows)))
+        })
+    };
+    bearings.charter.members().iter().map(one).collect()
 }
 
 fn connection(peer: &Value, lang: Lang) -> String {

@@ -4,21 +4,21 @@ use std::time::Duration;
 use puente_catalogue::{Finding, Lang, QueryKindSpec};
 use puente_charter::{LegalBasisError, OfficerError};
 use puente_model::limits::{DEADLINE_MILLIS_MAX, FACTS_CHARS_MAX};
-use puente_model::{LegalBasisId, Purpose, Step, Urgency};
+use puente_model::{Digest, Handling, LegalBasisId, Millis, NodeUri, OfficerId, Purpose, QueryKind, Step, Urgency};
 use serde_json::{Value, json};
 
 use super::args::QueryArgs;
 use super::conclusion::About;
 use super::output::{Failure, Report};
 use super::words::Text;
-use super::{Context, load_failure, outbox};
+use super::{Context, client, load_failure, outbox};
 use crate::config::closest;
 use crate::control_api::Question;
 use crate::load::Bearings;
 use crate::officers::OfficerBook;
 
 /// Characters of a case reference, an offence or a justification.
-pub(super) const TEXT_CHARS_MAX: usize = 500;
+pub(crate) const TEXT_CHARS_MAX: usize = 500;
 
 /// A question that has longer than this goes on by itself: nobody sits before a terminal for days.
 pub(super) const FOREGROUND_MAX: Duration = Duration::from_secs(600);
@@ -30,12 +30,79 @@ pub(super) struct Basics<'a> {
     pub(super) basis: LegalBasisId,
 }
 
+/// What somebody wants to ask, as they wrote it: on the command line, or to the API.
+#[derive(Clone)]
+pub(crate) struct Wish {
+    pub(crate) kind: QueryKind,
+    pub(crate) to: NodeUri,
+    pub(crate) purpose: String,
+    pub(crate) basis: String,
+    pub(crate) officer: OfficerId,
+    pub(crate) case_ref: String,
+    pub(crate) training: bool,
+    pub(crate) step: Step,
+    pub(crate) confirms: Option<Digest>,
+    pub(crate) facts: String,
+    pub(crate) offence: String,
+    pub(crate) params: BTreeMap<String, String>,
+    pub(crate) due: Duration,
+    pub(crate) urgent: Option<String>,
+    pub(crate) handling: Handling,
+}
+
+impl Wish {
+    fn of(args: &QueryArgs) -> Result<Self, Failure> {
+        Ok(Self {
+            kind: args.kind.clone(),
+            to: args.to.clone(),
+            purpose: args.purpose.clone(),
+            basis: args.basis.clone(),
+            officer: args.officer.clone(),
+            case_ref: args.case_ref.clone(),
+            training: args.training,
+            step: args.step,
+            confirms: args.confirms,
+            facts: args.facts.clone(),
+            offence: args.offence.clone(),
+            params: params(args)?,
+            due: duration(&args.due)?,
+            urgent: args.urgent.clone(),
+            handling: args.handling,
+        })
+    }
+}
+
+/// A question that charter and catalogue have nothing against, and what deserves a look.
+pub(crate) struct Checked {
+    pub(crate) question: Question,
+    /// One sentence each.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What everything is judged by.
+#[derive(Clone, Copy)]
+pub(crate) struct Bench<'a> {
+    pub(crate) bearings: &'a Bearings,
+    pub(crate) lang: Lang,
+    pub(crate) now: Millis,
+}
+
 impl<'a> Basics<'a> {
     pub(super) fn parse(context: &Context, bearings: &'a Bearings, args: &QueryArgs) -> Result<Self, Failure> {
-        let kind = kind(bearings, args, context.lang)?;
-        let purpose = purpose(&args.purpose)?;
-        let basis = basis(context, bearings, purpose, &args.basis)?;
-        holder(bearings, args)?;
+        let bench = Bench { bearings, lang: context.lang, now: context.now };
+        Self::of(bench, (&args.kind, args.step), (&args.purpose, &args.basis), &args.to)
+    }
+
+    fn of(
+        bench: Bench<'a>,
+        (named, step): (&QueryKind, Step),
+        (why, law): (&str, &str),
+        to: &NodeUri,
+    ) -> Result<Self, Failure> {
+        let kind = kind(bench, named, step)?;
+        let purpose = purpose(why)?;
+        let basis = basis(bench, purpose, law)?;
+        holder(bench.bearings, to)?;
         Ok(Self { kind, purpose, basis })
     }
 }
@@ -44,19 +111,20 @@ fn list<'a>(values: impl IntoIterator<Item = &'a str>) -> String {
     values.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-fn kind<'a>(bearings: &'a Bearings, args: &QueryArgs, lang: Lang) -> Result<&'a QueryKindSpec, Failure> {
-    let Some(kind) = bearings.catalogue.query_kind(args.kind.as_str()) else {
+fn kind<'a>(bench: Bench<'a>, named: &QueryKind, step: Step) -> Result<&'a QueryKindSpec, Failure> {
+    let Bench { bearings, lang, .. } = bench;
+    let Some(kind) = bearings.catalogue.query_kind(named.as_str()) else {
         let known: Vec<&str> = bearings.catalogue.query_kinds().iter().map(|k| k.kind().as_str()).collect();
-        let hint = match closest(args.kind.as_str(), &known) {
+        let hint = match closest(named.as_str(), &known) {
             Some(near) => format!("did you mean {near}? The kinds are: {}", list(known.iter().copied())),
             None => format!("the kinds are: {}", list(known.iter().copied())),
         };
-        let message = format!("the catalogue has no query kind '{}'", args.kind);
+        let message = format!("the catalogue has no query kind '{named}'");
         return Err(Failure::usage("unknown-kind", message).hint(hint).details(json!({"valid": known})));
     };
-    if kind.step(args.step).is_none() {
+    if kind.step(step).is_none() {
         let steps: Vec<&str> = kind.steps().iter().map(|s| s.step.as_str()).collect();
-        let message = format!("{} ({}) has no step {}", args.kind, kind.labels().get(lang), args.step);
+        let message = format!("{} ({}) has no step {}", named, kind.labels().get(lang), step);
         return Err(Failure::usage("no-such-step", message)
             .hint(format!("its steps are: {}", list(steps.iter().copied())))
             .details(json!({"valid": steps})));
@@ -76,10 +144,11 @@ fn purpose(text: &str) -> Result<Purpose, Failure> {
 }
 
 /// A basis that carries the purpose now; where it does not, those that do are listed.
-fn basis(context: &Context, bearings: &Bearings, purpose: Purpose, text: &str) -> Result<LegalBasisId, Failure> {
+fn basis(bench: Bench<'_>, purpose: Purpose, text: &str) -> Result<LegalBasisId, Failure> {
+    let Bench { bearings, now, .. } = bench;
     let charter = &bearings.charter;
     let nation = bearings.config.node.jurisdiction();
-    let carries = |id: &LegalBasisId| charter.legal_basis_for(id, purpose, &nation, context.now).is_ok();
+    let carries = |id: &LegalBasisId| charter.legal_basis_for(id, purpose, &nation, now).is_ok();
     let valid: Vec<String> =
         charter.legal_bases().iter().filter(|b| carries(&b.id)).map(|b| b.id.to_string()).collect();
     let hint = if valid.is_empty() {
@@ -90,28 +159,28 @@ fn basis(context: &Context, bearings: &Bearings, purpose: Purpose, text: &str) -
     let refuse = |message: String| Failure::usage("basis", message).hint(hint.clone()).details(json!({"valid": valid}));
     let id: LegalBasisId =
         text.parse().map_err(|_| refuse(format!("'{}' is not a legal basis", text.escape_debug())))?;
-    match charter.legal_basis_for(&id, purpose, &nation, context.now) {
+    match charter.legal_basis_for(&id, purpose, &nation, now) {
         Ok(_) => Ok(id),
         Err(LegalBasisError::Unknown { .. }) => Err(refuse(format!("the charter has no legal basis '{id}'"))),
         Err(error) => Err(refuse(error.to_string())),
     }
 }
 
-fn holder(bearings: &Bearings, args: &QueryArgs) -> Result<(), Failure> {
+fn holder(bearings: &Bearings, to: &NodeUri) -> Result<(), Failure> {
     let others = || bearings.charter.members().iter().filter(|m| m.is_active() && m.uri != bearings.config.node);
     let names: Vec<&str> = others().map(|m| m.uri.as_str()).collect();
     let refuse = |message: String| {
-        let near = closest(args.to.as_str(), &names).map(|n| format!("did you mean {n}? ")).unwrap_or_default();
+        let near = closest(to.as_str(), &names).map(|n| format!("did you mean {n}? ")).unwrap_or_default();
         Failure::usage("holder", message)
             .hint(format!("{near}The members are: {}", list(names.iter().copied())))
             .details(json!({"valid": names}))
     };
-    match bearings.charter.member(&args.to) {
-        _ if args.to == bearings.config.node => Err(refuse(format!("{} is this node", args.to))),
-        None => Err(refuse(format!("{} is not a member of the charter", args.to))),
+    match bearings.charter.member(to) {
+        _ if *to == bearings.config.node => Err(refuse(format!("{to} is this node"))),
+        None => Err(refuse(format!("{} is not a member of the charter", to))),
         Some(member) if !member.is_active() => {
             let why = member.suspended_reason.clone().unwrap_or_default();
-            Err(refuse(format!("{} is suspended: {why}", args.to)))
+            Err(refuse(format!("{} is suspended: {why}", to)))
         }
         Some(_) => Ok(()),
     }
@@ -171,7 +240,7 @@ fn malformed(findings: &[Finding], lang: Lang) -> Failure {
         .details(Value::Array(errors))
 }
 
-pub(super) fn bounded(what: &str, text: &str, max: usize) -> Result<(), Failure> {
+pub(crate) fn bounded(what: &str, text: &str, max: usize) -> Result<(), Failure> {
     if text.chars().count() > max || text.chars().any(|c| c.is_control() && c != '\n') {
         return Err(Failure::usage(
             "text",
@@ -183,7 +252,7 @@ pub(super) fn bounded(what: &str, text: &str, max: usize) -> Result<(), Failure>
 }
 
 /// `30s`, `10m`, `2h`, `3d`.
-pub(super) fn duration(text: &str) -> Result<Duration, Failure> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Failure> {
     let bad = || {
         Failure::usage("due", format!("'{}' is not a time to wait", text.escape_debug()))
             .hint("write a number and s, m, h or d, for example 60s; at most 7d")
@@ -219,15 +288,15 @@ fn officer(context: &Context, args: &QueryArgs) -> Result<(), Failure> {
     }
 }
 
-fn check_step(args: &QueryArgs) -> Result<(), Failure> {
-    let later = args.step != Step::HitNoHit;
-    if later && (args.confirms.is_none() || args.facts.trim().is_empty()) {
-        let message = format!("step {} follows a hit that a human confirmed, and states the facts", args.step);
+fn check_step(wish: &Wish) -> Result<(), Failure> {
+    let later = wish.step != Step::HitNoHit;
+    if later && (wish.confirms.is_none() || wish.facts.trim().is_empty()) {
+        let message = format!("step {} follows a hit that a human confirmed, and states the facts", wish.step);
         return Err(
             Failure::usage("step", message).hint("give --confirms with the leaf hash of the answer, and --facts")
         );
     }
-    if !later && args.confirms.is_some() {
+    if !later && wish.confirms.is_some() {
         return Err(
             Failure::usage("step", "step 1 confirms nothing").hint("leave --confirms out, or ask with --step 2")
         );
@@ -240,51 +309,62 @@ fn waits(stays: bool, due: Duration) -> bool {
     !stays && due <= FOREGROUND_MAX
 }
 
+/// The question of a wish, in normal form. Whether the officer may ask is the caller's to find out.
+///
+/// # Errors
+/// What is wrong with it, under the same stable codes whoever asks.
+pub(crate) fn check(bench: Bench<'_>, wish: &Wish) -> Result<Checked, Failure> {
+    let lang = bench.lang;
+    let basics = Basics::of(bench, (&wish.kind, wish.step), (&wish.purpose, &wish.basis), &wish.to)?;
+    let parsed = basics.kind.parse_params(&wish.params).map_err(|findings| malformed(&findings, lang))?;
+    if wish.case_ref.trim().is_empty() {
+        return Err(Failure::usage("case", "a question names its case file").hint("give --case with the file's number"));
+    }
+    let urgent = wish.urgent.clone().unwrap_or_default();
+    if wish.urgent.is_some() && urgent.trim().is_empty() {
+        return Err(Failure::usage("urgent", "an urgent question needs its justification").hint("--urgent \"why\""));
+    }
+    bounded("case", &wish.case_ref, TEXT_CHARS_MAX)?;
+    bounded("offence", &wish.offence, puente_policy::OFFENCE_CHARS_MAX)?;
+    bounded("urgent", &urgent, TEXT_CHARS_MAX)?;
+    bounded("facts", &wish.facts, FACTS_CHARS_MAX)?;
+    check_step(wish)?;
+    let of = |f: &Finding| format!("{}: {}; {}", f.column, f.message(lang), f.mend(lang));
+    let question = Question {
+        to: wish.to.clone(),
+        kind: wish.kind.clone(),
+        step: wish.step,
+        purpose: basics.purpose,
+        basis: basics.basis,
+        handling: wish.handling,
+        officer: wish.officer.clone(),
+        case_ref: wish.case_ref.clone(),
+        params: parsed.pairs().iter().cloned().collect(),
+        due_in_millis: u64::try_from(wish.due.as_millis()).unwrap_or(DEADLINE_MILLIS_MAX),
+        urgency: if wish.urgent.is_some() { Urgency::Urgent } else { Urgency::Routine },
+        justification: urgent,
+        facts_statement: wish.facts.clone(),
+        offence: wish.offence.clone(),
+        confirms: wish.confirms,
+        training: wish.training,
+        stays: true,
+    };
+    Ok(Checked { question, warnings: parsed.warnings().iter().map(of).collect() })
+}
+
 /// Asks; with `stays` the officer does not wait for the answer.
 pub(super) fn run(context: &Context, args: &QueryArgs, stays: bool) -> Result<Report, Failure> {
     let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
-    let basics = Basics::parse(context, &bearings, args)?;
-    let given = params(args)?;
-    let parsed = basics.kind.parse_params(&given).map_err(|findings| malformed(&findings, context.lang))?;
-    if args.case_ref.trim().is_empty() {
-        return Err(Failure::usage("case", "a question names its case file").hint("give --case with the file's number"));
-    }
-    let urgent = args.urgent.clone().unwrap_or_default();
-    if args.urgent.is_some() && urgent.trim().is_empty() {
-        return Err(Failure::usage("urgent", "an urgent question needs its justification").hint("--urgent \"why\""));
-    }
-    bounded("case", &args.case_ref, TEXT_CHARS_MAX)?;
-    bounded("offence", &args.offence, puente_policy::OFFENCE_CHARS_MAX)?;
-    bounded("urgent", &urgent, TEXT_CHARS_MAX)?;
-    bounded("facts", &args.facts, FACTS_CHARS_MAX)?;
-    check_step(args)?;
-    let due = duration(&args.due)?;
+    let wish = Wish::of(args)?;
+    let checked = check(Bench { bearings: &bearings, lang: context.lang, now: context.now }, &wish)?;
     officer(context, args)?;
-    let question = Question {
-        to: args.to.clone(),
-        kind: args.kind.clone(),
-        step: args.step,
-        purpose: basics.purpose,
-        basis: basics.basis.clone(),
-        handling: args.handling,
-        officer: args.officer.clone(),
-        case_ref: args.case_ref.clone(),
-        params: parsed.pairs().iter().cloned().collect(),
-        due_in_millis: u64::try_from(due.as_millis()).unwrap_or(DEADLINE_MILLIS_MAX),
-        urgency: urgency(args),
-        justification: urgent,
-        facts_statement: args.facts.clone(),
-        offence: args.offence.clone(),
-        confirms: args.confirms,
-        training: args.training,
-        stays: true,
-    };
-    let about = About { kind: basics.kind, to: &args.to, training: args.training };
+    let kind = bearings.catalogue.query_kind(args.kind.as_str()).ok_or_else(client::unexpected)?;
+    let about = About { kind, to: &args.to, training: args.training };
     // The node answers at the deadline at the latest; a little more for the way.
-    let patience = due + Duration::from_secs(10);
-    let mut report = outbox::ask(context, &bearings, &about, question, waits(stays, due).then_some(patience))?;
-    for finding in parsed.warnings() {
-        let words = format!("{}: {}; {}", finding.column, finding.message(context.lang), finding.mend(context.lang));
+    let patience = wish.due + Duration::from_secs(10);
+    let waits = waits(stays, wish.due).then_some(patience);
+    let mut report = outbox::ask(context, &bearings, &about, checked.question, waits)?;
+    for words in checked.warnings {
         report = report.note(words);
     }
     Ok(report)

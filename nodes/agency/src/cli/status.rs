@@ -44,6 +44,11 @@ pub(super) fn screen(status: &Value, problems: &[Value], lang: Lang) -> String {
     }
     out.push_str(&table(&rows(status, lang)));
     out.push_str(&auditors(status, lang));
+    if let Some(api) = status["api"].as_object() {
+        let keys = api["keys"].as_u64().unwrap_or(0);
+        let english = format!("{keys} keys in force");
+        out.push_str(&format!("\nAPI {}: {}\n", line(&api["listen"], lang), say(lang, &english)));
+    }
     let peers = status["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let english = format!("{} peer(s)", peers.len());
     out.push_str(&format!("\n{}\n", say(lang, &english)));

@@ -346,14 +346,14 @@ fn answers_and_refusals_read_well_in_80_columns() {
             answer_leaf: "a".repeat(64),
             query_leaf: "b".repeat(64),
         };
-        let report = conclusion::report(&context, &bearings, &about, &answered).unwrap();
+        let report = conclusion::report(lang, &bearings, &about, &answered).unwrap();
         assert!(report.text.contains("1M8GDM9AXKP042788") && !report.text.contains('\u{1b}'), "{}", report.text);
         assert!(report.text.contains(if lang == Lang::Es { "NIV" } else { "VIN" }), "{}", report.text);
         assert!(report.text.lines().all(|l| l.chars().count() <= 80), "{}", report.text);
         assert_eq!(report.json["fields"][0]["field"], "vin");
 
         let refused = Concluded::Refused { exchange: None, reason: "statutory-bar".to_owned(), explanation: explained };
-        let report = conclusion::report(&context, &bearings, &about, &refused).unwrap();
+        let report = conclusion::report(lang, &bearings, &about, &refused).unwrap();
         let words = if lang == Lang::Es { "una ley lo impide" } else { "a statute bars it" };
         let appeal = if lang == Lang::Es { "escriba al órgano" } else { "write to the agency's" };
         assert!(report.text.contains(appeal), "{}", report.text);
@@ -363,9 +363,9 @@ fn answers_and_refusals_read_well_in_80_columns() {
         assert!(report.text.lines().all(|l| l.chars().count() <= 80), "{}", report.text);
 
         let late = Concluded::TimedOut { exchange: "0".repeat(32) };
-        let failure = conclusion::report(&context, &bearings, &about, &late).unwrap_err();
+        let failure = conclusion::report(lang, &bearings, &about, &late).unwrap_err();
         assert_eq!((failure.code, failure.exit), ("timed-out", Exit::Unreachable));
-        let failure = conclusion::report(&context, &bearings, &about, &Concluded::LogUnavailable).unwrap_err();
+        let failure = conclusion::report(lang, &bearings, &about, &Concluded::LogUnavailable).unwrap_err();
         assert_eq!(failure.exit, Exit::Unavailable);
     }
 }

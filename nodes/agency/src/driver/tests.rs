@@ -249,6 +249,7 @@ fn draft(case_ref: &str) -> Draft {
         confirms: None,
         mode: puente_model::Mode::Open,
         stays: false,
+        half: None,
     }
 }
 

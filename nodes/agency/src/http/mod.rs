@@ -24,6 +24,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -31,7 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 pub use body::{Body, Chunks};
 pub use hyper::{Method, Request, Response, StatusCode, header};
@@ -55,7 +56,9 @@ pub struct Limits {
     pub admission_time: Duration,
     /// From the end of one request, or the start, to the end of the next one's headers: idle time, too.
     pub header_time: Duration,
-    /// From the end of the headers to the handler's answer, the request's body included.
+    /// From the end of the headers to the end of the request's body.
+    pub body_time: Duration,
+    /// From the end of the headers to the handler's answer.
     pub answer_time: Duration,
     /// A client must take something of what is sent to it within this time.
     pub stall_time: Duration,
@@ -76,6 +79,7 @@ impl Default for Limits {
             body_bytes_max: 0,
             admission_time: Duration::from_secs(5),
             header_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(10),
             answer_time: Duration::from_secs(10),
             stall_time: Duration::from_secs(10),
             connection_time: Duration::from_secs(300),
@@ -89,6 +93,46 @@ impl Default for Limits {
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request, whose body is whole.
     fn answer(&self, request: Request<Bytes>) -> impl Future<Output = Response<Body>> + Send;
+
+    /// What a client hears whose request never came to be answered.
+    fn refused(&self, _head: &Parts, why: Refused) -> Response<Body> {
+        text(why.status(), why.words())
+    }
+}
+
+/// Why a request is not answered by its handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The body is longer than [`Limits::body_bytes_max`].
+    TooLong,
+    /// The body broke off.
+    Broken,
+    /// The body did not come within [`Limits::body_time`].
+    Slow,
+    /// The handler did not answer within [`Limits::answer_time`].
+    NoAnswer,
+}
+
+impl Refused {
+    /// The status that says so.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Broken => StatusCode::BAD_REQUEST,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::NoAnswer => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// In a few words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::TooLong => "the request's body is too long\n",
+            Self::Broken => "the request's body broke off\n",
+            Self::Slow => "the request's body did not come in time\n",
+            Self::NoAnswer => "no answer in time\n",
+        }
+    }
 }
 
 /// Decides who is at the other end of a connection, before its first request.
@@ -193,20 +237,21 @@ where
 }
 
 async fn answer<H: Handler>(handler: &H, request: Request<Incoming>, limits: Limits) -> Response<Body> {
-    let work = async {
-        let (head, body) = request.into_parts();
-        match Limited::new(body, limits.body_bytes_max).collect().await {
-            Ok(body) => handler.answer(Request::from_parts(head, body.to_bytes())).await,
-            Err(error) if error.is::<LengthLimitError>() => {
-                // The rest of the body is not waited for.
-                closing(text(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too long\n"))
-            }
-            Err(_) => closing(text(StatusCode::BAD_REQUEST, "the request's body broke off\n")),
-        }
+    let (head, body) = request.into_parts();
+    let until = Instant::now() + limits.answer_time;
+    let whole = timeout(limits.body_time.min(limits.answer_time), Limited::new(body, limits.body_bytes_max).collect());
+    // The rest of a body is not waited for.
+    let refused = |head: &Parts, why| closing(handler.refused(head, why));
+    let body = match whole.await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return refused(&head, Refused::TooLong),
+        Ok(Err(_)) => return refused(&head, Refused::Broken),
+        Err(_) => return refused(&head, Refused::Slow),
     };
-    match timeout(limits.answer_time, work).await {
+    let kept = head.clone();
+    match timeout_at(until, handler.answer(Request::from_parts(head, body))).await {
         Ok(response) => response,
-        Err(_) => closing(text(StatusCode::SERVICE_UNAVAILABLE, "no answer in time\n")),
+        Err(_) => refused(&kept, Refused::NoAnswer),
     }
 }
 

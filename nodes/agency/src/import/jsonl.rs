@@ -69,7 +69,9 @@ const DUPLICATE: &str = "duplicate";
 const NESTED: &str = "nested";
 const TOO_MANY: &str = "too many";
 
-struct Cells(BTreeMap<String, String>);
+/// An object's values as text, those of a list joined with `|`.
+#[derive(Clone)]
+pub(crate) struct Cells(pub(crate) BTreeMap<String, String>);
 
 impl<'de> Deserialize<'de> for Cells {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {

@@ -14,7 +14,7 @@ mod convert;
 mod decimal;
 pub mod desk;
 mod index;
-mod jsonl;
+pub(crate) mod jsonl;
 mod lines;
 pub mod profile;
 pub mod resume;

@@ -5,6 +5,7 @@ use puente_model::{Digest, EventKind, Secret32};
 
 use super::tests::{enlist, federation, question};
 use super::*;
+use crate::api::keys::{ApiKey, KeyBook, KeyRecord, Scope, key_grants_digest};
 use crate::approval::{Approvals, Change, Operator, Rule};
 use crate::control_api::{Event, Reloaded};
 use crate::officers::{OfficerBook, grants_digest};
@@ -32,9 +33,11 @@ fn approve(dir: &NodeDir, name: &str) {
     let approvals = Approvals::open(dir, &bearings.config.node).unwrap();
     let policies = (recorded_policies(dir).unwrap().unwrap(), bearings.policies(dir).unwrap().hash());
     let grants = grants_digest(&OfficerBook::open(dir).unwrap().changes(now()));
+    let keys = key_grants_digest(&KeyBook::open(dir).unwrap().changes(now()));
     let waiting = [
         (policies.0 != policies.1).then_some((Change::Policies, policies)),
         grants.map(|grants| (Change::Officers, (Digest::default(), grants))),
+        keys.map(|keys| (Change::ApiKeys, (Digest::default(), keys))),
         approvals.rule_change().map(|change| (Change::Operators, change)),
     ];
     for (change, digests) in waiting.into_iter().flatten() {
@@ -135,5 +138,41 @@ async fn nobody_may_ask_and_no_rule_changes_until_two_operators_approve() {
     approve(&mx, "eva");
     assert_eq!(outcome(&reload(&node).await, "operators"), "changed");
     assert!(!mx.operators_recorded().exists());
+    node.shut_down(true).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_waits_for_two_operators_where_they_are_named() {
+    let (_root, mx, _us) = federation();
+    name_operators(&mx, &["ana", "luis"]);
+    enlist(&mx);
+    let node = Node::start(mx.clone(), |_| {}).await.unwrap();
+    let key = ApiKey::generate().unwrap();
+    let record = KeyRecord {
+        id: key.id,
+        officer: "o-1042".parse().unwrap(),
+        scopes: [Scope::Ask].into(),
+        program: "case files".to_owned(),
+        hash: key.hash(),
+        granted: now(),
+        expires: now().plus(60_000),
+        revoked: puente_model::Millis(0),
+    };
+    KeyBook::open(&mx).unwrap().add(record, now()).unwrap();
+    let opens = || node.desk().ring.caller(Some(&key.text()), now()).is_ok();
+    assert!(matches!(node.carry_out(Command::ApiKeys).await, Answer::Officers { waiting: 1, .. }) && !opens());
+    assert!(codes(&node).await.contains(&"approvals-wait".to_owned()));
+    approve(&mx, "ana");
+    assert_eq!(outcome(&reload(&node).await, "api-keys"), "failed");
+    assert!(!opens());
+    approve(&mx, "luis");
+    assert_eq!(outcome(&reload(&node).await, "api-keys"), "changed");
+    assert!(opens());
+    // Taking it away needs nobody else.
+    KeyBook::open(&mx).unwrap().revoke(key.id, now()).unwrap();
+    assert!(
+        matches!(node.carry_out(Command::ApiKeys).await, Answer::Officers { waiting: 0, recorded } if recorded.len() == 1)
+    );
+    assert!(!opens());
     node.shut_down(true).await.unwrap();
 }

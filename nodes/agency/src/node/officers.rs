@@ -115,6 +115,11 @@ impl Roll {
         (if approvals.rule().is_some() { waiting } else { 0 }, overdue)
     }
 
+    /// The role that was granted to an officer, in force or not.
+    pub(super) fn role(&self, id: &OfficerId) -> Option<puente_model::Role> {
+        self.book().0.in_force().find(id).map(|officer| officer.role)
+    }
+
     /// The officer, if the grant stands in the log and is in force now.
     pub(super) fn officer(&self, id: &OfficerId, now: Millis) -> Result<Officer, OfficerError> {
         let current = stamp(&self.file);

@@ -14,7 +14,7 @@ use crate::inbox::{Decided, ToReview, Waiting};
 use crate::outbox::{Examined, LIST_DEFAULT, Shown, ShownMatter, Wanted};
 
 impl Node {
-    fn others(&self) -> Vec<NodeUri> {
+    pub(super) fn others(&self) -> Vec<NodeUri> {
         let own = &self.bearings.config.node;
         self.bearings.charter.members().iter().map(|m| m.uri.clone()).filter(|uri| uri != own).collect()
     }

@@ -194,6 +194,7 @@ impl Node {
             self.reload_operators().await,
             self.reload_policies().await,
             self.reload_officers().await,
+            self.reload_api_keys().await,
         ];
         for item in &done {
             match item.outcome.as_str() {
@@ -267,6 +268,16 @@ impl Node {
         }
     }
 
+    async fn reload_api_keys(&self) -> Reloaded {
+        const WHAT: &str = "api-keys";
+        match self.api_keys_settled().await {
+            Answer::Officers { waiting: 1.., .. } => Reloaded::failed(WHAT, waits(&[]), SIGN),
+            Answer::Officers { recorded, .. } => Reloaded::done(WHAT, !recorded.is_empty()),
+            Answer::Error { message, hint, .. } => Reloaded::failed(WHAT, message, &hint),
+            _ => Reloaded::failed(WHAT, LOG, MEND_LOG),
+        }
+    }
+
     /// As [`Self::settle_officers`], for the command.
     pub(super) async fn officers_settled(&self) -> Answer {
         match self.settle_officers().await {
@@ -326,8 +337,8 @@ impl Node {
     }
 }
 
-const LOG: &str = "the log cannot be written";
-const MEND_LOG: &str = "mend the disk, then start the node again";
+pub(super) const LOG: &str = "the log cannot be written";
+pub(super) const MEND_LOG: &str = "mend the disk, then start the node again";
 const SIGN: &str =
     "two operators approve it, each with 'puente approval sign'; 'puente approval list' shows what waits";
 

@@ -82,6 +82,7 @@ impl Node {
         match self.approvals() {
             Ok(approvals) => {
                 let (waiting, overdue) = self.roll.open_matters(&approvals, now());
+                let waiting = waiting + approvals.rule().map_or(0, |_| self.desk.ring.waiting(now()));
                 if waiting > 0 || approvals.rule_change().is_some_and(|_| approvals.rule().is_some()) {
                     let words = "changes wait for the approval of two operators".to_owned();
                     note("approvals-wait", words, w("'puente approval list' shows them; two operators sign each"));
@@ -207,6 +208,7 @@ impl Node {
             "peers": peers,
             "faults": self.net.faults(),
             "audit": self.door.as_ref().map(crate::auditors::Door::status),
+            "api": self.desk.status(now()),
         })
     }
 }

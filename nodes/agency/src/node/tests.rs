@@ -20,9 +20,9 @@ use crate::officers::OfficerBook;
 use crate::ops::check::State;
 use crate::records::{NewRecord, RecordStore};
 
-pub(super) const MX: &str = "puente://mx/fge-bc/n1";
-pub(super) const US: &str = "puente://us/tx-dps/n1";
-const VIN: &str = "1M8GDM9AXKP042788";
+pub(crate) const MX: &str = "puente://mx/fge-bc/n1";
+pub(crate) const US: &str = "puente://us/tx-dps/n1";
+pub(crate) const VIN: &str = "1M8GDM9AXKP042788";
 const DAY: u64 = 86_400_000;
 
 pub(super) fn key(name: &str) -> SigningKey {
@@ -141,7 +141,7 @@ fn found(root: &Path, nodes: &[(&NodeDir, AnnexPart)], expires: Millis) {
 }
 
 /// Two folders that are ready to run.
-pub(super) fn federation() -> (tempfile::TempDir, NodeDir, NodeDir) {
+pub(crate) fn federation() -> (tempfile::TempDir, NodeDir, NodeDir) {
     federation_until(now().plus(200 * DAY), &|_| None)
 }
 
@@ -187,7 +187,7 @@ permit (principal, action == Action::"ask", resource == Kind::"vehicle.status");
 permit (principal, action == Action::"answer", resource == Kind::"vehicle.status");
 "#;
 
-pub(super) fn enlist(dir: &NodeDir) {
+pub(crate) fn enlist(dir: &NodeDir) {
     let mut book = OfficerBook::open(dir).unwrap();
     let officer = OfficerRecord {
         id: "o-1042".parse().unwrap(),
@@ -202,7 +202,7 @@ pub(super) fn enlist(dir: &NodeDir) {
     book.add(officer).unwrap();
 }
 
-pub(super) fn keep_vehicle(dir: &NodeDir) {
+pub(crate) fn keep_vehicle(dir: &NodeDir) {
     let catalogue = crate::load::catalogue(None).unwrap();
     let vehicles = catalogue.record_type("Vehicle").unwrap();
     let cells = [("vin", VIN), ("status", "stolen"), ("entering_agency", "us/tx-dps")];

@@ -43,3 +43,15 @@ fn the_unit_confines_the_node_and_waits_for_its_drain() {
     // The engine is asked for up to two seconds, three times in that.
     assert!(seconds("WatchdogSec=") >= 10);
 }
+
+#[test]
+fn a_purge_never_takes_a_nodes_folder_and_nothing_starts_by_itself() {
+    let (postinst, postrm) = (read("packaging/deb/postinst"), read("packaging/deb/postrm"));
+    // rmdir takes an empty folder alone; that the rest holds is shown by packaging/deb/test, in .ci/run.
+    assert!(postrm.contains("rmdir") && !postrm.contains("rm -r"), "{postrm}");
+    assert!(!postinst.contains("systemctl enable") && !postinst.contains("systemctl start"), "{postinst}");
+    assert!(postinst.contains("chmod 0700"));
+    assert!(
+        read(".ci/run").contains("packaging/deb/test") && read("docs/OPERATIONS.md").contains("packaging/deb/build")
+    );
+}

@@ -308,3 +308,41 @@ fn past_its_end_the_charter_carries_members_for_the_grace_and_then_nobody() {
     let draft = asked(&sim);
     assert_eq!(sim.ask_and_wait(FGE, draft), Ending::Invalid);
 }
+
+#[test]
+fn a_peer_that_is_cut_off_on_two_connections_ends_what_waits_for_it() {
+    let mut sim = Sim::new(53, 2);
+    for (from, to) in [(FGE, DPS), (DPS, FGE)] {
+        sim.connect(from, to);
+    }
+    sim.run(1_000);
+    // Nothing comes through any more: the question is under way when one line after the other is closed.
+    sim.cut.extend([(FGE, DPS), (DPS, FGE)]);
+    let draft = hit_question(&sim, FGE, DPS, &vin(1));
+    let ticket = sim.ask(FGE, draft);
+    sim.run(50);
+    let part = next_annex(&sim.world.charter, "us", suspend(DPS));
+    assert_eq!(adopt(&mut sim, FGE, vec![part]), Ending::InForce { changed: true });
+    sim.run(1_000);
+    assert!(sim.ending(FGE, ticket).is_some(), "{}", sim.story());
+}
+
+#[test]
+fn parts_that_were_asked_for_on_a_line_that_died_are_asked_for_on_the_next() {
+    let mut sim = Sim::new(54, 2);
+    let part = moved(&sim.world.charter, "us");
+    assert_eq!(adopt(&mut sim, DPS, vec![part]), Ending::InForce { changed: true });
+    sim.connect(FGE, DPS);
+    // Ready has come, and the answer to what was asked then does not.
+    sim.run(25);
+    sim.cut.insert((DPS, FGE));
+    sim.run(100);
+    assert_eq!(sim.vector(FGE), "1.mx1.us1");
+    let line = sim.conns.len() - 1;
+    sim.drop_conn(line);
+    sim.run(4_000);
+    sim.cut.clear();
+    sim.connect(FGE, DPS);
+    sim.run(1_000);
+    assert_eq!(sim.vector(FGE), "1.mx1.us2", "{}", sim.story());
+}

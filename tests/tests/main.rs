@@ -8,6 +8,7 @@ mod charter_life;
 mod crashes;
 mod documents;
 mod exchange;
+mod fates;
 mod forgers;
 mod inbox;
 mod lost_tail;

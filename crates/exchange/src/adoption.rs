@@ -14,7 +14,7 @@ use puente_model::{CharterVector, Digest, EventKind, Jurisdiction, Label, Millis
 use puente_policy::Judge;
 use puente_wire::{fault::FaultCode, proto};
 
-use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Rules, Store, StreamId, Ticket};
+use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Rules, Store, StreamId, Ticket, Unasked};
 use crate::control::{Problem, plain_event};
 use crate::engine::{Engine, Route, Then, Timer};
 use crate::ledger::Intent;
@@ -37,6 +37,8 @@ pub(crate) struct Catching {
     frames: Vec<(ConnectionId, StreamId, Vec<u8>)>,
     bytes: usize,
     until: Millis,
+    /// Where the peer was asked for them.
+    line: Option<ConnectionId>,
 }
 
 impl Catching {
@@ -496,6 +498,7 @@ impl Engine {
         }
         catching.until = now.plus(CATCH_UP_MILLIS);
         catching.wanted.clone_from(&wanted);
+        catching.line = Some(connection);
         let until = catching.until;
         self.at(until, Timer::CatchUp(peer.clone()));
         for id in &wanted {
@@ -505,7 +508,7 @@ impl Engine {
         Ok(())
     }
 
-    fn ask_part(&mut self, connection: ConnectionId, id: &PartId) {
+    pub(crate) fn ask_part(&mut self, connection: ConnectionId, id: &PartId) {
         let need = proto::NeedPart { jurisdiction: code(id), number: id.number };
         self.send_control(connection, proto::frame::Body::NeedPart(need));
     }
@@ -526,10 +529,18 @@ impl Engine {
     ) -> Result<(), Problem> {
         let asked = |catching: &Catching, id: &PartId| catching.wanted.contains(id);
         let catching = self.peers.get(peer).and_then(|known| known.catching.as_ref());
+        let claimed = from_proto(part);
+        if let Ok(part) = &claimed
+            && !catching.is_some_and(|catching| asked(catching, &part.id()))
+            && self.compared_part(now, peer, connection, &part.id())
+        {
+            return Ok(());
+        }
+        let catching = self.peers.get(peer).and_then(|known| known.catching.as_ref());
         let Some(catching) = catching.filter(|catching| !catching.wanted.is_empty()) else {
             return Err(FaultCode::OutOfOrder.into());
         };
-        let part = match from_proto(part) {
+        let part = match claimed {
             Ok(part) if asked(catching, &part.id()) => part,
             Ok(_) => return Err(FaultCode::OutOfOrder.into()),
             Err(why) => {
@@ -563,6 +574,26 @@ impl Engine {
         }
     }
 
+    /// The connection on which the peer was asked is gone: it is asked on another; without one, the next Ready begins
+    /// anew.
+    pub(crate) fn catch_up_elsewhere(&mut self, peer: &NodeUri, gone: ConnectionId) {
+        let Some(known) = self.peers.get_mut(peer) else { return };
+        let other = known.ready;
+        let Some(catching) = known.catching.as_mut().filter(|c| c.line == Some(gone) && !c.wanted.is_empty()) else {
+            return;
+        };
+        catching.frames.retain(|(connection, _, _)| *connection != gone);
+        match other {
+            Some(connection) => {
+                catching.line = Some(connection);
+                for id in catching.wanted.clone() {
+                    self.ask_part(connection, &id);
+                }
+            }
+            None => drop(self.drop_catching(peer)),
+        }
+    }
+
     /// The parts did not come in time.
     pub(crate) fn catch_up_due(&mut self, now: Millis, peer: &NodeUri) {
         let Some(until) = self.peers.get(peer).and_then(|known| known.catching.as_ref()).map(|c| c.until) else {
@@ -571,7 +602,8 @@ impl Engine {
         if until > now {
             self.at(until, Timer::CatchUp(peer.clone()));
         } else {
-            self.catching_failed(now, peer, "the parts did not come in time".to_owned());
+            // A slow line is no misdeed of the peer's.
+            self.catching_ended(now, peer, "the parts did not come in time".to_owned(), false);
         }
     }
 
@@ -580,10 +612,15 @@ impl Engine {
         for (connection, stream, bytes) in self.drop_catching(peer) {
             self.frame(now, connection, stream, &bytes);
         }
+        self.compare_on(now);
     }
 
-    /// What waited is refused by name, and the peer is not asked again for a while.
     fn catching_failed(&mut self, now: Millis, peer: &NodeUri, why: String) {
+        self.catching_ended(now, peer, why, true);
+    }
+
+    /// What waited is refused by name, and the peer is not asked again for a while; `counts` if that is its fault.
+    fn catching_ended(&mut self, now: Millis, peer: &NodeUri, why: String, counts: bool) {
         let frames = self.drop_catching(peer);
         if let Some(known) = self.peers.get_mut(peer) {
             known.catch_after = now.plus(CATCH_AGAIN_MILLIS);
@@ -592,11 +629,12 @@ impl Engine {
         let line = self.peers.get(peer).and_then(|known| known.ready);
         if let (Some(connection), true) = (line, frames.is_empty()) {
             let route = Route { connection, stream: StreamId::CONTROL };
-            self.fault(now, peer, route, FaultCode::UnprovenCharter, None);
+            self.refuse_unproven(now, peer, route, &[], counts);
         }
         for (connection, stream, bytes) in frames {
-            self.refuse_unproven(now, peer, Route { connection, stream }, &bytes);
+            self.refuse_unproven(now, peer, Route { connection, stream }, &bytes, counts);
         }
+        self.not_compared(now, peer, Unasked::NotAdopted);
     }
 
     pub(crate) fn drop_catching(&mut self, peer: &NodeUri) -> Vec<(ConnectionId, StreamId, Vec<u8>)> {
@@ -608,7 +646,7 @@ impl Engine {
         catching.map(|catching| catching.frames).unwrap_or_default()
     }
 
-    fn refuse_unproven(&mut self, now: Millis, peer: &NodeUri, route: Route, bytes: &[u8]) {
+    fn refuse_unproven(&mut self, now: Millis, peer: &NodeUri, route: Route, bytes: &[u8], counts: bool) {
         let exchange = match puente_wire::decode_frame(bytes) {
             Ok(proto::frame::Body::Ask(ask)) => ask
                 .query
@@ -617,6 +655,9 @@ impl Engine {
                 .and_then(|(pair, _)| pair.exchange()),
             _ => None,
         };
-        self.fault(now, peer, route, FaultCode::UnprovenCharter, exchange);
+        match counts {
+            true => self.fault(now, peer, route, FaultCode::UnprovenCharter, exchange),
+            false => self.refuse(route, FaultCode::UnprovenCharter, exchange),
+        }
     }
 }

@@ -200,6 +200,11 @@ pub enum Input {
         /// Concluded when that is recorded.
         ticket: Ticket,
     },
+    /// Asks every partner for newer charter parts, and takes in those that hold.
+    CompareCharters {
+        /// Comes back with [`Conclusion::Compared`].
+        ticket: Ticket,
+    },
     /// Records the log's final entry; nothing is recorded after it, ever.
     Leave {
         /// Concluded with [`Conclusion::Left`].
@@ -253,6 +258,7 @@ impl Input {
             | Self::Event { ticket, .. }
             | Self::ClosePeriods { ticket }
             | Self::EndAll { ticket }
+            | Self::CompareCharters { ticket }
             | Self::Leave { ticket, .. }
             | Self::Offer { ticket, .. }
             | Self::Rules { ticket, .. }
@@ -605,6 +611,13 @@ pub enum Conclusion {
     },
     /// The charter parts were not adopted; nothing changed.
     NotAdopted(Box<CharterError>),
+    /// Every partner that can be was asked for newer charter parts.
+    Compared {
+        /// Versions of the charter's parts that are in force now.
+        vector: CharterVector,
+        /// Partners that may know of newer ones, and why that is not known.
+        unasked: Vec<(NodeUri, Unasked)>,
+    },
     /// The node has left: its log ends with this entry.
     Left {
         /// Place of the final entry.
@@ -616,6 +629,34 @@ pub enum Conclusion {
     LogUnavailable,
     /// This node's log was restored, or lost its tail: it takes no entries, so nothing is asked or answered.
     LogSuspended,
+}
+
+/// Why it is not known whether a partner has newer charter parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unasked {
+    /// No connection can be made.
+    Unreachable,
+    /// It did not answer in time.
+    Silent,
+    /// Its protocol cannot name charter parts.
+    Older,
+    /// It is blocked here, or convicted.
+    KeptOut,
+    /// It showed newer parts, and they do not hold here.
+    NotAdopted,
+}
+
+impl Unasked {
+    /// Stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Silent => "silent",
+            Self::Older => "older-protocol",
+            Self::KeptOut => "kept-out",
+            Self::NotAdopted => "not-adopted",
+        }
+    }
 }
 
 /// An answer, opened and checked.

@@ -8,7 +8,7 @@ use puente_model::{CharterVector, EventKind, ExchangeId, Millis, NodeUri, TreeSi
 use puente_wire::{WireError, decode_frame, encode_frame, fault::FaultCode, join_hashes, proto, split_hashes};
 
 use crate::adoption::{part_names, shown_charter};
-use crate::api::{Alarm, ConnectionId, Effect, LocalEvent, StreamId};
+use crate::api::{Alarm, ConnectionId, Effect, LocalEvent, StreamId, Unasked};
 use crate::engine::{Engine, Route, Standing, Then, Timer, aside};
 use crate::heads::HeadProblem;
 use crate::ledger::Intent;
@@ -94,6 +94,8 @@ impl Engine {
             self.start_period(now, &gone.peer);
         }
         self.line_lost(now, &gone.peer, gone.asks.into_values());
+        self.catch_up_elsewhere(&gone.peer, connection);
+        self.compare_again(now, &gone.peer, connection);
     }
 
     pub(crate) fn dial_failed(&mut self, now: Millis, peer: &NodeUri) {
@@ -102,6 +104,7 @@ impl Engine {
         }
         self.seek_line(now, peer, crate::engine::AGAIN_MILLIS / 5);
         self.peer_unreachable(peer);
+        self.not_compared(now, peer, Unasked::Unreachable);
     }
 
     /// A ready connection to the peer; asks for one if there is none.
@@ -342,15 +345,8 @@ impl Engine {
         }
     }
 
-    /// Refuses a frame by name, and counts it: the first of a class is recorded at once.
-    pub(crate) fn fault(
-        &mut self,
-        now: Millis,
-        peer: &NodeUri,
-        route: Route,
-        code: FaultCode,
-        exchange: Option<ExchangeId>,
-    ) {
+    /// Refuses a frame by name.
+    pub(crate) fn refuse(&mut self, route: Route, code: FaultCode, exchange: Option<ExchangeId>) {
         let retry = match code {
             FaultCode::Overloaded => 200,
             FaultCode::ReceiptsOwed | FaultCode::LogUnavailable => 1_000,
@@ -368,6 +364,18 @@ impl Engine {
         if !ready && matches!(code, FaultCode::Version | FaultCode::OldCharter | FaultCode::Catalogue) {
             self.emit(Effect::Close { connection: route.connection, reason: code });
         }
+    }
+
+    /// Refuses a frame by name, and counts it: the first of a class is recorded at once.
+    pub(crate) fn fault(
+        &mut self,
+        now: Millis,
+        peer: &NodeUri,
+        route: Route,
+        code: FaultCode,
+        exchange: Option<ExchangeId>,
+    ) {
+        self.refuse(route, code, exchange);
         // Being busy is no misdeed of the peer's, and a log that takes no entries takes none of these.
         if self.standing() != Standing::Open || matches!(code, FaultCode::Overloaded | FaultCode::LogUnavailable) {
             return;

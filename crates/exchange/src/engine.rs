@@ -22,6 +22,7 @@ pub(crate) use self::timers::Timer;
 use crate::adoption::Changes;
 use crate::api::{Conclusion, ConnectionId, Effect, Input, Rules, Store, StreamId, Ticket};
 use crate::asker::Asking;
+use crate::comparing::Comparing;
 use crate::holder::{HoldStage, Holding};
 use crate::ledger::{Intent, Ledger, Recorded, Tuning};
 use crate::peer::{Connection, Peer};
@@ -112,6 +113,8 @@ pub struct Engine {
     /// Who waits for the COLLECT of a batch (digest of its details) to stand.
     pub(crate) collecting: HashMap<Digest, Vec<Ticket>>,
     pub(crate) closers: HashMap<Ticket, (BTreeSet<NodeUri>, Vec<NodeUri>, usize)>,
+    /// Who waits until every partner was asked for newer charter parts.
+    pub(crate) comparing: BTreeMap<Ticket, Comparing>,
     pub(crate) kept: Kept,
     pub(crate) changes: Changes,
     /// Inputs that wait until a change of the rules is durable.
@@ -249,6 +252,7 @@ impl Engine {
             Input::ClosePeriods { ticket } => self.close_periods(now, ticket),
             Input::Drain => self.draining = true,
             Input::EndAll { ticket } => self.end_all(now, ticket),
+            Input::CompareCharters { ticket } => self.compare_charters(now, ticket),
             Input::Leave { ticket, reason } => self.leave(now, ticket, reason),
             Input::Offer { ticket, parts } => self.offer(now, ticket, parts),
             Input::Kept(rules) => self.kept(now, rules),

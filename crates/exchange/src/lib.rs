@@ -16,6 +16,7 @@ mod answering;
 pub mod api;
 mod asker;
 mod collect;
+mod comparing;
 mod control;
 mod earlier;
 mod engine;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use prost::Message;
 use puente_audit_log::VerifierKey;
-use puente_charter::LogEntry;
+use puente_charter::{LogEntry, PartId};
 use puente_model::{CharterVector, Digest, ExchangeId, Millis, NodeUri, Seq};
 use puente_wire::{PairKind, fault::FaultCode, proto};
 
@@ -119,6 +119,8 @@ pub(crate) struct Peer {
     pub(crate) shown: Option<CharterVector>,
     /// It is ahead: charter parts are being fetched from it.
     pub(crate) catching: Option<Catching>,
+    /// The part that it was asked for on this connection, to learn of newer ones.
+    pub(crate) asked_part: Option<(ConnectionId, PartId)>,
     /// Parts that it showed were not adopted: not asked for again before this.
     pub(crate) catch_after: Millis,
 }
@@ -186,6 +188,7 @@ impl Peer {
             admitted: true,
             shown: None,
             catching: None,
+            asked_part: None,
             catch_after: Millis(0),
         }
     }

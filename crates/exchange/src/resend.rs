@@ -211,7 +211,8 @@ impl Engine {
         }
         let asks = &self.asks;
         known.backlog.settle(|exchange| asks.get(exchange).is_some_and(Asking::wants_line));
-        if !known.backlog.is_waiting() {
+        // Of a peer that is being cut off another connection may still stand: nothing goes out on it.
+        if !known.backlog.is_waiting() || !known.admitted {
             return;
         }
         if known.ready.is_none() {
@@ -296,6 +297,7 @@ impl Engine {
         }
         self.resend(now, peer);
         self.redeliver(now, peer);
+        self.compare_on(now);
         if self.peers.get(peer).is_some_and(|known| !known.close_tickets.is_empty()) {
             self.start_period(now, peer);
         }

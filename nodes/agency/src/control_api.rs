@@ -357,6 +357,10 @@ pub enum Answer {
         entries: u64,
         /// Where everything was handed over.
         folder: String,
+        /// File name of the closing annex's draft.
+        draft: String,
+        /// Partners that may know of newer charter parts, and why that is not known.
+        unasked: Vec<UnaskedPartner>,
     },
     /// The charter is in force.
     Adopted {
@@ -404,6 +408,15 @@ pub enum Answer {
         /// What to do.
         hint: String,
     },
+}
+
+/// A partner that may know of newer charter parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnaskedPartner {
+    /// Who.
+    pub peer: String,
+    /// Stable name of the cause: [`puente_exchange::api::Unasked::as_str`].
+    pub why: String,
 }
 
 /// What came of reading one thing again.
@@ -672,6 +685,7 @@ impl From<&Conclusion> for Concluded {
                 message: error.to_string(),
                 hint: error.mend().to_owned(),
             },
+            Conclusion::Compared { vector, .. } => Self::InForce { vector: vector.to_string(), changed: false },
             Conclusion::Left { index, .. } => Self::Recorded { index: index.0 },
             Conclusion::LogUnavailable => Self::LogUnavailable,
             Conclusion::LogSuspended => Self::LogSuspended,

@@ -20,6 +20,8 @@ pub struct Disk {
     log: u32,
     /// Entries of the logs before it.
     pub closed: Vec<Vec<u8>>,
+    /// Files and asides of the log before it.
+    pub put_away: Option<(MemoryFiles, usize)>,
     pub entries: Vec<Vec<u8>>,
     pub leaves: HashMap<Digest, u64>,
     /// Every durable head, by size.
@@ -45,6 +47,7 @@ impl Disk {
             node,
             log: 1,
             closed: Vec::new(),
+            put_away: None,
             entries: Vec::new(),
             leaves: HashMap::new(),
             heads: BTreeMap::new(),
@@ -67,8 +70,9 @@ impl Disk {
     pub fn succeed(&mut self) {
         self.log += 1;
         let origin = world::uri(self.node).origin(self.log).unwrap();
+        self.open();
         self.tree = Log::empty(origin.as_str()).unwrap();
-        self.files = MemoryFiles::new();
+        self.put_away = Some((std::mem::take(&mut self.files), self.asides.len()));
         self.closed.append(&mut self.entries);
         self.leaves.clear();
         self.heads.clear();
@@ -115,6 +119,13 @@ impl Disk {
         };
         self.files.put(self.tree.publish().unwrap());
         Log::open(&head, &self.files).unwrap()
+    }
+
+    /// The files of the newest log, and the asides beside it.
+    pub fn published(&mut self) -> (&MemoryFiles, &[Vec<u8>]) {
+        self.open();
+        let before = self.put_away.as_ref().map_or(0, |(_, asides)| *asides);
+        (&self.files, &self.asides[before..])
     }
 
     pub fn size(&self) -> u64 {

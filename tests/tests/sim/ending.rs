@@ -1,7 +1,7 @@
 //! What came of a wish, as a test looks at it.
 
-use puente_exchange::api::Conclusion;
-use puente_model::{Digest, ExchangeId, Outcome, RefusalReason};
+use puente_exchange::api::{Conclusion, Unasked};
+use puente_model::{Digest, ExchangeId, NodeUri, Outcome, RefusalReason};
 use puente_wire::fault::FaultCode;
 
 /// How a question ended.
@@ -44,6 +44,10 @@ pub enum Ending {
         changed: bool,
     },
     NotAdopted(&'static str),
+    Compared {
+        vector: String,
+        unasked: Vec<(NodeUri, Unasked)>,
+    },
     PeriodsClosed {
         closed: usize,
         unreachable: usize,
@@ -85,6 +89,7 @@ pub(super) fn ending(conclusion: Conclusion) -> Ending {
         Conclusion::PeriodsClosed { closed, unreachable } => {
             Ending::PeriodsClosed { closed, unreachable: unreachable.len() }
         }
+        Conclusion::Compared { vector, unasked } => Ending::Compared { vector: vector.to_string(), unasked },
         Conclusion::InForce { changed, .. } => Ending::InForce { changed },
         Conclusion::NotAdopted(error) => Ending::NotAdopted(error.code()),
         Conclusion::Left { proven, .. } => Ending::Left(proven),

@@ -64,7 +64,7 @@ pub fn auditor_key(auditor: &str, quarter: &str) -> HpkeKeyPair {
     HpkeKeyPair::from_private(seed_of(&format!("seal {auditor} {quarter}"))).unwrap()
 }
 
-const QUARTERS: [&str; 3] = ["2026Q3", "2026Q4", "2027Q1"];
+pub const QUARTERS: [&str; 3] = ["2026Q3", "2026Q4", "2027Q1"];
 
 fn auditor(nation: &str, which: &str) -> Auditor {
     let name = format!("{nation}-auditor-{which}");

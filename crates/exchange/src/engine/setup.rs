@@ -177,6 +177,7 @@ impl Engine {
             officers: HashMap::new(),
             collecting: HashMap::new(),
             closers: HashMap::new(),
+            comparing: BTreeMap::new(),
             kept,
             changes,
             held_back: None,

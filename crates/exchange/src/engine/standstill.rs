@@ -119,6 +119,7 @@ impl Engine {
     pub(super) fn waiting_tickets(&mut self) -> BTreeSet<Ticket> {
         let mut waiting: BTreeSet<Ticket> = self.tickets.drain().map(|(ticket, _)| ticket).collect();
         waiting.extend(self.closers.drain().map(|(ticket, _)| ticket));
+        waiting.extend(std::mem::take(&mut self.comparing).into_keys());
         waiting.extend(self.collecting.drain().flat_map(|(_, tickets)| tickets));
         waiting.extend(self.ledger.abandon().into_iter().filter_map(|then| match then {
             Then::Event(ticket)

@@ -33,6 +33,8 @@ pub(crate) enum Timer {
     Deliver(NodeUri),
     /// Give up waiting for a peer's charter parts.
     CatchUp(NodeUri),
+    /// Give up waiting for partners that are asked for newer charter parts.
+    Compare,
 }
 
 impl Engine {
@@ -102,6 +104,7 @@ impl Engine {
                 Timer::Dial(peer) => self.dial_due(now, &peer),
                 Timer::Turn(peer) => self.resend(now, &peer),
                 Timer::Deliver(peer) => self.deliveries_due(now, &peer),
+                Timer::Compare => self.compare_on(now),
                 Timer::CatchUp(peer) => self.catch_up_due(now, &peer),
             }
         }

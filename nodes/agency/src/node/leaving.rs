@@ -2,16 +2,17 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use puente_charter::{Part, PartId};
 use puente_exchange::api::{Conclusion, Input};
-use puente_model::LeafIndex;
+use puente_model::{CharterVector, LeafIndex};
 
-use super::{CLOSING, Node, concluded};
+use super::{CLOSING, DRAIN_LOOK, Node, concluded};
 use crate::auditors::for_other_nations;
 use crate::config::NodeDir;
 use crate::control::failure;
-use crate::control_api::Answer;
+use crate::control_api::{Answer, UnaskedPartner};
 use crate::disk::{DiskError, ExportAsides, NodeDisk};
 use crate::files;
 
@@ -38,13 +39,31 @@ impl Node {
         if let Err(answer) = self.end_all().await {
             return answer;
         }
+        // Last, so that the closing annex follows everything that could be known.
+        let (vector, unasked) = match self.driver.wish(|ticket| Input::CompareCharters { ticket }).await {
+            Ok(Conclusion::Compared { vector, unasked }) => (vector, unasked),
+            other => return concluded(other),
+        };
+        for (peer, why) in &unasked {
+            tracing::warn!(%peer, why = why.as_str(), "whether this partner has newer charter parts is not known");
+        }
         let (index, proven) = match self.driver.wish(|ticket| Input::Leave { ticket, reason }).await {
             Ok(Conclusion::Left { index, proven }) => (index, proven),
             other => return concluded(other),
         };
         tracing::warn!(entry = index.0, "this node has left the federation");
+        self.shows(&vector).await;
         match self.hand_over(index, proven, &to).await {
-            Ok(entries) => Answer::Left { index: index.0, entries, folder: to.display().to_string() },
+            Ok((entries, draft)) => Answer::Left {
+                index: index.0,
+                entries,
+                folder: to.display().to_string(),
+                draft,
+                unasked: unasked
+                    .into_iter()
+                    .map(|(peer, why)| UnaskedPartner { peer: peer.to_string(), why: why.as_str().to_owned() })
+                    .collect(),
+            },
             Err(why) => failure(
                 "handover",
                 format!("the node has left, but not everything could be handed over: {why}"),
@@ -68,7 +87,15 @@ impl Node {
         Ok(())
     }
 
-    async fn hand_over(&self, index: LeafIndex, proven: Vec<u8>, to: &Path) -> Result<u64, String> {
+    /// Waits until whoever looks sees the charter that is in force: the engine is a step ahead.
+    async fn shows(&self, vector: &CharterVector) {
+        let until = Instant::now() + CLOSING;
+        while !self.now.charter.load().vector().covers(vector) && Instant::now() < until {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+
+    async fn hand_over(&self, index: LeafIndex, proven: Vec<u8>, to: &Path) -> Result<(u64, String), String> {
         let (everyone, own) = (to.join("everyone"), to.join("own-auditors"));
         let (dir, disk_to, own_log) = (self.dir.clone(), everyone.join("log"), own.join("log"));
         let last = proven.clone();
@@ -83,10 +110,11 @@ impl Node {
             Err(_) => return Err("the disk does not answer".to_owned()),
         };
         let draft = self.closing_annex(index).map_err(|error| error.to_string())?;
+        let name = draft.0.clone();
         let (to, folders) = (to.to_owned(), [everyone, own]);
         let written = tokio::task::spawn_blocking(move || write(&dir, &to, &folders, &last, &draft)).await;
         written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        Ok(entries)
+        Ok((entries, name))
     }
 
     /// The annex that closes this node's log, to be signed by its nation: its file's name and text.

@@ -3,7 +3,7 @@
 use puente_audit::{Auditor, Class, Conclusion as Verdict, load_charter};
 use puente_charter::{Part, sign};
 
-use super::rules_test::outcome;
+use super::rules_test::{next_annex, outcome};
 use super::tests::{US, enlist, federation, keep_vehicle, key, question, status};
 use super::*;
 
@@ -78,7 +78,9 @@ async fn what_is_open_with_nobody_there_ends_when_a_node_leaves() {
     assert!(matches!(&asked, Answer::Concluded(c) if matches!(**c, Concluded::Asked { .. })), "{asked:?}");
     let to = root.path().join("handover");
     let answer = leaver.carry_out(Command::Leave { reason: "over".to_owned(), to: to.clone() }).await;
-    let Answer::Left { entries, .. } = answer else { panic!("{answer:?}") };
+    let Answer::Left { entries, unasked, .. } = answer else { panic!("{answer:?}") };
+    let named: Vec<_> = unasked.iter().map(|one| (one.peer.as_str(), one.why.as_str())).collect();
+    assert_eq!(named, [(US, "unreachable")]);
     leaver.shut_down(true).await.unwrap();
     let pin = std::fs::read_to_string(mx.charter_pin()).unwrap().trim().parse().unwrap();
     let charter = load_charter(&mx.charter(), pin).unwrap();
@@ -86,4 +88,33 @@ async fn what_is_open_with_nobody_there_ends_when_a_node_leaves() {
     let verdict = Auditor::new(charter, now()).without_headers().verify(&log).unwrap();
     assert_eq!((verdict.verdict, verdict.logs[0].closed_at), (Verdict::Sound, Some(entries)), "{verdict:?}");
     assert_eq!((verdict.logs[0].counts.queries, verdict.logs[0].counts.voids), (1, 1), "{verdict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_closing_annex_follows_one_that_only_a_partner_knew() {
+    let (root, mx, us) = federation();
+    // The nation signs an annex while its node is down; a partner adopts it.
+    let stayer = Node::start(mx.clone(), |_| {}).await.unwrap();
+    let unseen = next_annex(&us, "us", "us", |annex| annex.members[0].name_en = "Another name".to_owned());
+    let adopted = stayer.carry_out(Command::Adopt { from: unseen.path().to_owned() }).await;
+    assert!(matches!(adopted, Answer::Adopted { changed: true, .. }), "{adopted:?}");
+    let leaver = Node::start(us.clone(), |_| {}).await.unwrap();
+    assert_eq!(status(&leaver)["charter"]["vector"], "1.mx1.us1", "nothing told it so far");
+
+    let to = root.path().join("handover");
+    let answer = leaver.carry_out(Command::Leave { reason: "over".to_owned(), to: to.clone() }).await;
+    let Answer::Left { draft, unasked, entries, .. } = answer else { panic!("{answer:?}") };
+    assert_eq!((draft.as_str(), unasked), ("annex-us-3.toml", vec![]));
+    leaver.shut_down(true).await.unwrap();
+    assert!(to.join("everyone/charter/annex-us-2.toml").exists());
+    let text = std::fs::read_to_string(to.join("draft").join(&draft)).unwrap();
+    let Part::Annex(annex) = Part::from_toml(&draft, &text).unwrap() else { panic!("{text}") };
+    assert_eq!((annex.number, annex.members[0].name_en.as_str()), (3, "Another name"));
+    assert_eq!(annex.members[0].logs[0].closed_at, Some(entries));
+    // Signed, it convicts nobody: the partner takes it up.
+    let line = format!("{}\n", sign(&annex.hash(), &key("us"), "us-gov"));
+    std::fs::write(to.join("draft").join(format!("{draft}.sig")), line).unwrap();
+    let adopted = stayer.carry_out(Command::Adopt { from: to.join("draft") }).await;
+    assert!(matches!(&adopted, Answer::Adopted { vector, changed: true } if vector == "1.mx1.us3"), "{adopted:?}");
+    stayer.shut_down(true).await.unwrap();
 }

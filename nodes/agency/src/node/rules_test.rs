@@ -9,7 +9,12 @@ use crate::ca::{self, Algorithm, Subject};
 use crate::control_api::Reloaded;
 
 /// The annex after the newest of a folder, signed by `signer`'s nation, in a folder of its own.
-fn next_annex(dir: &NodeDir, nation: &str, signer: &str, tweak: impl FnOnce(&mut AnnexPart)) -> tempfile::TempDir {
+pub(super) fn next_annex(
+    dir: &NodeDir,
+    nation: &str,
+    signer: &str,
+    tweak: impl FnOnce(&mut AnnexPart),
+) -> tempfile::TempDir {
     let parts = crate::load::charter_parts(&dir.charter()).unwrap();
     let newest = parts
         .iter()

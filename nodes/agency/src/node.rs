@@ -371,6 +371,7 @@ impl Node {
             tuning: Tuning {
                 hit_valid_millis: u64::from(config.answering.hit_days) * 86_400_000,
                 training: config.training.take_part,
+                minor: options.minor,
                 ..Tuning::default()
             },
             restored: suspended.is_some(),

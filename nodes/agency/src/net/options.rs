@@ -62,6 +62,9 @@ pub struct NetOptions {
     pub streams: usize,
     /// Socket buffers to ask for, in bytes.
     pub socket_buffer: usize,
+    /// Minor version of the protocol that the node speaks. Nothing in a node's folder sets it: tests start nodes of an
+    /// older one beside those of this one.
+    pub minor: u32,
 }
 
 impl NetOptions {
@@ -86,6 +89,7 @@ impl NetOptions {
             // The peer returns stream credit in lots of an eighth: stay that far below its limit.
             streams: limits::STREAMS_PER_PEER_MAX as usize * 27 / 32,
             socket_buffer: 4 << 20,
+            minor: puente_exchange::MINOR,
         }
     }
 

@@ -444,24 +444,31 @@ impl Federation {
     }
 }
 
-/// Exchanges with an ANSWER in a copied log, each at most once; and how many entries it has.
-fn answered_exchanges(dir: &Path) -> (BTreeSet<String>, usize) {
+/// The entries of a copied log.
+pub(crate) fn entries(dir: &Path) -> Vec<Vec<u8>> {
     let head = ClaimedCheckpoint::parse(&std::fs::read(dir.join("checkpoint")).unwrap()).unwrap();
     let size = head.claimed().size().0;
-    let (mut out, mut at) = (BTreeSet::new(), 0);
+    let (mut out, mut at) = (Vec::new(), 0);
     while at < size {
         let width = u16::try_from(size - at).unwrap_or(TILE_WIDTH).min(TILE_WIDTH);
         let path = LogPath::from(BundleId::new(at >> 8, width).unwrap()).to_string();
         let bytes = std::fs::read(dir.join(path)).unwrap();
-        for entry in decode_bundle(&bytes, width).unwrap() {
-            if let Ok(Entry::Pair(pair)) = Entry::decode(entry)
-                && pair.kind() == PairKind::Answer
-                && let Some(exchange) = pair.exchange()
-            {
-                assert!(out.insert(exchange.to_string()), "{exchange} is answered twice in {}", dir.display());
-            }
-        }
+        out.extend(decode_bundle(&bytes, width).unwrap().into_iter().map(<[u8]>::to_vec));
         at += u64::from(width);
     }
-    (out, usize::try_from(size).unwrap())
+    out
+}
+
+/// Exchanges with an ANSWER in a copied log, each at most once; and how many entries it has.
+fn answered_exchanges(dir: &Path) -> (BTreeSet<String>, usize) {
+    let (entries, mut out) = (entries(dir), BTreeSet::new());
+    for entry in &entries {
+        if let Ok(Entry::Pair(pair)) = Entry::decode(entry)
+            && pair.kind() == PairKind::Answer
+            && let Some(exchange) = pair.exchange()
+        {
+            assert!(out.insert(exchange.to_string()), "{exchange} is answered twice in {}", dir.display());
+        }
+    }
+    (out, entries.len())
 }

@@ -215,23 +215,49 @@ impl QueryKindSpec {
 }
 
 impl RecordType {
+    /// How many days records of this type are kept at most, if the catalogue says so: then they are erased.
+    pub fn kept_days_max(&self) -> Option<u64> {
+        self.kept.as_ref().map(|kept| kept.days_max.unsigned_abs())
+    }
+
+    /// Whether a record has been kept longer than its type may be: it is not only not found, it has to be erased. One
+    /// without a readable beginning is not: what is erased cannot be brought back.
+    ///
+    /// # Errors
+    /// Bytes that are no record of the type.
+    pub fn is_overdue(&self, bytes: &[u8], now: Millis) -> Result<bool, DecodeError> {
+        let values = self.values(bytes)?;
+        let begins = |kept: &Kept| {
+            values
+                .get(kept.from)
+                .and_then(|v| v.first())
+                .is_some_and(|from| instant_of(from.as_ref()).is_some() || day_number(from.as_ref()).is_some())
+        };
+        Ok(self.kept.as_ref().is_some_and(begins) && self.outstays(&values, now))
+    }
+
+    /// Whether it is past the time for which records of its type are kept at most.
+    fn outstays<S: AsRef<str>>(&self, values: &[Vec<S>], now: Millis) -> bool {
+        let Some(kept) = &self.kept else { return false };
+        if kept.longer_when.iter().any(|condition| condition.holds(values)) {
+            return false;
+        }
+        let today = i64::try_from(now.0 / 86_400_000).unwrap_or(i64::MAX);
+        match values.get(kept.from).and_then(|v| v.first()).map(AsRef::as_ref) {
+            None => true,
+            Some(from) => match instant_of(from) {
+                Some(at) => now.since(at) > kept.days_max.unsigned_abs() * 86_400_000,
+                None => day_number(from).is_none_or(|day| today - day > kept.days_max),
+            },
+        }
+    }
+
     /// Whether the record's own end has passed, or that of all records of its type.
     fn lapsed<S: AsRef<str>>(&self, values: &[Vec<S>], now: Millis) -> bool {
         let one = |i: usize| values.get(i).and_then(|v| v.first()).map(AsRef::as_ref);
         let today = i64::try_from(now.0 / 86_400_000).unwrap_or(i64::MAX);
-        if let Some(kept) = &self.kept
-            && !kept.longer_when.iter().any(|condition| condition.holds(values))
-        {
-            let too_old = match one(kept.from) {
-                None => true,
-                Some(from) => match instant_of(from) {
-                    Some(at) => now.since(at) > kept.days_max.unsigned_abs() * 86_400_000,
-                    None => day_number(from).is_none_or(|day| today - day > kept.days_max),
-                },
-            };
-            if too_old {
-                return true;
-            }
+        if self.outstays(values, now) {
+            return true;
         }
         let Some(end) = self.expires.and_then(one) else { return false };
         match instant_of(end) {

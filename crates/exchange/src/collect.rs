@@ -1,4 +1,5 @@
-//! One batch of records, one COLLECT: whoever says again what was collected gets the entry that stands.
+//! One batch of records, one COLLECT, and one ERASE when it goes: whoever says again what was collected or erased gets the
+//! entry that stands.
 
 use puente_model::{Digest, EventKind, LeafIndex, Millis};
 
@@ -7,10 +8,10 @@ use crate::engine::{Engine, Then};
 use crate::persist;
 
 impl Engine {
-    /// Records a local event. A COLLECT with the details of an earlier one is not recorded a second time: its details
-    /// name the root of a batch, so equal details are one batch whose import was cut off before it heard the answer.
+    /// Records a local event. A COLLECT or ERASE with the details of an earlier one is not recorded a second time:
+    /// its details name the root of a batch, so equal details are one batch whose job was cut off before it heard the answer.
     pub(crate) fn local_event(&mut self, now: Millis, ticket: Ticket, event: LocalEvent) {
-        if event.kind != EventKind::Collect || event.detail.is_empty() {
+        if !matches!(event.kind, EventKind::Collect | EventKind::Erase) || event.detail.is_empty() {
             return self.record_event(now, event, |_| {}, Then::Event(ticket));
         }
         let batch = Digest::of(&event.detail);

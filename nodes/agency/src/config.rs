@@ -149,6 +149,11 @@ impl NodeDir {
         Self(self.at("training"))
     }
 
+    /// Records that are being erased, and when that was last done.
+    pub fn retention(&self) -> PathBuf {
+        self.at("retention")
+    }
+
     /// Imported batches on their way into the records, and the openings of those that arrived.
     pub fn imports(&self) -> PathBuf {
         self.at("imports")

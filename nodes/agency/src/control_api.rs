@@ -161,6 +161,8 @@ pub enum Command {
         /// The folder, absolute.
         from: std::path::PathBuf,
     },
+    /// Erase the records that have been kept as long as they may be; answered by [`Answer::Retained`].
+    Retain,
     /// Leave the federation for good; answered by [`Answer::Left`].
     Leave {
         /// Why, in the operator's words.
@@ -348,6 +350,11 @@ pub enum Answer {
         files: u64,
         /// Records of the sidecar.
         asides: u64,
+    },
+    /// Records that had been kept as long as they may be are erased.
+    Retained {
+        /// How many, by record type.
+        erased: std::collections::BTreeMap<String, u64>,
     },
     /// The node has left.
     Left {

@@ -28,5 +28,6 @@ pub mod outbox;
 pub mod parts;
 pub mod records;
 pub mod renewal;
+pub mod retention;
 pub mod signer;
 pub mod training;

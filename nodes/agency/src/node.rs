@@ -11,6 +11,9 @@ mod leaving;
 mod leaving_test;
 mod officers;
 mod questions;
+mod retaining;
+#[cfg(test)]
+mod retaining_test;
 mod rules;
 #[cfg(test)]
 mod rules_test;
@@ -245,6 +248,8 @@ pub struct Node {
     policies_seen: Mutex<Option<(Stamps, Result<puente_model::Digest, String>)>>,
     /// Which notices of what ends were given.
     notices: std::sync::Mutex<Notices>,
+    /// Held while records that are due are erased.
+    retaining: Mutex<()>,
     /// Nothing new is taken on any more.
     draining: AtomicBool,
     started: Instant,
@@ -413,6 +418,7 @@ impl Node {
         let (checked, policies_seen, draining) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
         let notices = std::sync::Mutex::new(Notices::open(&dir.notices()));
         let mut node = Self {
+            retaining: Mutex::default(),
             dir,
             vault,
             bearings,
@@ -647,6 +653,7 @@ impl Backend for Node {
             Command::Block { peer, reason } => self.bar(peer, Some(reason)).await,
             Command::Unblock { peer } => self.bar(peer, None).await,
             Command::Leave { reason, to } => self.leave(reason, to).await,
+            Command::Retain => self.retain_now().await,
             Command::Snapshot { to } => {
                 if !to.is_absolute() {
                     return failure("path", "the folder of the copy must be absolute", "name it from the root on");
@@ -716,7 +723,11 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
                 _ = interrupt.recv() => break,
                 _ = stop.wait_for(|stop| *stop) => break,
                 _ = hangup.recv() => drop(node.reload().await),
-                _ = hourly.tick() => node.count_down(),
+                _ = hourly.tick() => {
+                    node.count_down();
+                    let node = node.clone();
+                    tokio::spawn(async move { node.retain_daily().await });
+                }
             }
         }
         tracing::info!("stopping");

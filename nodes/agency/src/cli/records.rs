@@ -1,25 +1,80 @@
 //! `puente records`: the record store, looked at before anybody depends on it.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use clap::Subcommand;
+use puente_model::Millis;
+use puente_words::text;
 use serde_json::{Value, json};
 
-use super::output::{Exit, Failure, Report};
-use super::{Context, load_failure};
+use super::output::{Exit, Failure, Report, table};
+use super::{Context, client, load_failure};
 use crate::config::NodeConfig;
+use crate::control_api::{Answer, Command};
 use crate::load;
 use crate::records::{self, Finding, RecordStore, RecordsError, Severity};
+use crate::retention::{Last, Retention, RetentionError};
 
 /// `puente records`.
 #[derive(Debug, Subcommand)]
 pub enum RecordsCommand {
     /// Check that the record store can be used: its mapping against the tables, rights, indexes.
     Check,
+    /// Records that have been kept as long as they may be: how many there are. A running node erases them every day.
+    Retention {
+        /// Have the running node erase them now.
+        #[arg(long)]
+        erase: bool,
+    },
 }
 
 pub(super) fn run(context: &Context, command: &RecordsCommand) -> Result<Report, Failure> {
     match command {
         RecordsCommand::Check => check(context),
+        RecordsCommand::Retention { erase } => retention(context, *erase),
     }
+}
+
+/// Erasing and looking may take as long as reading the whole store takes.
+const PATIENCE: Duration = Duration::from_secs(3_600);
+
+fn retention(context: &Context, erase: bool) -> Result<Report, Failure> {
+    let lang = context.lang;
+    let config = NodeConfig::load(&context.dir).map_err(|error| load_failure(error.into()))?;
+    if config.records.mapping.is_some() {
+        let value = json!({"mapped": true, "erase": erase, "records": {}});
+        return Ok(Report::new(value, String::new())
+            .note("the records are the agency's own tables, read in place: this program never erases there"));
+    }
+    let counts: BTreeMap<String, u64> = if erase {
+        let mut node = client::running(context)?;
+        let Answer::Retained { erased } = client::call(&mut node, Command::Retain, Some(PATIENCE))? else {
+            return Err(client::unexpected());
+        };
+        erased
+    } else {
+        let extra = config.catalogue_extra.as_ref().map(|folder| context.dir.path().join(folder));
+        let catalogue = load::catalogue(extra.as_deref()).map_err(load_failure)?;
+        let job = Retention { dir: &context.dir, settings: &config.records, catalogue: &catalogue };
+        let failed = |error: RetentionError| Failure::unavailable("retention", error.to_string()).hint(error.mend());
+        job.due(context.now).map_err(failed)?.into_iter().collect()
+    };
+    let last = Last::read(&context.dir);
+    let mut rows: Vec<(String, String)> =
+        counts.iter().map(|(record_type, count)| (record_type.clone(), count.to_string())).collect();
+    if last.at > 0 {
+        rows.push((text(lang, "last erased").to_owned(), Millis(last.at).to_string()));
+    }
+    let value = json!({
+        "mapped": false, "erase": erase, "records": counts,
+        "last": (last.at > 0).then(|| Millis(last.at).to_string()), "erased_in_all": last.erased,
+    });
+    let report = Report::new(value, table(&rows));
+    Ok(match erase {
+        true => report.note("erased; the log says how many, and nothing of what they were"),
+        false => report.note("nothing was changed: this many have been kept as long as they may be"),
+    })
 }
 
 fn unusable(error: &RecordsError) -> Failure {

@@ -84,7 +84,13 @@ fn rows(status: &Value, lang: Lang) -> Vec<(String, String)> {
         (Text::Policies, show(&status["policy"])),
         (Text::Log, say(lang, &english).into_owned()),
     ];
-    rows.into_iter().map(|(label, value)| (label.get(lang).to_owned(), value)).collect()
+    let mut rows: Vec<_> = rows.into_iter().map(|(label, value)| (label.get(lang).to_owned(), value)).collect();
+    if let Some(last) = status["retention"]["last"].as_str() {
+        let erased = status["retention"]["erased_in_all"].as_u64().unwrap_or(0);
+        let english = format!("{last}, {erased} records in all");
+        rows.push((text(lang, "last erased").to_owned(), say(lang, &english).into_owned()));
+    }
+    rows
 }
 
 /// Who reads the log at the auditors' door.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::{evidence, segment};
+use crate::import::stage;
 
 /// The length of SQLite's file header, and where its `user_version` stands in it.
 const SQLITE_HEADER: usize = 100;
@@ -24,12 +25,14 @@ pub enum Format {
     Absent,
     /// Not a file of the kind.
     Foreign,
+    /// It could not be looked at, for this reason.
+    Unreachable(String),
 }
 
 /// One file, or all files of one kind that have one format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What it holds: `journal`, `evidence`, `records`.
+    /// What it holds: `journal`, `evidence`, `records`, `training`, `import`.
     pub what: &'static str,
     /// Where it is.
     pub path: PathBuf,
@@ -39,18 +42,20 @@ pub struct Found {
     pub reads: u32,
 }
 
-/// The formats of a node's own files: every journal segment, the evidence store, and the records if they are in the
-/// node's folder.
+/// The formats of a node's own files: every journal segment, the evidence store, the records if they are in the
+/// node's folder, those of training, and every batch that is staged in one of the folders `imports`.
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn formats(journal: &Path, evidence: &Path, records: Option<&Path>) -> io::Result<Vec<Found>> {
+pub fn formats(
+    journal: &Path,
+    evidence: &Path,
+    records: Option<&Path>,
+    training: &Path,
+    imports: &[PathBuf],
+) -> io::Result<Vec<Found>> {
     let mut out = Vec::new();
-    let mut segments: Vec<PathBuf> = match std::fs::read_dir(journal) {
-        Ok(files) => files.map(|file| file.map(|file| file.path())).collect::<io::Result<_>>()?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
+    let mut segments = files_of(journal)?;
     segments.retain(|path| path.file_name().and_then(|name| name.to_str()).and_then(segment::parse_name).is_some());
     segments.sort();
     for path in segments {
@@ -70,6 +75,39 @@ pub fn formats(journal: &Path, evidence: &Path, records: Option<&Path>) -> io::R
     out.push(store("evidence", evidence, evidence::VERSION, evidence_version)?);
     if let Some(records) = records {
         out.push(store("records", records, crate::records::SQLITE_VERSION, user_version)?);
+    }
+    // A node without training has none.
+    let invented = store("training", training, crate::records::SQLITE_VERSION, user_version)?;
+    out.extend(Some(invented).filter(|found| found.format != Format::Absent));
+    for folder in imports {
+        out.extend(staged(folder)?);
+    }
+    Ok(out)
+}
+
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match std::fs::read_dir(folder) {
+        Ok(files) => files.map(|file| file.map(|file| file.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Every batch that is whole and not stored yet: the next start carries it on.
+fn staged(folder: &Path) -> io::Result<Vec<Found>> {
+    let mut batches = files_of(folder)?;
+    batches.retain(|path| path.extension().is_some_and(|ending| ending == "staged" || ending == "collected"));
+    batches.sort();
+    let mut out = Vec::new();
+    for path in batches {
+        let mut head = [0; 8];
+        let whole = begin(&path, &mut head)?;
+        let format = match stage::format_version(&head).filter(|_| whole == Some(true)) {
+            Some(version) if version == stage::FORMAT => Format::Read(version),
+            Some(version) => Format::Other(version),
+            None => Format::Foreign,
+        };
+        out.push(Found { what: "import", path, format, reads: stage::FORMAT });
     }
     Ok(out)
 }
@@ -142,7 +180,8 @@ mod tests {
         drop(store);
         let keys = crate::disk::seal::Keys::new(&puente_model::Secret32::new([3; 32]));
         drop(evidence::EvidenceWriter::open(&crate::disk::RealDisk, &node.evidence(), &keys).unwrap());
-        let found = formats(&node.journal(), &node.evidence(), Some(&node.records())).unwrap();
+        let found =
+            formats(&node.journal(), &node.evidence(), Some(&node.records()), &node.training().records(), &[]).unwrap();
         let formats: Vec<_> = found.iter().map(|found| found.format.clone()).collect();
         assert_eq!(formats, [Format::Read(evidence::VERSION), Format::Read(crate::records::SQLITE_VERSION)]);
     }
@@ -151,7 +190,10 @@ mod tests {
     fn versions_are_read_from_the_first_bytes_and_nothing_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let look = || formats(&at("journal"), &at("evidence.db"), Some(&at("records.db"))).unwrap();
+        let imports = [at("imports")];
+        let look = || {
+            formats(&at("journal"), &at("evidence.db"), Some(&at("records.db")), &at("training.db"), &imports).unwrap()
+        };
         let kinds = |found: &[Found]| found.iter().map(|f| (f.what, f.format.clone())).collect::<Vec<_>>();
         assert_eq!(kinds(&look()), [("evidence", Format::Absent), ("records", Format::Absent)]);
         assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none(), "nothing is made");
@@ -182,5 +224,19 @@ mod tests {
         assert_eq!(kinds(&look()), expected);
         std::fs::write(at("records.db"), b"a text of somebody else's that is long enough").unwrap();
         assert_eq!(look().last().unwrap().format, Format::Foreign);
+
+        // Batches on their way in; what an import that died left half written says nothing to anybody.
+        std::fs::create_dir(at("imports")).unwrap();
+        for (name, head) in [
+            ("a.staged", &b"puenteI2 and so on"[..]),
+            ("b.collected", b"puenteI9 and so on"),
+            ("c.staged", b"other"),
+            ("d.part", b"puenteI9"),
+        ] {
+            std::fs::write(at("imports").join(name), head).unwrap();
+        }
+        let batches: Vec<_> = kinds(&look()).into_iter().filter(|(what, _)| *what == "import").collect();
+        let expected = [Format::Read(2), Format::Other(9), Format::Foreign].map(|format| ("import", format));
+        assert_eq!(batches, expected);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 
 use puente_catalogue::Lang;
 use puente_charter::{Charter, CharterStatus};
-use puente_model::NodeUri;
+use puente_model::{Millis, NodeUri};
 use serde_json::{Value, json};
 
 use super::{Node, now};
@@ -111,6 +111,7 @@ impl Node {
         let driver = self.driver.status();
         let charter = self.now.charter.load_full();
         let records = self.records.status();
+        let retention = crate::retention::Last::read(&self.dir);
         let barred = self.now.barred.load_full();
         // What is broken before what only deserves a look; either in the order in which to mend it.
         let of = |wanted: State| checks.iter().filter(move |check| check.state == wanted);
@@ -193,6 +194,11 @@ impl Node {
                 "journal_segments": driver.disk.segments,
                 "batches": driver.batches,
                 "entries": driver.entries,
+            },
+            "retention": {
+                "mapped": self.bearings.config.records.mapping.is_some(),
+                "last": (retention.at > 0).then(|| Millis(retention.at).to_string()),
+                "erased_in_all": retention.erased,
             },
             "records": {
                 "store": records.store,

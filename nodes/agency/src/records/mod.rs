@@ -32,6 +32,7 @@ use server::Server;
 pub use health::{Health, RecordsStatus};
 pub use links::WAITING_MAX;
 pub use mapping::{FIELD_CODES_MAX, Finding, MAPPING_BYTES_MAX, Severity};
+pub(crate) use postgres::POSTGRES_VERSION;
 pub use postgres::PostgresStore;
 pub use settings::{
     CONNECTIONS_MAX, IN_FLIGHT_MAX, PostgresUrl, RecordSettings, SQL_NAME_BYTES_MAX, STATEMENT_MILLIS, STORE_BYTES_MAX,
@@ -160,6 +161,29 @@ impl RecordStore {
         match self {
             Self::Sqlite(store) => Ok(store.seen(record_type, probes)?),
             Self::Postgres(store) => store.seen(record_type, probes),
+        }
+    }
+
+    /// At most `limit` records of a type after the place `after` (0 for the first): place and canonical bytes, in order.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn page(&mut self, record_type: &str, after: i64, limit: usize) -> Result<Vec<(i64, Vec<u8>)>, RecordsError> {
+        match self {
+            Self::Sqlite(store) => Ok(store.page(record_type, after, limit)?),
+            Self::Postgres(store) => store.page(record_type, after, limit),
+        }
+    }
+
+    /// Erases the records with these identities ([`identity`]) and every key that leads to them, all or none; those that
+    /// are not there are passed over, so an interrupted job is simply repeated. Returns how many there were.
+    ///
+    /// # Errors
+    /// The store refuses; nothing was erased.
+    pub fn erase(&mut self, records: &[Digest]) -> Result<u64, RecordsError> {
+        match self {
+            Self::Sqlite(store) => Ok(store.erase(records)?),
+            Self::Postgres(store) => store.erase(records),
         }
     }
 
@@ -314,6 +338,20 @@ impl RecordReader {
 impl From<SqliteReader> for RecordReader {
     fn from(reader: SqliteReader) -> Self {
         Self::new(Source::InLine(reader), Health::new("sqlite"))
+    }
+}
+
+/// The version of the node's own tables in PostgreSQL, if `settings` name such a store: none inside while they are not
+/// made. Nothing is made or changed. Blocks.
+///
+/// # Errors
+/// The server cannot be reached, or its password not be read.
+pub fn tables_version(dir: &NodeDir, settings: &RecordSettings) -> Result<Option<Option<u32>>, RecordsError> {
+    match (&settings.store, &settings.mapping) {
+        (StoreAt::Postgres(url), None) => {
+            postgres::version(&Server::new(dir, url, settings)?, &settings.schema).map(Some)
+        }
+        _ => Ok(None),
     }
 }
 

@@ -13,7 +13,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{PoisonError, RwLock};
 
-use puente_model::{Label, digest};
+use puente_model::{Digest, Label, digest};
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Statement, Transaction};
 
@@ -23,7 +23,9 @@ use super::settings::quoted;
 use super::{Inserted, Lookup, NewRecord, RecordsError, identity};
 use crate::import::batch::{Probe, Seen};
 
-const VERSION: i32 = 1;
+const VERSION: i32 = POSTGRES_VERSION as i32;
+/// The format version of the tables.
+pub(crate) const POSTGRES_VERSION: u32 = 1;
 /// A longer value of a key stands in the index as its digest, in bytes.
 const KEY_BYTES_MAX: usize = 512;
 const LONG_KEY: Label = Label("puente/v1/record-key");
@@ -222,6 +224,21 @@ impl Drop for PostgresStore {
     }
 }
 
+/// The version of the tables in the schema `schema`; none if they are not made yet. Nothing is made or changed.
+pub(super) fn version(server: &Server, schema: &str) -> Result<Option<u32>, RecordsError> {
+    let schema = quoted(schema);
+    with_client(server, async |client| {
+        let said = |error| describe(&error);
+        let meta = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&format!("{schema}.meta")]).await;
+        if !meta.and_then(|row| row.try_get::<_, bool>(0)).map_err(said)? {
+            return Ok(None);
+        }
+        let found = client.query_one(&format!("SELECT version FROM {schema}.meta"), &[]).await;
+        let found: i32 = found.and_then(|row| row.try_get(0)).map_err(said)?;
+        Ok(Some(u32::try_from(found).unwrap_or(u32::MAX)))
+    })
+}
+
 /// Does one thing over a connection that only reads. Blocks.
 pub(super) fn with_client<T: Send>(
     server: &Server,
@@ -299,6 +316,25 @@ impl PostgresStore {
     pub fn counts(&mut self) -> Result<Vec<(String, u64)>, RecordsError> {
         self.run(|client, tables| tables.counts(client))
     }
+
+    /// As [`super::RecordStore::page`].
+    ///
+    /// # Errors
+    /// The server refuses or cannot be reached.
+    pub fn page(&mut self, record_type: &str, after: i64, limit: usize) -> Result<Vec<(i64, Vec<u8>)>, RecordsError> {
+        self.run(|client, tables| tables.page(client, record_type, after, limit))
+    }
+
+    /// As [`super::RecordStore::erase`].
+    ///
+    /// # Errors
+    /// The server refuses or cannot be reached; nothing was erased.
+    pub fn erase(&mut self, records: &[Digest]) -> Result<u64, RecordsError> {
+        let erased = self.run(|client, tables| tables.erase(client, records))?;
+        // What was deleted stays in the server's files until it is cleared away: at once, if this user may.
+        let _ = self.run(|client, tables| tables.vacuum(client));
+        Ok(erased)
+    }
 }
 
 impl Tables {
@@ -353,6 +389,45 @@ impl Tables {
         );
         let rows = client.query(&sql, &[]).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<_, i64>(1)?.unsigned_abs()))).collect()
+    }
+
+    async fn page(
+        &self,
+        client: &Client,
+        record_type: &str,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Vec<u8>)>, tokio_postgres::Error> {
+        let schema = &self.schema;
+        let sql = format!(
+            "SELECT id, bytes FROM {schema}.record
+             WHERE id > $1 AND type = (SELECT id FROM {schema}.name WHERE text = $2) ORDER BY id LIMIT $3"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = client.query(&sql, &[&after, &record_type, &limit]).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+
+    async fn erase(&self, client: &mut Client, records: &[Digest]) -> Result<u64, tokio_postgres::Error> {
+        let schema = &self.schema;
+        let identities: Vec<&[u8]> = records.iter().map(|record| record.as_bytes().as_slice()).collect();
+        let tx = client.transaction().await?;
+        // Not while an import brings in: the lock is the same.
+        tx.execute("SELECT pg_advisory_xact_lock(7085774586291058)", &[]).await?;
+        let keys = format!(
+            "DELETE FROM {schema}.match_key m USING {schema}.record r
+             WHERE r.identity = ANY($1) AND m.type = r.type AND m.record = r.id"
+        );
+        tx.execute(&keys, &[&identities]).await?;
+        let erased =
+            tx.execute(&format!("DELETE FROM {schema}.record WHERE identity = ANY($1)"), &[&identities]).await?;
+        tx.commit().await?;
+        Ok(erased)
+    }
+
+    async fn vacuum(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        let schema = &self.schema;
+        client.batch_execute(&format!("VACUUM {schema}.match_key, {schema}.record")).await
     }
 
     async fn insert(&self, client: &mut Client, records: &[NewRecord]) -> Result<Inserted, tokio_postgres::Error> {

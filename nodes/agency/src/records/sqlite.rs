@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension, params};
 
+use puente_model::Digest;
+
 use super::{Inserted, NewRecord, identity};
 use crate::disk::{Disk, DiskError, RealDisk, Site, keep_plans, site, touch};
 use crate::import::batch::{Probe, Seen};
@@ -200,6 +202,63 @@ impl SqliteStore {
     /// SQLite cannot open it.
     pub fn reader(&self) -> Result<SqliteReader, DiskError> {
         SqliteReader::open(&self.path)
+    }
+
+    /// As [`super::RecordStore::page`].
+    ///
+    /// # Errors
+    /// SQLite cannot read it.
+    pub fn page(&self, record_type: &str, after: i64, limit: usize) -> Result<Vec<(i64, Vec<u8>)>, DiskError> {
+        let read = || -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
+            let mut page = self.connection.prepare_cached(
+                "SELECT id, bytes FROM record WHERE id > ?1 AND type = (SELECT id FROM name WHERE text = ?2)
+                 ORDER BY id LIMIT ?3",
+            )?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            page.query_map(params![after, record_type, limit], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        };
+        read().map_err(DiskError::db("reading", &self.path))
+    }
+
+    /// As [`super::RecordStore::erase`].
+    ///
+    /// # Errors
+    /// SQLite refuses; nothing was erased.
+    pub fn erase(&mut self, records: &[Digest]) -> Result<u64, DiskError> {
+        self.gate(site::RECORDS_BEGIN)?;
+        // Erased means erased: what is deleted is overwritten.
+        self.execute("PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; BEGIN IMMEDIATE")?;
+        let erased = self.erase_within(records).map_err(DiskError::db("erasing", &self.path)).and_then(|erased| {
+            self.gate(site::RECORDS_COMMIT)?;
+            self.execute("COMMIT")?;
+            Ok(erased)
+        });
+        match &erased {
+            // What stands in the log of changes goes with it. A reader may hold it: then the next one carries it over.
+            Ok(_) => drop(self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")),
+            // The error is what counts; without a commit nothing of the transaction stays.
+            Err(_) => drop(self.connection.execute_batch("ROLLBACK")),
+        }
+        erased
+    }
+
+    fn erase_within(&self, records: &[Digest]) -> rusqlite::Result<u64> {
+        self.connection.execute_batch(
+            "CREATE TEMP TABLE IF NOT EXISTS doomed (id INTEGER PRIMARY KEY, type INTEGER NOT NULL); DELETE FROM doomed",
+        )?;
+        let mut doom = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO doomed SELECT id, type FROM record WHERE commitment = ?1")?;
+        for record in records {
+            doom.execute([record.as_bytes()])?;
+        }
+        // No index leads from a record to its keys: one pass over those of its type finds them.
+        self.connection.execute(
+            "DELETE FROM key WHERE type IN (SELECT type FROM doomed) AND record IN (SELECT id FROM doomed)",
+            [],
+        )?;
+        let erased = self.connection.execute("DELETE FROM record WHERE id IN (SELECT id FROM doomed)", [])?;
+        Ok(erased as u64)
     }
 
     fn execute(&self, sql: &'static str) -> Result<(), DiskError> {

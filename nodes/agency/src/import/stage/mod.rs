@@ -43,6 +43,14 @@ pub use carry::{Staged, settle};
 pub use write::{Staging, problems};
 
 const MAGIC: &[u8; 8] = b"puenteI2";
+/// The version of staged batches that this program reads: the last byte of [`MAGIC`], a digit.
+pub(crate) const FORMAT: u32 = 2;
+
+/// The version that the first bytes of a staged batch name; none if it is no such file.
+pub(crate) fn format_version(head: &[u8; 8]) -> Option<u32> {
+    let (name, version) = head.split_last_chunk::<1>()?;
+    (*name == MAGIC[..7]).then(|| char::from(version[0]).to_digit(10)).flatten()
+}
 /// One staged record, in bytes.
 const ITEM_BYTES_MAX: u32 = 4 << 20;
 

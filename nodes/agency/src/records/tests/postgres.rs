@@ -37,6 +37,20 @@ fn begin(reader: &RecordReader, keys: &[(String, String)]) -> Receiver<Found> {
 }
 
 #[test]
+fn the_version_of_the_tables_is_told_and_nothing_is_made() {
+    let Some(cluster) = Cluster::start() else { return };
+    let (dir, settings) = (NodeDir::new("/nowhere"), cluster.settings(OWNER));
+    let version = || crate::records::tables_version(&dir, &settings).unwrap();
+    assert_eq!((version(), version()), (Some(None), Some(None)), "looking makes nothing");
+    drop(RecordStore::open_with(&dir, &settings).unwrap());
+    assert_eq!(version(), Some(Some(crate::records::POSTGRES_VERSION)));
+    cluster.execute("UPDATE puente.meta SET version = 9");
+    assert_eq!(version(), Some(Some(9)));
+    let Err(RecordsError::Server(why)) = RecordStore::open_with(&dir, &settings) else { panic!("it opened") };
+    assert!(why.contains("version 9") && why.contains("reads version 1"), "{why}");
+}
+
+#[test]
 fn postgres_passes_the_conformance_suite() {
     let Some(cluster) = Cluster::start() else { return };
     let dir = NodeDir::new("/nowhere");

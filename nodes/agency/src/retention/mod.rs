@@ -98,8 +98,8 @@ impl Batch {
     /// The entry that says that they go.
     fn event(&self) -> LocalEvent {
         let count = self.records.len() as u64;
-        let rule = format!("kept at most {} days", self.days);
-        let detail = json!({"root": self.root, "count": count, "record_type": self.record_type, "rule": rule});
+        let (root, record_type) = (&self.root, &self.record_type);
+        let detail = json!({"root": root, "count": count, "record_type": record_type, "kept_days_max": self.days});
         LocalEvent {
             kind: EventKind::Erase,
             record_type: self.record_type.clone(),

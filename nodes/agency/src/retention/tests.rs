@@ -116,7 +116,7 @@ async fn cut_off(dir: &NodeDir, settings: &RecordSettings) {
     assert_eq!((log.counts(), left(dir, settings).len()), (vec![2, 1], 1));
     let entries = log.entries.lock().unwrap();
     let said: String = entries.iter().map(|event| String::from_utf8_lossy(&event.detail).into_owned()).collect();
-    assert!(said.contains("kept at most 30 days"), "{said}");
+    assert!(said.contains("\"kept_days_max\":30"), "{said}");
     for record in &all {
         assert!(!said.contains(&identity("PlateRead", &record.bytes).to_string()), "no entry names a record: {said}");
     }

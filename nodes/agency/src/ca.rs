@@ -363,7 +363,7 @@ pub fn make_key(algorithm: Algorithm, path: &Path) -> Result<KeyPair, CaError> {
 ///
 /// # Errors
 /// The cryptographic library refuses.
-pub fn request_for(node: &NodeUri, key: &KeyPair) -> Result<Vec<u8>, CaError> {
+pub fn request_for(node: &NodeUri, key: &impl rcgen::SigningKey) -> Result<Vec<u8>, CaError> {
     Ok(leaf_params(&Name::Node(node.clone()))?.serialize_request(key)?.der().to_vec())
 }
 

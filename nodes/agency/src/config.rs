@@ -273,6 +273,9 @@ pub struct NodeConfig {
     /// `[training]`: whether this node takes part in it.
     #[serde(default)]
     pub training: crate::training::TrainingConfig,
+    /// `[keys]`: private keys in a PKCS#11 token.
+    #[serde(default, skip_serializing_if = "crate::keys::KeysConfig::is_default")]
+    pub keys: crate::keys::KeysConfig,
 }
 
 /// Keys of `node.toml`, for suggestions.
@@ -289,6 +292,7 @@ const KEYS: &[&str] = &[
     "answering",
     "ops",
     "training",
+    "keys",
 ];
 
 mod uri {
@@ -371,6 +375,9 @@ impl NodeConfig {
             let (message, mend) = (message.to_owned(), mend.to_owned());
             Err(ConfigError { file: file.to_owned(), at, message, mend })
         };
+        if let Some((message, mend)) = config.keys.problem() {
+            return fail("[keys]", &message, &mend);
+        }
         if let Some((key, bounds)) = config.audit.as_ref().and_then(AuditConfig::out_of_bounds) {
             return fail(key, &format!("'{key}' of [audit] is out of bounds"), &format!("write {bounds}"));
         }

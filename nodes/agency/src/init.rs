@@ -11,6 +11,7 @@ use puente_model::{Digest, Millis, NodeUri, Origin};
 use crate::ca::{self, Algorithm, CaError, Subject};
 use crate::config::{ConfigError, NodeConfig, NodeDir};
 use crate::files;
+use crate::keys::KeysConfig;
 use crate::load::{Bearings, LoadError};
 
 const SAMPLE: &str = include_str!("../samples/node.toml");
@@ -248,8 +249,12 @@ pub fn self_test(dir: &NodeDir) -> Vec<(&'static str, Result<String, String>)> {
     let mut out = Vec::new();
     let uri = config.as_ref().ok().map(|c| c.node.clone());
     out.push(("configuration", config.map(|c| c.node.to_string()).map_err(|e| format!("{e}; {}", e.mend))));
-    let number = NodeConfig::load(dir).map_or(1, |config| config.log);
+    let (number, keys) = NodeConfig::load(dir).map_or((1, KeysConfig::default()), |config| (config.log, config.keys));
     for (what, path) in [("log key", dir.log_key_of(number)), ("store key", dir.store_key())] {
+        if let (Some(label), "log key") = (keys.log_label(number), what) {
+            out.push((what, Ok(format!("'{label}' in a token"))));
+            continue;
+        }
         let read = files::read(&path).map(zeroize::Zeroizing::new).and_then(|bytes| {
             if crate::keys::is_sealed(&bytes) {
                 return Ok("under a passphrase");
@@ -258,7 +263,7 @@ pub fn self_test(dir: &NodeDir) -> Vec<(&'static str, Result<String, String>)> {
         });
         out.push((what, read.map(ToOwned::to_owned).map_err(|e| format!("{}: {e}", path.display()))));
     }
-    out.push(("certificate", certificate_test(dir, uri.as_ref())));
+    out.push(("certificate", certificate_test(dir, uri.as_ref(), &keys)));
     if dir.charter_pin().exists() {
         let bearings = Bearings::load(dir);
         let policies = bearings.as_ref().ok().map(|b| b.policies(dir));
@@ -277,7 +282,7 @@ pub fn self_test(dir: &NodeDir) -> Vec<(&'static str, Result<String, String>)> {
     out
 }
 
-fn certificate_test(dir: &NodeDir, uri: Option<&NodeUri>) -> Result<String, String> {
+fn certificate_test(dir: &NodeDir, uri: Option<&NodeUri>, keys: &KeysConfig) -> Result<String, String> {
     if !dir.tls_cert().exists() && dir.tls_csr().exists() {
         return Err(format!("none yet: have {} signed into {}", dir.tls_csr().display(), dir.tls_cert().display()));
     }
@@ -285,6 +290,9 @@ fn certificate_test(dir: &NodeDir, uri: Option<&NodeUri>) -> Result<String, Stri
     let names = certificate::names(&shown.der).map_err(|e| e.to_string())?;
     if Some(&names.uri) != uri {
         return Err(format!("it names {}, not this node; have it issued anew", names.uri));
+    }
+    if let Some(label) = &keys.tls_key {
+        return Ok(format!("{} until {}; its key is '{label}' in a token", names.uri, names.not_after));
     }
     if files::read(&dir.tls_key()).is_ok_and(|bytes| crate::keys::is_sealed(&bytes)) {
         return Ok(format!("{} until {}; its key is under a passphrase", names.uri, names.not_after));

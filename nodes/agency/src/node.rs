@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use puente_audit_log::{KeyError, Signer as _};
+use puente_audit_log::KeyError;
 use puente_exchange::api::{Conclusion, Input};
 use puente_exchange::{Engine, OpenError, Setup, Tuning};
 use puente_model::{EventKind, Millis, Mode};
@@ -48,9 +48,9 @@ use crate::control_api::{Answer, Command, Concluded, Question};
 use crate::disk::{Disk, DiskError, ExportAsides, NodeDisk, RealDisk, SEGMENT_BYTES};
 use crate::driver::{Driver, DriverHandle, DriverOptions, Gone, Watch};
 use crate::files;
-use crate::keys::{PassphraseSource, Vault};
+use crate::keys::{KeyRoom, PassphraseSource, RoomError, TokenError, Vault};
 use crate::load::{Bearings, LoadError};
-use crate::net::{Identity, IdentityError, Net, NetError, NetOptions};
+use crate::net::{IdentityError, Net, NetError, NetOptions};
 use crate::officers::OfficerBookError;
 use crate::ops::check::Check;
 use crate::ops::clock::ClockWatch;
@@ -59,7 +59,6 @@ use crate::ops::meter::Meter;
 use crate::ops::{self, Steps, Traces};
 use crate::records::{Health, RecordReader, RecordsError};
 use crate::renewal;
-use crate::signer::LogSigner;
 
 pub(crate) use adopted::recorded_policies;
 use officers::{Roll, RollError};
@@ -93,6 +92,12 @@ pub enum RunError {
     /// The log's key is unusable.
     #[error("the log's key is unusable: {0}")]
     LogKey(#[from] KeyError),
+    /// The token with the private keys.
+    #[error(transparent)]
+    Token(TokenError),
+    /// The token's PIN.
+    #[error("the token cannot be opened: {0}")]
+    Pin(io::Error),
     /// The TLS key or certificate is unusable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -150,12 +155,25 @@ pub enum RunError {
     },
 }
 
+impl From<RoomError> for RunError {
+    fn from(error: RoomError) -> Self {
+        match error {
+            RoomError::File { path, error } => Self::Key { path, error },
+            RoomError::Pin(error) => Self::Pin(error),
+            RoomError::Token(error) => Self::Token(error),
+            RoomError::Log(error) => Self::LogKey(error),
+            RoomError::Identity(error) => Self::Identity(error),
+        }
+    }
+}
+
 impl RunError {
     /// Stable name of the cause.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Load(error) => error.code(),
             Self::Key { .. } | Self::LogKey(_) => "key",
+            Self::Token(_) | Self::Pin(_) => "token",
             Self::Identity(_) => "certificate",
             Self::Officers(_) => "officers",
             Self::Approval(error) => error.code(),
@@ -180,6 +198,8 @@ impl RunError {
         match self {
             Self::Load(error) => error.mend(),
             Self::Key { .. } | Self::LogKey(_) => "make a node with 'puente node init', or restore its keys".to_owned(),
+            Self::Token(error) => error.mend().to_owned(),
+            Self::Pin(_) => "give the PIN: 'pin_file' of [keys], the credential 'puente.pin', or a terminal".to_owned(),
             Self::Identity(_) => "issue a certificate for this node with 'puente ca issue'".to_owned(),
             Self::Officers(_) => "mend officers.toml".to_owned(),
             Self::Approval(error) => error.mend().to_owned(),
@@ -229,7 +249,7 @@ pub(crate) fn now() -> Millis {
 /// A running node.
 pub struct Node {
     dir: NodeDir,
-    vault: Arc<Vault>,
+    keys: Arc<KeyRoom>,
     bearings: Bearings,
     now: Arc<InForceNow>,
     driver: DriverHandle,
@@ -333,20 +353,16 @@ impl Node {
         if let Consent::Waits(by) = consent {
             return Err(RunError::NotApproved { approved: by.len() });
         }
-        let secret = |path: std::path::PathBuf| {
-            vault.secret(&path).map_err(|error| RunError::Key { path: path.display().to_string(), error })
-        };
+        let keys = Arc::new(KeyRoom::open(vault, &config.keys)?);
         let origin = config.origin().map_err(|error| RunError::Key {
             path: dir.config().display().to_string(),
             error: io::Error::other(error),
         })?;
-        let signer = LogSigner::new(origin.as_str(), &secret(dir.log_key_of(config.log))?)?;
-        let key =
-            |(path, error): (std::path::PathBuf, io::Error)| RunError::Key { path: path.display().to_string(), error };
-        renewal::settle(&dir, &vault).map_err(|error| key((dir.tls_key(), error)))?;
-        let (chain, private) = renewal::credentials(&dir, &vault).map_err(key)?;
-        let store_key = secret(dir.store_key())?;
-        let identity = Identity::from_pem(&config.node, &chain, &private)?.resetting(&store_key);
+        let signer = keys.log_signer(&dir, &origin, config.log)?;
+        renewal::settle(&dir, keys.vault())
+            .map_err(|error| RunError::Key { path: dir.tls_key().display().to_string(), error })?;
+        let store_key = keys.secret(&dir.store_key())?;
+        let identity = keys.identity(&dir, &config.node)?;
         let mut options = NetOptions::new(config.listen);
         options.tcp = config.network.tcp;
         tune(&mut options);
@@ -368,7 +384,7 @@ impl Node {
             charter: bearings.charter.clone(),
             catalogue: bearings.catalogue.clone(),
             policy: Arc::new(policy),
-            signer: Box::new(signer),
+            signer,
             tree: recovered.tree,
             tiles: Box::new(disk.tiles()),
             store: Box::new(disk.store()?),
@@ -420,7 +436,7 @@ impl Node {
         let mut node = Self {
             retaining: Mutex::default(),
             dir,
-            vault,
+            keys,
             bearings,
             now: now_in_force,
             driver,
@@ -538,6 +554,27 @@ impl Node {
         stopped
     }
 
+    /// Whether the token with the node's keys is there.
+    async fn probe_token(&self) -> Result<(), TokenError> {
+        let Some(token) = self.keys.token() else { return Ok(()) };
+        let (keys, log) = (Arc::clone(&self.keys), self.bearings.config.log);
+        let silent = TokenError::Silent(token.name().to_owned());
+        tokio::task::spawn_blocking(move || keys.probe(log)).await.unwrap_or(Err(silent))
+    }
+
+    /// Ends when the token with the node's keys does not answer; never without a token.
+    async fn token_away(&self) -> TokenError {
+        if self.keys.token().is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            if let Err(error) = self.probe_token().await {
+                return error;
+            }
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+
     async fn query(&self, question: Question, half: Option<Half>) -> Answer {
         if self.draining.load(Ordering::Relaxed) {
             return failure("stopping", Gone, "ask again when the node runs");
@@ -612,6 +649,18 @@ fn concluded(conclusion: Result<Conclusion, Gone>) -> Answer {
 
 impl Backend for Node {
     async fn carry_out(&self, command: Command) -> Answer {
+        let records = !matches!(
+            command,
+            Command::Status
+                | Command::Questions(_)
+                | Command::QuestionStatus { .. }
+                | Command::Reload
+                | Command::Shutdown
+        );
+        if records && let Err(error) = self.probe_token().await {
+            // Otherwise the command would wait for as long as the token is away.
+            return failure("token", &error, error.mend());
+        }
         match command {
             Command::Query(question) => self.query(*question, None).await,
             Command::Questions(list) => self.questions(list).await,
@@ -692,7 +741,7 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(system("threads"))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
         let mut hangup = signal(SignalKind::hangup()).map_err(system("signals"))?;
@@ -738,6 +787,11 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         };
         let result = tokio::select! {
             result = end => result,
+            // The log would wait for its key for ever. The journal holds everything that was acknowledged.
+            error = node.token_away() => {
+                tracing::warn!("stopping without the token: {error}");
+                Ok(())
+            }
             // Whoever asks twice does not want to wait: the journal holds everything acknowledged.
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
@@ -749,8 +803,15 @@ pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
         drop((door, api));
         // Another node's socket is never here: it would not have started.
         let _ = std::fs::remove_file(dir.control());
+        if let Some(token) = node.keys.token() {
+            // Here, not wherever its last user ends: a task that waits for it may outlive everything.
+            token.close();
+        }
         Ok(result?)
-    })
+    });
+    // A task that waits for a disk or a token would hold up the end for ever.
+    runtime.shutdown_background();
+    ended
 }
 
 fn say_ready(node: &Node) {

@@ -1,18 +1,21 @@
 //! `puente keys`: how the node's private keys lie on disk.
 
+mod token;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 use puente_words::text;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::output::{Failure, Report, table};
+use super::peers::key_failure;
 use super::{Context, client};
 use crate::config::{NodeConfig, NodeDir};
 use crate::files;
-use crate::keys::{self, PassphraseSource};
+use crate::keys::{self, KeyRoom, PassphraseSource};
 
 /// `puente keys`.
 #[derive(Debug, Subcommand)]
@@ -29,6 +32,33 @@ pub enum KeysCommand {
     },
     /// Make the private keys plain files again, for their owner alone.
     Unprotect,
+    /// Bring private keys into the PKCS#11 token that [keys] of node.toml names.
+    Move(MoveArgs),
+    /// Give the token its PIN once, although a wrong one was given before; not if it would lock itself.
+    TryPin,
+}
+
+/// `puente keys move`.
+#[derive(Debug, Args)]
+pub struct MoveArgs {
+    /// Into the token; out of it no key comes.
+    #[arg(long, required = true)]
+    to_token: bool,
+    /// Which keys; without a name both, as far as [keys] names them.
+    #[arg(value_enum)]
+    keys: Vec<Movable>,
+    /// Delete the files once the token signs with the keys: then nothing brings them out of it again.
+    #[arg(long)]
+    delete_files: bool,
+}
+
+/// A key that a token can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Movable {
+    /// The key that signs the log's heads (Ed25519).
+    Log,
+    /// The key of the node's certificate (ECDSA P-256).
+    Tls,
 }
 
 pub(super) fn run(context: &Context, command: KeysCommand) -> Result<Report, Failure> {
@@ -37,6 +67,8 @@ pub(super) fn run(context: &Context, command: KeysCommand) -> Result<Report, Fai
         KeysCommand::Show => show(context),
         KeysCommand::Protect { new_passphrase_file } => protect(context, new_passphrase_file),
         KeysCommand::Unprotect => unprotect(context),
+        KeysCommand::Move(args) => token::bring_in(context, &args),
+        KeysCommand::TryPin => token::try_pin(context),
     }
 }
 
@@ -74,6 +106,14 @@ fn list(context: &Context) -> Result<Report, Failure> {
         rows.push((name(&path), format!("{kept}, {mode:o}")));
         values.push(json!({"file": name(&path), "encrypted": sealed, "mode": format!("{mode:o}")}));
     }
+    if let Ok(config) = NodeConfig::load(&context.dir) {
+        let labels = [config.keys.log_label(config.log), config.keys.tls_key.clone()];
+        for label in labels.into_iter().flatten() {
+            let token = config.keys.token.clone().unwrap_or_default();
+            rows.push((label.clone(), format!("{} '{token}'", text(context.lang, "in the token"))));
+            values.push(json!({"label": label, "token": token}));
+        }
+    }
     let report = Report::new(json!({"keys": values}), table(&rows));
     Ok(if open { report.hint("others than their owner may read keys: chmod 600 keys/*") } else { report })
 }
@@ -81,9 +121,9 @@ fn list(context: &Context) -> Result<Report, Failure> {
 fn show(context: &Context) -> Result<Report, Failure> {
     let config = NodeConfig::load(&context.dir).map_err(|error| super::load_failure(error.into()))?;
     let origin = config.origin().map_err(|error| Failure::usage("config", error.to_string()))?;
-    let path = context.dir.log_key_of(config.log);
-    let seed = context.vault.secret(&path).map_err(|error| Failure::file(&path, &error))?;
-    let vkey = super::keys::vkey(&origin, &seed)?;
+    let room = KeyRoom::open(context.vault.clone(), &config.keys).map_err(key_failure)?;
+    let signer = room.log_signer(&context.dir, &origin, config.log).map_err(key_failure)?;
+    let vkey = signer.verifier().to_string();
     Ok(Report::new(json!({"origin": origin.as_str(), "vkey": vkey}), format!("{vkey}\n")))
 }
 

@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use puente_audit_log::{
-    BundleId, ClaimedCheckpoint, ClaimedReceipt, Ed25519Signer, KeyKind, ReadError, SignedCheckpoint, Signer as _,
-    TILE_WIDTH, TileId, TileReader, VerifierKey, decode_bundle, leaf_hash, prove_inclusion,
+    BundleId, ClaimedCheckpoint, ClaimedReceipt, ReadError, SignedCheckpoint, TILE_WIDTH, TileId, TileReader,
+    VerifierKey, decode_bundle, leaf_hash, prove_inclusion,
 };
 use puente_model::{Digest, LeafIndex};
 use puente_wire::proto::Message as _;
@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 
 use super::args::{Audience, LogCommand};
 use super::output::{Failure, Report};
+use super::peers::key_failure;
 use super::{Context, client, load_failure};
 use crate::config::NodeConfig;
 use crate::control_api::{Answer, Command};
 use crate::disk::{ExportAsides, NodeDisk};
 use crate::files;
+use crate::keys::KeyRoom;
 
 pub(super) fn run(context: &Context, command: LogCommand) -> Result<Report, Failure> {
     match command {
@@ -77,10 +79,8 @@ pub(crate) fn key(context: &Context) -> Result<VerifierKey, Failure> {
             .parse()
             .map_err(|error: puente_audit_log::KeyError| Failure::usage("log-key", error.to_string()));
     }
-    let path = context.dir.log_key_of(config.log);
-    let seed = context.vault.secret(&path).map_err(|error| Failure::file(&path, &error))?;
-    let signer = Ed25519Signer::new(origin.as_str(), KeyKind::Ed25519, &seed)
-        .map_err(|error| Failure::usage("log-key", error.to_string()))?;
+    let room = KeyRoom::open(context.vault.clone(), &config.keys).map_err(key_failure)?;
+    let signer = room.log_signer(&context.dir, &origin, config.log).map_err(key_failure)?;
     Ok(signer.verifier().clone())
 }
 

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::output::{Exit, Failure, Report, table};
 use super::{Context, client};
 use crate::control_api::{Answer, Command};
+use crate::keys::{KeyRoom, RoomError};
 use crate::load::Bearings;
-use crate::net::{Identity, Probed, probe};
+use crate::net::{Probed, probe};
 use crate::ops::check::{Words, w};
 
 const CONNECTED: Words = w("connected");
@@ -101,8 +102,7 @@ fn connection(peer: &Value, lang: Lang) -> String {
 
 /// Tries peers from a socket of their own, one after the other.
 pub(crate) fn probe_all(context: &Context, bearings: &Bearings, peers: &[NodeUri]) -> Result<Vec<Probed>, Failure> {
-    let (chain, key) = crate::renewal::credentials(&context.dir, &context.vault)
-        .map_err(|(path, error)| Failure::file(&path, &error))?;
+    let keys = KeyRoom::open(context.vault.clone(), &bearings.config.keys).map_err(key_failure)?;
     let own = &bearings.config.node;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -110,12 +110,22 @@ pub(crate) fn probe_all(context: &Context, bearings: &Bearings, peers: &[NodeUri
         .map_err(|error| Failure::unavailable("system", error.to_string()))?;
     let mut out = Vec::new();
     for peer in peers {
-        let identity =
-            Identity::from_pem(own, &chain, &key).map_err(|error| Failure::usage("certificate", error.to_string()))?;
+        let identity = keys.identity(&context.dir, own).map_err(key_failure)?;
         let probed = runtime.block_on(probe(own, &bearings.charter, identity, peer));
         out.push(probed.map_err(|error| Failure::unavailable("network", error.to_string()))?);
     }
     Ok(out)
+}
+
+/// Why a private key cannot be used, and what to do.
+pub(super) fn key_failure(error: RoomError) -> Failure {
+    match error {
+        RoomError::Token(error) => Failure::unavailable("token", error.to_string()).hint(error.mend()),
+        RoomError::Pin(error) => Failure::usage("token", error.to_string()),
+        RoomError::Identity(error) => Failure::usage("certificate", error.to_string()),
+        RoomError::Log(error) => Failure::usage("log-key", error.to_string()),
+        RoomError::File { path, error } => Failure::file(std::path::Path::new(&path), &error),
+    }
 }
 
 pub(super) fn test(context: &Context, peer: &NodeUri) -> Result<Report, Failure> {

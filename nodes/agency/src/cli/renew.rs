@@ -10,11 +10,13 @@ use puente_model::NodeUri;
 use serde_json::json;
 
 use super::output::{Exit, Failure, Report, table};
+use super::peers::key_failure;
 use super::{Context, client, words};
 use crate::ca;
 use crate::config::NodeConfig;
 use crate::control_api::{Answer, Command};
 use crate::files;
+use crate::keys::{KeyRoom, TokenTlsKey};
 use crate::load::Bearings;
 use crate::renewal::{self, ClaimedRequest, Installed, PAPER_BYTES_MAX, Present, RenewalError, RenewalRequest};
 
@@ -65,7 +67,8 @@ impl From<RenewalError> for Failure {
 }
 
 pub(super) fn run(context: &Context, args: &RenewArgs) -> Result<Report, Failure> {
-    let own = NodeConfig::load(&context.dir).map_err(|error| Failure::from(crate::load::LoadError::from(error)))?.node;
+    let config = NodeConfig::load(&context.dir).map_err(|error| Failure::from(crate::load::LoadError::from(error)))?;
+    let own = config.node;
     let present = Present::read(&context.dir).ok().flatten();
     if let Some(present) = &present {
         if args.if_due && context.now < present.due() {
@@ -75,11 +78,17 @@ pub(super) fn run(context: &Context, args: &RenewArgs) -> Result<Report, Failure
             present.not_just_renewed(context.now)?;
         }
     }
+    let room = KeyRoom::open(context.vault.clone(), &config.keys).map_err(key_failure)?;
+    let held = room.tls_in_token().map_err(|error| key_failure(error.into()))?;
     if let Some(path) = &args.install {
         let chain = files::read(path).map_err(|error| Failure::file(path, &error))?;
-        return put_in_force(context, &own, &chain);
+        return put_in_force(context, &own, &chain, held.as_ref());
     }
-    let request = renewal::prepare(&context.dir, &context.vault, &own, context.now)?;
+    let request = match &held {
+        // A fresh key would be a file, and the node would go on with the one in the token.
+        Some(key) => renewal::prepare_held(&context.dir, &own, key, context.now)?,
+        None => renewal::prepare(&context.dir, &context.vault, &own, context.now)?,
+    };
     if let Some(path) = &args.request {
         files::replace(path, request.pem().as_bytes(), false).map_err(|error| Failure::file(path, &error))?;
         return Ok(requested(&request, path));
@@ -90,7 +99,7 @@ pub(super) fn run(context: &Context, args: &RenewArgs) -> Result<Report, Failure
         // The definition of the arguments leaves no other way.
         (None, None) => return Err(Failure::usage("usage", "say who issues the certificate").hint("--ca or --exec")),
     };
-    put_in_force(context, &own, &chain)
+    put_in_force(context, &own, &chain, held.as_ref())
 }
 
 fn not_due(present: &Present) -> Report {
@@ -172,11 +181,12 @@ fn waited(child: &mut Child) -> std::io::Result<Option<std::process::ExitStatus>
     Ok(None)
 }
 
-fn put_in_force(context: &Context, own: &NodeUri, chain: &[u8]) -> Result<Report, Failure> {
+fn put_in_force(context: &Context, own: &NodeUri, chain: &[u8], held: Option<&TokenTlsKey>) -> Result<Report, Failure> {
     // Before the first charter no root is known; a charter that does not verify stops everything.
     let bearings = if context.dir.charter_pin().exists() { Some(Bearings::load(&context.dir)?) } else { None };
     let charter = bearings.as_ref().map(|bearings| bearings.charter.as_ref());
-    let installed = renewal::install(&context.dir, &context.vault, own, charter, chain, context.now)?;
+    let held = held.map(renewal::key_digest);
+    let installed = renewal::install(&context.dir, &context.vault, own, charter, chain, held, context.now)?;
     let in_force = match client::connect(context)? {
         None => false,
         Some(mut node) => match client::call(&mut node, Command::ReloadCertificate, None)? {

@@ -171,7 +171,13 @@ fn number(context: &Context, k: u32) -> Result<(), Failure> {
     let text = files::read_text(&path).map_err(|error| Failure::file(&path, &error))?;
     let is_log = |line: &str| line.split_once('=').is_some_and(|(key, _)| key.trim() == "log");
     let mut out: String = format!("log = {k}\n");
-    for line in text.lines().filter(|line| !is_log(line)) {
+    // Only before the first table: in one of them the key would be another.
+    let mut top = true;
+    for line in text.lines() {
+        top &= !line.trim_start().starts_with('[');
+        if top && is_log(line) {
+            continue;
+        }
         out.push_str(line);
         out.push('\n');
     }

@@ -1,7 +1,9 @@
-//! Private keys at rest: plain files for their owner alone, or age files under a passphrase.
+//! Private keys at rest: plain files for their owner alone, age files under a passphrase, or a PKCS#11 token.
 
 mod passphrase;
+mod room;
 mod sealed;
+mod token;
 
 use std::io;
 use std::path::Path;
@@ -14,7 +16,10 @@ use zeroize::Zeroizing;
 use crate::files;
 
 pub use passphrase::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARS_MIN, PassphraseError, PassphraseSource};
+pub use room::{KeyRoom, RoomError};
 pub(crate) use sealed::{is_sealed, open, recipient_of, seal, unlock};
+pub(crate) use token::{Care, Kind, Private, TokenSigner, TokenTlsKey, Work};
+pub use token::{KeysConfig, LABEL_BYTES_MAX, Token, TokenError};
 
 /// Reads key files, whichever way they are kept; asks for the passphrase once, and only if a file needs it.
 pub struct Vault {

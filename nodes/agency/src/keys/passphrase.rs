@@ -20,6 +20,8 @@ pub enum PassphraseSource {
     /// The systemd credential `puente.passphrase` if the service has it, else a prompt without echo.
     #[default]
     Ask,
+    /// A prompt without echo, whatever credentials there are.
+    Prompt,
     /// The first line of a file (or of `/dev/fd/N`).
     File(PathBuf),
 }
@@ -33,6 +35,12 @@ pub enum PassphraseError {
          systemd credential 'puente.passphrase'"
     )]
     Nobody,
+    /// No PIN.
+    #[error(
+        "the token's PIN is needed and nobody can be asked: name 'pin_file' in [keys] of node.toml, or give the \
+         systemd credential 'puente.pin'"
+    )]
+    NoPin,
     /// Nothing in it.
     #[error("the passphrase is empty")]
     Empty,
@@ -69,6 +77,7 @@ impl PassphraseSource {
     fn file(&self) -> Option<PathBuf> {
         match self {
             Self::File(path) => Some(path.clone()),
+            Self::Prompt => None,
             Self::Ask => {
                 let folder = std::env::var_os("CREDENTIALS_DIRECTORY")?;
                 let path = PathBuf::from(folder).join(CREDENTIAL);
@@ -111,6 +120,25 @@ impl PassphraseSource {
         }
         Ok(passphrase)
     }
+}
+
+/// Name of the systemd credential that holds the token's PIN.
+const PIN_CREDENTIAL: &str = "puente.pin";
+
+/// The token's PIN: from the file that the configuration names, the systemd credential `puente.pin`, or a person.
+///
+/// # Errors
+/// As of [`PassphraseSource::read`].
+pub(crate) fn pin(file: Option<&std::path::Path>) -> io::Result<SecretString> {
+    let credential = || {
+        let path = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(PIN_CREDENTIAL);
+        path.exists().then_some(path)
+    };
+    let source = file.map(std::path::Path::to_owned).or_else(credential);
+    if source.is_none() && !io::stdin().is_terminal() {
+        return Err(PassphraseError::NoPin.into());
+    }
+    source.map_or(PassphraseSource::Prompt, PassphraseSource::File).read("PIN of the token")
 }
 
 fn first_line(file: File) -> io::Result<Zeroizing<String>> {

@@ -46,6 +46,7 @@ use puente_model::NodeUri;
 use puente_wire::fault::FaultCode;
 use quinn::{Endpoint, TransportConfig, VarInt};
 use rustls::pki_types::UnixTime;
+use rustls::sign::SigningKey;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -59,6 +60,7 @@ pub use options::NetOptions;
 pub use probe::{PeerReady, ProbeError, ProbeStep, Probed, certified, probe};
 pub use reason::{EndReason, NetCode};
 pub use refusal::PeerRefusal;
+pub(crate) use tls::signing_key;
 pub use tls::{ALPN, ALPN_TCP, Identity, IdentityError, TlsError};
 pub use trust::RootError;
 
@@ -362,7 +364,7 @@ impl Net {
     ///
     /// # Errors
     /// Not PEM, not each other's, not this node's, or nothing that a peer would accept; the old ones stay in use.
-    pub fn replace_identity(&self, chain: &[u8], key: &[u8]) -> Result<bool, IdentityError> {
+    pub(crate) fn replace_identity(&self, chain: &[u8], key: Arc<dyn SigningKey>) -> Result<bool, IdentityError> {
         let trust = self.shared.trust.load();
         self.shared.identity.replace(&self.shared.own, chain, key, |chain| {
             let Some((leaf, rest)) = chain.split_first() else { return Ok(()) };

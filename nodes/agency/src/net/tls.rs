@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{CertificateError, DistinguishedName, Error, OtherError, SignatureScheme, version::TLS13};
 
 use super::refusal::{Counters, PeerRefusal};
@@ -90,15 +90,21 @@ impl Identity {
     /// # Errors
     /// Not PEM, not each other's, or not this node's.
     pub fn from_pem(own: &NodeUri, chain: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
-        let reset = Secret32::new(digest(RESET, &[key]).0);
-        Ok(Self { key: ArcSwap::from_pointee(read(own, chain, key)?), reset })
+        Self::from_key(own, chain, signing_key(key)?, key)
     }
 
-    /// With resets keyed by a secret that outlives certificates, so that they hold over a restart after a renewal.
-    #[must_use]
-    pub fn resetting(mut self, secret: &Secret32) -> Self {
-        self.reset = Secret32::new(digest(RESET, &[secret.expose()]).0);
-        self
+    /// From a PEM chain (leaf first) and whatever signs with its key; `secret` keys the stateless resets.
+    ///
+    /// # Errors
+    /// Not PEM, not each other's, or not this node's.
+    pub(crate) fn from_key(
+        own: &NodeUri,
+        chain: &[u8],
+        key: Arc<dyn SigningKey>,
+        secret: &[u8],
+    ) -> Result<Self, IdentityError> {
+        let reset = Secret32::new(digest(RESET, &[secret]).0);
+        Ok(Self { key: ArcSwap::from_pointee(certified(own, chain, key)?), reset })
     }
 
     /// Takes another certificate and key, if `admit` has nothing against the chain; new handshakes use them,
@@ -110,10 +116,10 @@ impl Identity {
         &self,
         own: &NodeUri,
         chain: &[u8],
-        key: &[u8],
+        key: Arc<dyn SigningKey>,
         admit: impl FnOnce(&[CertificateDer<'static>]) -> Result<(), PeerRefusal>,
     ) -> Result<bool, IdentityError> {
-        let next = read(own, chain, key)?;
+        let next = certified(own, chain, key)?;
         admit(&next.cert).map_err(IdentityError::Refused)?;
         let same = self.key.load().cert == next.cert;
         self.key.store(Arc::new(next));
@@ -130,9 +136,18 @@ impl Identity {
     }
 }
 
-fn read(own: &NodeUri, chain: &[u8], key: &[u8]) -> Result<CertifiedKey, IdentityError> {
+fn pem(file: &'static str, what: &'static str, why: String) -> IdentityError {
+    IdentityError::Pem { file, what, why }
+}
+
+/// The private key in a PEM file.
+pub(crate) fn signing_key(key: &[u8]) -> Result<Arc<dyn SigningKey>, IdentityError> {
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| pem("tls.key.pem", "private key", e.to_string()))?;
+    provider().key_provider.load_private_key(key).map_err(IdentityError::Key)
+}
+
+fn certified(own: &NodeUri, chain: &[u8], key: Arc<dyn SigningKey>) -> Result<CertifiedKey, IdentityError> {
     let certs = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
-    let pem = |file, what, why: String| IdentityError::Pem { file, what, why };
     let certs = certs.map_err(|e| pem("tls.cert.pem", "certificate", e.to_string()))?;
     let Some(leaf) = certs.first() else {
         return Err(pem("tls.cert.pem", "certificate", "it is empty".to_owned()));
@@ -141,8 +156,7 @@ fn read(own: &NodeUri, chain: &[u8], key: &[u8]) -> Result<CertifiedKey, Identit
     if found != *own {
         return Err(IdentityError::OtherNode { expected: own.clone(), found });
     }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| pem("tls.key.pem", "private key", e.to_string()))?;
-    let certified = CertifiedKey::from_der(certs, key, &provider()).map_err(IdentityError::Key)?;
+    let certified = CertifiedKey::new(certs, key);
     certified.keys_match().map_err(IdentityError::Key)?;
     Ok(certified)
 }

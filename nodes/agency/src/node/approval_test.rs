@@ -1,6 +1,6 @@
 //! The two-person rule on a running node: its folder, its control commands, its restarts.
 
-use puente_audit_log::{Ed25519Signer, KeyKind};
+use puente_audit_log::{Ed25519Signer, KeyKind, Signer as _};
 use puente_model::{Digest, EventKind, Secret32};
 
 use super::tests::{enlist, federation, question};

@@ -241,8 +241,12 @@ async fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 }
 
 impl Node {
-    /// The engine's task gets to what it is asked.
+    /// The engine's task gets to what it is asked; or it waits for a token that is away, which another start would not
+    /// mend.
     pub async fn turns(&self) -> bool {
+        if self.keys.token().is_some_and(|token| token.trouble().is_some()) {
+            return true;
+        }
         self.driver.view().await.is_ok()
     }
 
@@ -279,6 +283,7 @@ impl Node {
         };
         let mut checks = vec![
             self.standing_check(&driver),
+            self.token_check().await,
             log_check(&driver),
             room.unwrap_or_else(no_room),
             edge_check(edge),
@@ -322,6 +327,22 @@ impl Node {
             Why::Closing => found.since,
         };
         Check::not(State::Fail, name, code, cause, shown, fix)
+    }
+
+    /// Whether the private keys can be used: those in files were read at the start, those in a token are asked for.
+    async fn token_check(&self) -> Check {
+        let name = "keys";
+        let Some(token) = self.keys.token() else {
+            return Check::ok(name, w("the private keys are in files"), "");
+        };
+        match self.probe_token().await {
+            Ok(()) => Check::ok(name, w("the token with the private keys answers"), token.name()),
+            Err(error) => {
+                let cause =
+                    w("the token with the private keys does not answer: nothing is recorded, asked or answered");
+                Check::not(State::Fail, name, "token", cause, error.to_string(), w(error.mend()))
+            }
+        }
     }
 
     fn member_check(&self) -> Check {

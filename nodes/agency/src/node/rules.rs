@@ -18,9 +18,10 @@ use crate::config::NodeDir;
 use crate::control::failure;
 use crate::control_api::{Answer, Reloaded};
 use crate::driver::{AlarmHook, DriverHandle, Gone, RulesHook, RulesStep};
+use crate::keys::RoomError;
 use crate::load::{self, Bearings};
 use crate::net::Net;
-use crate::{files, parts, renewal};
+use crate::{files, parts};
 
 /// What rules the node now, for whoever looks.
 pub(super) struct InForceNow {
@@ -208,13 +209,12 @@ impl Node {
     /// Reads the certificate and its key again.
     pub(super) fn reload_certificate(&self) -> Reloaded {
         const WHAT: &str = "certificate";
-        let (chain, key) = match renewal::credentials(&self.dir, &self.vault) {
-            Ok(both) => both,
-            Err((path, error)) => {
-                return Reloaded::failed(WHAT, format!("{}: {error}", path.display()), "check who owns the file");
-            }
+        let (chain, key) = match self.keys.tls(&self.dir) {
+            Ok(found) => found,
+            Err(RoomError::Token(error)) => return Reloaded::failed(WHAT, &error, error.mend()),
+            Err(error) => return Reloaded::failed(WHAT, error, "check who owns the file"),
         };
-        match self.net.replace_identity(&chain, &key) {
+        match self.net.replace_identity(&chain, key) {
             Ok(changed) => Reloaded::done(WHAT, changed),
             Err(error) => Reloaded::failed(WHAT, error, "issue a certificate for this node: puente ca issue"),
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use sd_notify::NotifyState;
+use tokio::time::timeout;
 
 use super::Node;
 use crate::ops::check::State;
@@ -53,7 +54,9 @@ pub(super) async fn guard(node: Arc<Node>) {
             });
         }
         node.clock.look(SystemTime::now(), Instant::now());
-        if watchdog.is_some() && node.turns().await {
+        if let Some(within) = watchdog
+            && timeout(within / 3, node.turns()).await.unwrap_or(false)
+        {
             say(&[NotifyState::Watchdog]);
         }
         if std::env::var_os("NOTIFY_SOCKET").is_some() && told.elapsed() >= STATUS {

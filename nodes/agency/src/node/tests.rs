@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ed25519_dalek::SigningKey;
+use puente_audit_log::Signer as _;
 use puente_charter::{
     AnnexPart, AnnexPin, Auditor, CommonPart, GovernanceKey, JurisdictionEntry, LegalBasis, LogEntry, Member,
     OfficerRecord, Part, SealKey, quarter_of, sign,
@@ -19,6 +20,7 @@ use crate::init::{self, Plan};
 use crate::officers::OfficerBook;
 use crate::ops::check::State;
 use crate::records::{NewRecord, RecordStore};
+use crate::signer::LogSigner;
 
 pub(crate) const MX: &str = "puente://mx/fge-bc/n1";
 pub(crate) const US: &str = "puente://us/tx-dps/n1";

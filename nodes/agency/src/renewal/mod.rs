@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use puente_charter::Charter;
 use puente_charter::certificate::{self, CertificateNames};
 use puente_model::{Digest, Millis, NodeUri};
-use rcgen::{KeyPair, PublicKeyData as _};
+use rcgen::{KeyPair, PublicKeyData};
 use zeroize::Zeroizing;
 
 use crate::ca::{self, Algorithm, CaError};
 use crate::config::NodeDir;
 use crate::files;
-use crate::keys::Vault;
+use crate::keys::{TokenTlsKey, Vault};
 use crate::net::certified;
 
 pub use request::{ClaimedRequest, RenewalRequest, RequestError};
@@ -86,7 +86,7 @@ pub enum RenewalError {
         own: NodeUri,
     },
     /// It belongs to a key that is not here.
-    #[error("the new certificate belongs to a key that is not in this node's folder")]
+    #[error("the new certificate belongs to a key that is not in this node's folder or token")]
     OtherKey,
     /// It has ended, or begins later.
     #[error("the new certificate is valid from {0} to {1}, not now")]
@@ -200,7 +200,8 @@ impl Present {
     }
 }
 
-fn spki(key: &KeyPair) -> Digest {
+/// Hash of a key's SubjectPublicKeyInfo.
+pub(crate) fn key_digest(key: &impl PublicKeyData) -> Digest {
     Digest::of(&key.subject_public_key_info())
 }
 
@@ -228,7 +229,7 @@ pub fn credentials(dir: &NodeDir, vault: &Vault) -> Result<Credentials, (PathBuf
 
 fn next_is_in_force(dir: &NodeDir, vault: &Vault, chain: &[u8]) -> bool {
     let next = read_pair(vault, &dir.tls_next_key());
-    matches!((next, Present::parse(chain)), (Ok(next), Ok(present)) if spki(&next) == present.names.key_digest)
+    matches!((next, Present::parse(chain)), (Ok(next), Ok(present)) if key_digest(&next) == present.names.key_digest)
 }
 
 /// Ends a swap that was cut off between certificate and key.
@@ -264,6 +265,27 @@ pub fn prepare(dir: &NodeDir, vault: &Vault, own: &NodeUri, now: Millis) -> Resu
     })
 }
 
+/// The request for a renewal of a key that stays where it is, in a token: it vouches for itself, unless its certificate has
+/// ended.
+///
+/// # Errors
+/// The token does not sign.
+pub(crate) fn prepare_held(
+    dir: &NodeDir,
+    own: &NodeUri,
+    key: &TokenTlsKey,
+    now: Millis,
+) -> Result<RenewalRequest, RenewalError> {
+    let csr = ca::request_for(own, key)?;
+    let present = Present::read(dir).ok().flatten().filter(|present| present.names.not_after >= now);
+    Ok(match present {
+        Some(present) if present.names.key_digest == key_digest(key) => {
+            RenewalRequest::vouched(&csr, &present.der, key)?
+        }
+        _ => RenewalRequest::alone(&csr),
+    })
+}
+
 /// What [`install`] put in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
@@ -277,6 +299,7 @@ pub struct Installed {
 
 /// Puts a certificate chain (PEM, leaf first) into the node's folder, if it is this node's, its key's, its nation's and newer.
 /// Without a charter the nation's root is not known, and not looked at: a node's first certificate comes before its charter.
+/// Where the key is in a token, `held` is the hash of its SubjectPublicKeyInfo: no other key will do.
 ///
 /// # Errors
 /// What speaks against the certificate; nothing was changed then.
@@ -286,6 +309,7 @@ pub fn install(
     own: &NodeUri,
     charter: Option<&Charter>,
     chain: &[u8],
+    held: Option<Digest>,
     now: Millis,
 ) -> Result<Installed, RenewalError> {
     settle(dir, vault).map_err(file(&dir.tls_key()))?;
@@ -296,9 +320,10 @@ pub fn install(
     if new.names.uri != *own {
         return Err(RenewalError::OtherNode { found: new.names.uri, own: own.clone() });
     }
-    let fits = |path: &Path| read_pair(vault, path).is_ok_and(|key| spki(&key) == new.names.key_digest);
-    let new_key = fits(&dir.tls_next_key());
-    if !new_key && !fits(&dir.tls_key()) {
+    let fits = |path: &Path| read_pair(vault, path).is_ok_and(|key| key_digest(&key) == new.names.key_digest);
+    let new_key = held.is_none() && fits(&dir.tls_next_key());
+    let fitting = held.map_or_else(|| new_key || fits(&dir.tls_key()), |held| held == new.names.key_digest);
+    if !fitting {
         return Err(RenewalError::OtherKey);
     }
     let life = new.life();

@@ -3,7 +3,7 @@
 
 use puente_charter::certificate::{self, CertificateNames};
 use puente_model::{Digest, Label, Millis, digest};
-use rcgen::{KeyPair, SigningKey as _};
+use rcgen::SigningKey;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
@@ -39,7 +39,7 @@ impl RenewalRequest {
         Self { pem: block(CSR, csr), vouched: false }
     }
 
-    pub(super) fn vouched(csr: &[u8], present: &[u8], key: &KeyPair) -> Result<Self, RenewalError> {
+    pub(super) fn vouched(csr: &[u8], present: &[u8], key: &impl SigningKey) -> Result<Self, RenewalError> {
         let signature = key.sign(statement(csr, present).as_bytes()).map_err(CaError::from)?;
         let pem = [block(CSR, csr), block(CERTIFICATE, present), block(SIGNATURE, &signature)].concat();
         Ok(Self { pem, vouched: true })

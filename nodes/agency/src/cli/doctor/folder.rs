@@ -13,6 +13,7 @@ use super::Patient;
 use crate::cli::log::{Files, key};
 use crate::config::NodeConfig;
 use crate::files;
+use crate::keys::{KeyRoom, RoomError};
 use crate::node::room_check;
 use crate::ops::check::{Check, State, Words, w};
 use crate::ops::growth;
@@ -30,7 +31,7 @@ pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
         rights("folder-rights", dir.path(), 0o022, w("others may write in the node's folder")),
         rights("keys-rights", &dir.keys(), 0o077, w("others may enter the keys' folder")),
         key_files(patient),
-        secret(patient, "log-key", &dir.log_key_of(patient.bearings.as_ref().map_or(1, |found| found.config.log))),
+        log_key(patient),
         secret(patient, "store-key", &dir.store_key()),
         room_check("disk-space", if dir.journal().exists() { dir.journal() } else { dir.path().to_owned() }.as_path()),
         room_check("disk-space-records", dir.path()),
@@ -108,6 +109,30 @@ fn key_files(patient: &Patient<'_>) -> Check {
     }
     let fix = w("chmod 600; whoever could read them has them: rotate them");
     Check::not(State::Fail, name, "rights", w("others may read private keys"), open.join(", "), fix)
+}
+
+/// In its file, or in the token, which is asked for it.
+fn log_key(patient: &Patient<'_>) -> Check {
+    let name = "log-key";
+    let Ok(config) = NodeConfig::load(&patient.context.dir) else {
+        return secret(patient, name, &patient.context.dir.log_key());
+    };
+    if config.keys.log_key.is_none() {
+        return secret(patient, name, &patient.context.dir.log_key_of(config.log));
+    }
+    let probed =
+        KeyRoom::open(patient.context.vault.clone(), &config.keys).and_then(|room| Ok(room.probe(config.log)?));
+    match probed {
+        Ok(()) => Check::ok(name, w("the token with the private keys answers"), config.keys.token.unwrap_or_default()),
+        Err(error) => {
+            let fix = match &error {
+                RoomError::Token(error) => error.mend(),
+                _ => "give the PIN: 'pin_file' of [keys], the credential 'puente.pin', or a terminal",
+            };
+            let cause = w("the token with the private keys does not answer");
+            Check::not(State::Fail, name, "token", cause, error.to_string(), w(fix))
+        }
+    }
 }
 
 fn secret(patient: &Patient<'_>, name: &'static str, path: &Path) -> Check {

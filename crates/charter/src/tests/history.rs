@@ -123,6 +123,50 @@ fn old_keys_must_authorise_new_ones() {
 }
 
 #[test]
+fn a_lost_governance_key_is_replaced_by_the_others_and_what_it_signed_stays_signed() {
+    let mut world = World::new();
+    world.change_mx(suspend);
+    world.change_common(|c| {
+        let lost = &mut c.jurisdictions[0].governance_keys[0];
+        lost.name = "mx-gov-4".to_owned();
+        lost.key = key("mx-gov-4").verifying_key().to_bytes();
+    });
+    world.change_mx(|annex| annex.common = 2);
+    let verify = |rotation: &[&str], after: &[&str]| {
+        let parts = [
+            // The lost key signed these, and they hold for ever.
+            claim_common(&world.commons[0], &ALL).unwrap(),
+            claim_annex(&world.mx[0], &["mx-gov-1", "mx-gov-2"]).unwrap(),
+            claim_annex(&world.mx[1], &["mx-gov-1", "mx-gov-3"]).unwrap(),
+            claim_annex(&world.us[0], &US).unwrap(),
+            claim_common(&world.commons[1], rotation).unwrap(),
+            claim_annex(&world.mx[2], after).unwrap(),
+        ];
+        Charter::verify(parts, world.commons[0].hash()).map(|c| c.vector().to_string())
+    };
+    let others = ["mx-gov-2", "mx-gov-3", "us-gov-1", "us-gov-2"];
+    for after in [["mx-gov-2", "mx-gov-4"], ["mx-gov-3", "mx-gov-4"]] {
+        assert_eq!(verify(&others, &after), Ok("2.mx3.us1".to_owned()));
+    }
+    // The new key brings nobody in: neither itself nor another with it.
+    let missing = |have| CharterError::MissingSignatures {
+        part: "common-2.toml".to_owned(),
+        jurisdiction: code("mx"),
+        have,
+        need: 2,
+    };
+    assert_eq!(verify(&["mx-gov-2", "mx-gov-4", "us-gov-1", "us-gov-2"], &MX), Err(missing(1)));
+    // One nation alone replaces no key of its own.
+    let alone = verify(&["mx-gov-2", "mx-gov-3"], &MX);
+    assert!(
+        matches!(&alone, Err(CharterError::MissingSignatures { jurisdiction, .. }) if jurisdiction.as_str() == "us")
+    );
+    // From there on the lost key signs nothing.
+    let unknown = CharterError::UnknownSigner { part: "mx-3.toml".to_owned(), signer: "mx-gov-1".to_owned() };
+    assert_eq!(verify(&others, &["mx-gov-1", "mx-gov-2"]), Err(unknown));
+}
+
+#[test]
 fn the_history_must_be_whole_and_linked() {
     let mut world = World::new();
     world.change_mx(suspend);

@@ -145,6 +145,11 @@ impl Approvals {
         self.in_force.as_ref()
     }
 
+    /// Who is to approve, as operators.toml has it; in force when it is recorded.
+    pub fn wanted(&self) -> Option<&Rule> {
+        self.wanted.as_ref()
+    }
+
     /// The change of the rule itself that the folder asks for: from, to.
     pub fn rule_change(&self) -> Option<(Digest, Digest)> {
         let (from, to) = (Rule::digest_of(self.in_force.as_ref()), Rule::digest_of(self.wanted.as_ref()));

@@ -49,6 +49,20 @@ pub enum RuleError {
         /// Whose.
         name: String,
     },
+    /// Nobody of that name.
+    #[error("{file}: names no operator '{name}'")]
+    Unknown {
+        /// Which file.
+        file: String,
+        /// Who is not there.
+        name: String,
+    },
+    /// Not the lines of one operator.
+    #[error("{file}: is not what 'puente approval keygen' prints for one operator")]
+    NotOne {
+        /// Which file.
+        file: String,
+    },
     /// One person under two names.
     #[error("{file}: operators '{one}' and '{other}' are one person (the same name, key or person)")]
     OnePerson {
@@ -91,6 +105,11 @@ struct WrittenOperator {
     key: String,
 }
 
+fn written(operator: &Operator) -> WrittenOperator {
+    let Operator { name, person, key } = operator;
+    WrittenOperator { name: name.clone(), person: person.clone(), key: key.to_string() }
+}
+
 /// A person's name, however it is written.
 fn folded(person: &str) -> String {
     person.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
@@ -125,15 +144,31 @@ impl Rule {
         Ok(Self(operators))
     }
 
+    /// The same operators, but the one called `name` as the lines of one operator (`stanza`, from `from`) have them; `file`
+    /// is the whole list's name for errors.
+    ///
+    /// # Errors
+    /// Nobody has that name, the lines are not one operator's, or two of the new list are one person.
+    pub fn replaced(&self, file: &str, name: &str, from: &str, stanza: &str) -> Result<Self, RuleError> {
+        let Some(at) = self.0.iter().position(|operator| operator.name == name) else {
+            return Err(RuleError::Unknown { file: file.to_owned(), name: name.to_owned() });
+        };
+        let not_one = || RuleError::NotOne { file: from.to_owned() };
+        let one: Written = toml::from_str(stanza).map_err(|_| not_one())?;
+        let [next] = <[WrittenOperator; 1]>::try_from(one.operator).map_err(|_| not_one())?;
+        let mut operator: Vec<WrittenOperator> = self.0.iter().map(written).collect();
+        operator[at] = next;
+        let text = toml::to_string(&Written { operator }).map_err(|_| not_one())?;
+        Self::parse(file, &text)
+    }
+
     /// Prints the file.
     ///
     /// # Errors
     /// It cannot be printed.
     pub fn to_toml(&self) -> io::Result<String> {
-        let operator =
-            |o: &Operator| WrittenOperator { name: o.name.clone(), person: o.person.clone(), key: o.key.to_string() };
-        let written = Written { operator: self.0.iter().map(operator).collect() };
-        toml::to_string_pretty(&written).map_err(io::Error::other)
+        let list = Written { operator: self.0.iter().map(written).collect() };
+        toml::to_string_pretty(&list).map_err(io::Error::other)
     }
 
     /// One operator, as the file writes it.

@@ -160,6 +160,40 @@ fn the_rule_changes_and_ends_only_by_two_of_those_in_force() {
 }
 
 #[test]
+fn an_operator_whose_key_is_lost_gets_another_by_the_others() {
+    let (_folder, dir) = home(&three());
+    let rule = Approvals::open(&dir, &node()).unwrap().rule().unwrap().clone();
+    let replaced = |name: &str, stanza: &str| rule.replaced("operators.toml", name, "new.toml", stanza);
+    assert!(matches!(replaced("max", &stanza("max", "Max Paz", 7)), Err(RuleError::Unknown { .. })));
+    let two = [stanza("ana", "Ana Ruiz", 9), stanza("max", "Max Paz", 7)].concat();
+    for wrong in ["", "nonsense", &two, &stanza("ana", "Ana Ruiz", 9).replace("person", "who")] {
+        assert!(matches!(replaced("ana", wrong), Err(RuleError::NotOne { .. })), "{wrong}");
+    }
+    // Nobody gets a second voice by it.
+    for other in [stanza("luis", "Ana Ruiz", 9), stanza("ana", "Luis Mora", 9), stanza("ana", "Ana Ruiz", 2)] {
+        assert!(matches!(replaced("ana", &other), Err(RuleError::OnePerson { .. })), "{other}");
+    }
+    let next = replaced("ana", &stanza("ana", "Ana Ruiz", 9)).unwrap();
+    std::fs::write(dir.operators(), next.to_toml().unwrap()).unwrap();
+
+    let mut approvals = Approvals::open(&dir, &node()).unwrap();
+    let change = approvals.rule_change().unwrap();
+    let by = |approvals: &Approvals, name, seed| approvals.sign(Change::Operators, change, &signer(name, seed), NOW);
+    let waits = |approvals: &Approvals| approvals.consent(Change::Operators, change.0, change.1, NOW).unwrap();
+    // The new key has no say in its own coming.
+    assert!(matches!(by(&approvals, "ana", 9), Err(ApprovalError::NotAnOperator)));
+    by(&approvals, "luis", 2).unwrap();
+    assert!(matches!(waits(&approvals), Consent::Waits(_)));
+    by(&approvals, "eva", 3).unwrap();
+    let Consent::Given(approved) = waits(&approvals) else { panic!("two approved") };
+    assert_eq!(approved.by, ["eva", "luis"]);
+    approvals.rule_recorded().unwrap();
+    // From there on the lost key approves nothing, and the new one does.
+    assert!(matches!(sign(&dir, "ana", 1, NOW), Err(ApprovalError::NotAnOperator)));
+    assert_eq!(sign(&dir, "ana", 9, NOW).unwrap(), ["ana"]);
+}
+
+#[test]
 fn without_a_rule_nothing_waits() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(consent(&NodeDir::new(folder.path()), NOW), Consent::Free);

@@ -33,6 +33,14 @@ pub enum ApprovalCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Give an operator of operators.toml another key, or put somebody else in the place; two operators in force approve it.
+    Replace {
+        /// Name of the operator whose key is lost or due, or who leaves.
+        name: String,
+        /// A file with what 'puente approval keygen' printed for the new key.
+        #[arg(long, value_name = "FILE")]
+        with: PathBuf,
+    },
     /// List what waits for two operators, with who has approved.
     List,
     /// Approve what waits, as the operator whose key it is.
@@ -55,6 +63,7 @@ texts! {
         Officers: "grants of officers";
         ApiKeys: "keys of the agency's own programs";
         Operators: "other operators, or none";
+        Replaced: "the operators in force approve it, two of them, with the keys that they have: puente approval sign --key FILE";
         Nobody: "nobody has approved";
         CarryOut: "'puente node reload' carries out what two operators have approved; a node that starts does so too";
         Compare: "look at what you approve: 'puente officer list', 'puente api-key list', the folder policies, operators.toml";
@@ -100,6 +109,7 @@ fn waiting(context: &Context, approvals: &Approvals) -> Result<Vec<(Change, Dige
 pub(super) fn run(context: &Context, command: ApprovalCommand) -> Result<Report, Failure> {
     match command {
         ApprovalCommand::Keygen { name, person, out } => keygen(&name, &person, &out),
+        ApprovalCommand::Replace { name, with } => replace(context, &open(context)?, &name, &with),
         ApprovalCommand::List => list(context, &open(context)?),
         ApprovalCommand::Sign { key, change } => sign(context, &open(context)?, &key, change),
     }
@@ -123,6 +133,24 @@ fn keygen(name: &str, person: &str, out: &Path) -> Result<Report, Failure> {
     let stanza = Rule::stanza(&operator).map_err(|error| Failure::unavailable("operators", error.to_string()))?;
     let value = json!({"name": name, "public": operator.key.to_string(), "file": out.display().to_string()});
     Ok(Report::new(value, stanza).note(format!("wrote the private key to {}: keep it secret", out.display())))
+}
+
+fn replace(context: &Context, approvals: &Approvals, name: &str, with: &Path) -> Result<Report, Failure> {
+    let path = context.dir.operators();
+    let stanza = files::read_text(with).map_err(|error| Failure::file(with, &error))?;
+    let wanted = approvals.wanted().ok_or_else(|| Failure::usage("no-rule", Text::NoRule.get(context.lang)))?;
+    let next = wanted
+        .replaced(&path.display().to_string(), name, &with.display().to_string(), &stanza)
+        .map_err(ApprovalError::from)?;
+    let text = next.to_toml().map_err(|error| Failure::unavailable("operators", error.to_string()))?;
+    files::replace(&path, text.as_bytes(), true).map_err(|error| Failure::file(&path, &error))?;
+    let value = json!({"replaced": name, "waits": approvals.rule().is_some()});
+    let report = Report::new(value, format!("{}\n", path.display()));
+    Ok(if approvals.rule().is_some() {
+        report.note(Text::Replaced.get(context.lang)).hint(Text::CarryOut.get(context.lang))
+    } else {
+        report.hint(Text::CarryOut.get(context.lang))
+    })
 }
 
 fn list(context: &Context, approvals: &Approvals) -> Result<Report, Failure> {

@@ -198,14 +198,8 @@ pub enum CharterCommand {
         #[arg(long, value_name = "FOLDER")]
         catalogue_extra: Option<PathBuf>,
     },
-    /// Draft the version after a part: its number and 'previous' are filled in; edit it, then sign it.
-    Propose {
-        /// The part in force (TOML).
-        part: PathBuf,
-        /// Folder for the draft.
-        #[arg(long, value_name = "FOLDER")]
-        out: PathBuf,
-    },
+    /// Draft the version after a part: number, hashes and versions are filled in; edit it, then sign it.
+    Propose(super::propose::ProposeArgs),
     /// Sign a part: appends a line to FILE.sig.
     Sign {
         /// The part (TOML).
@@ -216,6 +210,9 @@ pub enum CharterCommand {
         /// Name of the key in the charter; the key file's name without its ending, unless given.
         #[arg(long)]
         name: Option<String>,
+        /// The common part in force, for a key that this draft of the next one replaces.
+        #[arg(long, value_name = "PART")]
+        before: Option<PathBuf>,
     },
     /// Adopt the newer parts of a folder: verified, kept, recorded, and in force at once where the node runs.
     Adopt {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use puente_charter::{
-    AnnexPart, Charter, CharterError, CharterStatus, CommonPart, Offer, Part, PartSignature, parse_signatures, sign,
+    AnnexPart, Charter, CharterError, CharterStatus, CommonPart, GovernanceKey, Offer, Part, PartSignature,
+    parse_signatures, sign,
 };
 use puente_model::{Digest, Jurisdiction, NodeUri};
 use puente_words::{say, texts};
@@ -20,13 +21,13 @@ use crate::{ca, files, load, parts};
 pub(super) fn run(context: &Context, command: CharterCommand) -> Result<Report, Failure> {
     match command {
         CharterCommand::Keygen { name, kind, out } => keys::generate(context, &name, kind, &out),
-        CharterCommand::Propose { part, out } => next(&part, &out),
+        CharterCommand::Propose(args) => super::propose::run(context, &args),
         CharterCommand::Adopt { folder } => adopt(context, &folder),
         CharterCommand::Create { description, out, catalogue_extra } => {
             create(&description, &out, catalogue_extra.as_deref())
         }
         CharterCommand::Leave(args) => super::leave::run(context, args),
-        CharterCommand::Sign { file, key, name } => sign_part(&file, &key, name.as_deref()),
+        CharterCommand::Sign { file, key, name, before } => sign_part(&file, &key, name.as_deref(), before.as_deref()),
         CharterCommand::Verify { folder, pin } => {
             let charter = open(&folder, pin)?;
             Ok(report(context, &charter, false).note("every part, signature and version holds"))
@@ -65,13 +66,13 @@ fn read_text(path: &Path) -> Result<String, Failure> {
     files::read_text(path).map_err(|error| Failure::file(path, &error))
 }
 
-fn read_part(path: &Path) -> Result<Part, Failure> {
+pub(super) fn read_part(path: &Path) -> Result<Part, Failure> {
     let text = read_text(path)?;
     Part::from_toml(&path.display().to_string(), &text)
         .map_err(|error| Failure::usage("part", error.to_string()).hint("correct the part, then try again"))
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
     files::create(path, text.as_bytes(), false).map_err(|error| Failure::file(path, &error))
 }
 
@@ -195,62 +196,53 @@ fn checked(description: &Path, what: &str, part: Table) -> Result<Part, Failure>
     })
 }
 
-fn common_text(part: &CommonPart) -> Result<String, Failure> {
+pub(super) fn common_text(part: &CommonPart) -> Result<String, Failure> {
     part.to_toml().map_err(|error| Failure::usage("part", error.to_string()))
 }
 
-fn annex_text(part: &AnnexPart) -> Result<String, Failure> {
+pub(super) fn annex_text(part: &AnnexPart) -> Result<String, Failure> {
     part.to_toml().map_err(|error| Failure::usage("part", error.to_string()))
 }
 
-fn text_of(body: &str) -> String {
+pub(super) fn text_of(body: &str) -> String {
     format!("# Made by 'puente charter create'. Layout and comments are free; every value is signed.\n\n{body}")
 }
 
-/// A draft of the version after this part: to be edited, then signed.
-fn next(path: &Path, out: &Path) -> Result<Report, Failure> {
-    let part = read_part(path)?;
-    let previous = part.hash();
-    let (name, text) = match part {
-        Part::Common(part) => {
-            let part = CommonPart { number: part.number + 1, previous: Some(previous), ..part };
-            (format!("common-{}.toml", part.number), common_text(&part)?)
+/// The governance keys of the common part that a draft follows: they must authorise what comes.
+fn keys_before(draft: &CommonPart, before: Option<&Path>) -> Result<Vec<GovernanceKey>, Failure> {
+    let Some(path) = before else { return Ok(Vec::new()) };
+    match read_part(path)? {
+        Part::Common(part) if draft.previous == Some(part.hash()) => {
+            Ok(part.jurisdictions.into_iter().flat_map(|nation| nation.governance_keys).collect())
         }
-        Part::Annex(part) => {
-            let part = AnnexPart { number: part.number + 1, previous: Some(previous), ..part };
-            (format!("annex-{}-{}.toml", part.jurisdiction, part.number), annex_text(&part)?)
-        }
-    };
-    files::make_dir(out).map_err(|error| Failure::file(out, &error))?;
-    let target = out.join(name);
-    write_new(&target, &text_of(&text))?;
-    let value = json!({"file": target.display().to_string(), "previous": previous.to_string()});
-    Ok(Report::new(value, format!("{}\n", target.display()))
-        .note("this draft still says what the version before it said")
-        .hint("edit it, then sign it: puente charter sign FILE --key KEY"))
+        _ => Err(Failure::usage("not-before", format!("{} is not the part that this one follows", path.display()))
+            .hint("name the common part in force, whose hash the draft gives as 'previous'")),
+    }
 }
 
-fn sign_part(path: &Path, key_path: &Path, name: Option<&str>) -> Result<Report, Failure> {
+fn sign_part(path: &Path, key_path: &Path, name: Option<&str>, before: Option<&Path>) -> Result<Report, Failure> {
     let part = read_part(path)?;
     let seed = keys::read(key_path)?;
     let key = keys::signing_key(&seed);
     let stem = key_path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let name = name.unwrap_or(&stem);
     if let Part::Common(common) = &part {
-        let known = common.jurisdictions.iter().flat_map(|j| &j.governance_keys);
-        let names: Vec<&str> = known.clone().map(|k| k.name.as_str()).collect();
-        let hint = format!("the part's keys are: {}; choose one with --name", names.join(", "));
-        match known.clone().find(|k| k.name == name) {
-            None => {
-                return Err(
-                    Failure::usage("unknown-key", format!("'{name}' is no governance key of this part")).hint(hint)
-                );
-            }
-            Some(found) if &found.key != key.verifying_key().as_bytes() => {
-                let message = format!("{} is not the private half of '{name}'", key_path.display());
-                return Err(Failure::usage("other-key", message).hint(hint));
-            }
-            Some(_) => {}
+        let outgoing = keys_before(common, before)?;
+        let known = common.jurisdictions.iter().flat_map(|j| &j.governance_keys).chain(&outgoing);
+        let mut names: Vec<&str> = known.clone().map(|k| k.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let names = names.join(", ");
+        let hint = format!(
+            "the part's keys are: {names}; choose one with --name, or name the part in force with --before if the key is replaced"
+        );
+        let mut named = known.filter(|k| k.name == name).peekable();
+        if named.peek().is_none() {
+            return Err(Failure::usage("unknown-key", format!("'{name}' is no governance key of this part")).hint(hint));
+        }
+        if !named.any(|found| &found.key == key.verifying_key().as_bytes()) {
+            let message = format!("{} is not the private half of '{name}'", key_path.display());
+            return Err(Failure::usage("other-key", message).hint(hint));
         }
     }
     let hash = part.hash();

@@ -27,6 +27,7 @@ mod output;
 mod peer;
 pub(crate) mod peers;
 mod policy;
+mod propose;
 pub(crate) mod query;
 mod records;
 mod renew;

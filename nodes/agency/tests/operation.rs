@@ -178,6 +178,15 @@ fn text_of(path: &Path) -> &str {
 
 /// Both nations' auditors judge both nodes' logs, the closed one too. Classes of findings, by nation.
 fn judged(fed: &Federation, pin: &str) -> Vec<(String, std::collections::BTreeSet<String>)> {
+    judged_with(fed, pin, (&fed.mx, &["--log", "1"]))
+}
+
+/// The same; the closed log is exported by this node with these words.
+fn judged_with(
+    fed: &Federation,
+    pin: &str,
+    (ended, log): (&Node, &[&str]),
+) -> Vec<(String, std::collections::BTreeSet<String>)> {
     let at = |name: String| fed.root.path().join(name);
     let exe = env!("CARGO_BIN_EXE_puente");
     let mut out = Vec::new();
@@ -186,13 +195,13 @@ fn judged(fed: &Federation, pin: &str) -> Vec<(String, std::collections::BTreeSe
         for node in [&fed.mx, &fed.us] {
             let name = node.dir.file_name().unwrap().to_str().unwrap();
             let to = at(format!("copy-{nation}-{name}"));
-            let whose = if name == nation { "own" } else { "foreign" };
+            let whose = if name.starts_with(nation) { "own" } else { "foreign" };
             node.json(&["log", "export", text_of(&to), "--auditor", whose]);
             copies.push(to);
         }
         let closed = at(format!("copy-{nation}-mx-log1"));
         let whose = if nation == "mx" { "own" } else { "foreign" };
-        fed.mx.json(&["log", "export", text_of(&closed), "--auditor", whose, "--log", "1"]);
+        ended.json(&[&["log", "export", text_of(&closed), "--auditor", whose], log].concat());
         copies.insert(0, closed);
         let (state, charter) = (at(format!("state-{nation}")), at("charter".to_owned()));
         let key = at(format!("auditors/{nation}-a.seal.key"));
@@ -264,4 +273,67 @@ fn last_weeks_backup_is_noticed_and_a_successor_log_loses_nothing_acknowledged()
     fed.stop();
     fed.start();
     answered(&fed);
+}
+
+#[test]
+fn an_agency_whose_store_key_is_lost_goes_on_as_another_node_and_its_log_verifies_for_ever() {
+    let _alone = alone();
+    let mut fed = Federation::found();
+    fed.start();
+    answered(&fed);
+    close_periods(&fed);
+    assert_eq!(refused(&fed.mx, &["log", "abandon"])["code"], "running");
+    fed.mx.stop();
+    assert_eq!(refused(&fed.mx, &["log", "abandon"])["code"], "store-key-there");
+    let sealed = std::fs::read(fed.mx.dir.join("keys/store.key")).unwrap();
+    std::fs::remove_file(fed.mx.dir.join("keys/store.key")).unwrap();
+    assert!(!fed.mx.try_start(""));
+    assert!(fed.mx.words().contains("store.key"), "{}", fed.mx.words());
+    fed.mx.kill();
+    let abandoned = fed.mx.json(&["log", "abandon"]);
+    assert_eq!(abandoned, fed.mx.json(&["log", "abandon"]), "as often as one likes");
+
+    // Another node, with the old one's records, officers and rules.
+    let at = |name: &str| fed.root.path().join(name);
+    let (old, new) = (fed.mx.dir.clone(), at("mx2"));
+    let uri = "puente://mx/fge-bc/n2".to_owned();
+    let next = Node::at(new.clone(), uri.clone());
+    let listen = federation::free_socket().local_addr().unwrap().to_string();
+    let ca = at("ca/mx").display().to_string();
+    let named = ["--role", "state-prosecutor", "--ca", &ca, "--name-en", "mx/fge-bc", "--name-es", "mx/fge-bc"];
+    let made = next.json(&[&["node", "init", "--uri", &uri, "--listen", &listen], &named[..]].concat());
+    for file in ["records.db", "officers.toml"] {
+        if old.join(file).exists() {
+            std::fs::copy(old.join(file), new.join(file)).unwrap();
+        }
+    }
+    let stanza = format!("{}\n{}", abandoned["stanza"].as_str().unwrap(), made["stanza"].as_str().unwrap());
+    let charter = at("charter");
+    fed.us.json(&["charter", "propose", text_of(&charter.join("annex-mx-1.toml")), "--out", text_of(&charter)]);
+    let part = charter.join("annex-mx-2.toml");
+    let draft = std::fs::read_to_string(&part).unwrap().replace("suspended = false\n", "");
+    let (before, _) = draft.split_once("[[member.log]]").unwrap();
+    std::fs::write(&part, format!("{before}{stanza}")).unwrap();
+    fed.us.json(&["charter", "sign", text_of(&part), "--key", text_of(&at("governance/mx-gov-1.key"))]);
+    assert_eq!(fed.us.json(&["charter", "adopt", text_of(&charter)])["changed"], true);
+    std::fs::create_dir_all(new.join("charter")).unwrap();
+    for entry in std::fs::read_dir(&charter).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), new.join("charter").join(entry.file_name())).unwrap();
+    }
+    let ended = std::mem::replace(&mut fed.mx, next);
+    assert!(fed.mx.try_start(""), "{}", fed.mx.words());
+    answered(&fed);
+    close_periods(&fed);
+    let pin = std::fs::read_to_string(charter.join("pin")).unwrap();
+    for (verdict, classes) in judged_with(&fed, pin.trim(), (&ended, &[])) {
+        assert_eq!(verdict, "sound", "{classes:?}");
+        assert!(classes.is_empty(), "{classes:?}");
+    }
+    // Found again: it takes no entry all the same.
+    std::fs::write(old.join("keys/store.key"), sealed).unwrap();
+    let mut ended = ended;
+    if ended.try_start("") {
+        assert_eq!(ended.status()["ready"], false, "{}", ended.status());
+    }
 }

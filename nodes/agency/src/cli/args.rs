@@ -529,6 +529,8 @@ pub enum LogCommand {
     Resume,
     /// Close this log and prepare the one that follows it: a new key, and what the annex must say.
     Successor,
+    /// End this log for good because the store's key is lost: what the annex must say of a node that goes on under another name.
+    Abandon,
     /// Begin the log that the annex names after this one.
     Switch,
     /// Copy the published log for an auditor.

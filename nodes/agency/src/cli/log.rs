@@ -25,6 +25,7 @@ pub(super) fn run(context: &Context, command: LogCommand) -> Result<Report, Fail
         LogCommand::Prove { entry, out } => prove(&Log::open(context)?, &entry, out.as_deref()),
         LogCommand::Resume => super::succession::resume(context),
         LogCommand::Successor => super::succession::successor(context),
+        LogCommand::Abandon => super::succession::abandon(context),
         LogCommand::Switch => super::succession::switch(context),
         LogCommand::Export { folder, auditor, log: Some(k) } => export_closed(context, &folder, auditor, k),
         LogCommand::Export { folder, auditor, log: None } => export(context, &folder, auditor),
@@ -280,8 +281,13 @@ fn export_closed(context: &Context, folder: &Path, auditor: Audience, k: u32) ->
         return Err(Failure::usage("no-such-log", format!("this node has no closed log {k}"))
             .hint("leave --log away for the log that is open"));
     }
+    export_still(&from, folder, auditor, k)
+}
+
+/// Copies a log to which nobody writes any more, as it lies in the clear.
+fn export_still(from: &Path, folder: &Path, auditor: Audience, k: u32) -> Result<Report, Failure> {
     let own = auditor == Audience::Own;
-    let copied = copy_folder(&from, folder, own)?;
+    let copied = copy_folder(from, folder, own)?;
     let value = json!({"folder": folder.display().to_string(), "log": k, "files": copied,
         "auditor": if own { "own" } else { "foreign" }});
     Ok(Report::new(value, format!("{}\n", folder.display()))
@@ -319,6 +325,11 @@ fn copy_folder(from: &Path, to: &Path, own: bool) -> Result<u64, Failure> {
 }
 
 fn export(context: &Context, folder: &Path, auditor: Audience) -> Result<Report, Failure> {
+    if !context.dir.store_key().exists() && client::connect(context)?.is_none() {
+        // Journal and evidence stay closed for ever; what is published needs no key.
+        let k = NodeConfig::load(&context.dir).map_err(|error| load_failure(error.into()))?.log;
+        return export_still(&context.dir.log(), folder, auditor, k);
+    }
     let key = key(context)?;
     let own = auditor == Audience::Own;
     files::make_dir(folder).map_err(|error| Failure::file(folder, &error))?;

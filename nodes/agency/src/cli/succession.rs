@@ -1,6 +1,6 @@
 //! `puente log resume`, `successor`, `switch`: a log's end, and what follows it.
 
-use puente_audit_log::VerifierKey;
+use puente_audit_log::{ClaimedCheckpoint, VerifierKey, replay};
 use puente_model::Origin;
 use serde_json::json;
 
@@ -11,6 +11,9 @@ use crate::disk::{self, NodeDisk};
 use crate::files;
 use crate::load::Bearings;
 use crate::node::suspension::{self, Suspension, Why};
+
+/// Why an annex suspends a node whose log was abandoned.
+const LOST: &str = "the key of its store is lost";
 
 fn disk_failure(error: disk::DiskError) -> Failure {
     Failure::unavailable("disk", error.to_string())
@@ -109,6 +112,48 @@ pub(super) fn successor(context: &Context) -> Result<Report, Failure> {
     Ok(Report::new(value, stanza)
         .note("the next annex must say this of the node, in place of its log; the log takes no entry any more")
         .hint("once the annex is signed and in charter/: 'puente log switch', then start the node"))
+}
+
+/// Ends a log whose store key is lost. Its journal and evidence open no more, so neither it nor a successor can know which
+/// numbers were taken and which answers given: the agency goes on as another node. Published entries need no key.
+pub(super) fn abandon(context: &Context) -> Result<Report, Failure> {
+    stopped(context)?;
+    if context.dir.store_key().exists() {
+        return Err(Failure::usage(
+            "store-key-there",
+            "the store's key is here: this log can go on, or have a successor",
+        )
+        .hint("'puente log successor' is the way when a log's key is lost"));
+    }
+    let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
+    let old = current(&bearings)?;
+    // Should the key be found after the annex was signed: not one entry more.
+    if suspended(context)?.is_none() {
+        let closing = Suspension { why: Why::Closing, ..Suspension::restored(context.now) };
+        closing.write(&context.dir).map_err(|error| Failure::file(&context.dir.suspension(), &error))?;
+    }
+    let closed_at = published(context, &old.key)?;
+    let stanza = format!(
+        "suspended = true\nsuspended_reason = \"{LOST}\"\n\n\
+         [[member.log]]\norigin = \"{}\"\nvkey = \"{}\"\nclosed_at = {closed_at}\n",
+        old.origin, old.key
+    );
+    let value = json!({"closes": {"origin": old.origin.as_str(), "closed_at": closed_at}, "stanza": stanza});
+    Ok(Report::new(value, stanza)
+        .note("the next annex must say this of the node, in place of its log; it records nothing any more")
+        .hint("make a node of another name in a new folder with 'puente node init', and add it to the same annex"))
+}
+
+/// How many entries are published: under the signed head, every one of them there.
+fn published(context: &Context, key: &VerifierKey) -> Result<u64, Failure> {
+    let path = context.dir.log().join("checkpoint");
+    let damaged = |why: String| Failure::unavailable("log", format!("{}: {why}", path.display()));
+    let note = files::read(&path).map_err(|error| Failure::file(&path, &error))?;
+    let head = ClaimedCheckpoint::parse(&note).and_then(|claimed| claimed.verify(key));
+    let head = head.map_err(|error| damaged(error.to_string()))?;
+    let log = super::log::Files::new(context.dir.log());
+    replay(&head, &log, |_, _, _| std::ops::ControlFlow::Continue(())).map_err(|error| damaged(error.to_string()))?;
+    Ok(head.size().0)
 }
 
 /// Puts the old log away and begins its successor, as the annex in charter/ says. Whatever interrupts it, it can be run

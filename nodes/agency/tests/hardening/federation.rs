@@ -41,7 +41,7 @@ pub(crate) fn puente(dir: &Path, args: &[&str]) -> Output {
 }
 
 /// A socket whose port is free over TCP, too.
-fn free_socket() -> UdpSocket {
+pub(crate) fn free_socket() -> UdpSocket {
     loop {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         if TcpListener::bind(socket.local_addr().unwrap()).is_ok() {
@@ -78,6 +78,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A node in this folder.
+    pub(crate) fn at(dir: PathBuf, uri: String) -> Self {
+        Self { dir, uri, out: Said::default(), err: Said::default(), child: None }
+    }
+
     pub(crate) fn run(&self, args: &[&str]) -> Output {
         puente(&self.dir, args)
     }
@@ -285,7 +290,7 @@ impl Federation {
                 id,
             ]);
             write!(text, "\n{}", made["stanza"].as_str().unwrap()).unwrap();
-            Node { dir, uri, out: Said::default(), err: Said::default(), child: None }
+            Node::at(dir, uri)
         });
         let [mx, us] = <[Node; 2]>::try_from(nodes.collect::<Vec<_>>()).ok().unwrap();
         drop(held);

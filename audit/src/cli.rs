@@ -6,21 +6,24 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::{
-    AuditError, Auditor, CHECK_BYTES_MAX, Checker, Conclusion, Lang, Severity, State, Trained, Verdict, check_bytes,
-    load_charter, prove, read_file, show,
+    AuditError, Auditor, CHECK_BYTES_MAX, Checker, Conclusion, Lang, Severity, Shown, State, Trained, Verdict,
+    check_bytes, load_charter, prove, read_file, show,
 };
 use clap::{CommandFactory as _, Parser, Subcommand};
 use puente_audit_log::VerifierKey;
 use puente_evidence::HpkeKeyPair;
-use puente_model::{Digest, Millis, Secret32};
-use puente_words::{command_line, say, text};
+use puente_model::{Digest, Millis, NodeUri, Secret32};
+use puente_words::{Clocks, capital_zone, command_line, manual, say, text};
 use serde::Serialize;
 
 /// What a program returns when it could not tell: also for wrong arguments and unreadable files.
 const COULD_NOT_TELL: u8 = 2;
+/// Between two lines about work that goes on.
+const SILENCE_MAX: Duration = Duration::from_secs(4);
 /// Findings printed one by one.
 const FINDINGS_PRINTED_MAX: usize = 50;
 
@@ -106,6 +109,12 @@ enum Command {
         #[arg(long, value_name = "VKEY")]
         vkey: Option<String>,
     },
+    /// Write the manual pages of every command, in both languages.
+    Man {
+        /// Folder for them, for example /usr/local/share/man.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Write shell completions to stdout.
     Completions {
         /// The shell.
@@ -178,6 +187,17 @@ fn dispatch(cli: &Cli) -> Result<Conclusion, AuditError> {
             Ok(Conclusion::Sound)
         }
         Command::Check { file, entry, vkey } => check(cli, file, entry.as_deref(), vkey.as_deref()),
+        Command::Man { out: folder } => {
+            let failed = |path: &Path, error: io::Error| AuditError::File { path: path.into(), why: error.to_string() };
+            let pages = manual::pages(&Cli::command()).map_err(|error| failed(folder, error))?;
+            for (path, page) in &pages {
+                let path = folder.join(path);
+                let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+                made.and_then(|()| std::fs::write(&path, page)).map_err(|error| failed(&path, error))?;
+            }
+            out(&folder.display().to_string())?;
+            Ok(Conclusion::Sound)
+        }
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "puente-audit", &mut io::stdout());
             Ok(Conclusion::Sound)
@@ -216,16 +236,25 @@ fn auditor(cli: &Cli, how: &How) -> Result<Auditor, AuditError> {
     if let Some(dir) = &how.evidence {
         auditor = auditor.with_evidence(dir);
     }
-    if io::stderr().is_terminal() {
-        let lang = cli.lang();
-        auditor = auditor.with_progress(move |log, done, all| {
-            let english = format!("{log}: {done} of {all} entries");
+    let (lang, plain) = (cli.lang(), !io::stderr().is_terminal());
+    let plain = plain || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let last = Mutex::new(Instant::now());
+    auditor = auditor.with_progress(move |log, done, all| {
+        let english = format!("{log}: {done} of {all} entries");
+        if plain {
+            // A line now and then: silence lasts no longer than five seconds.
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.elapsed() >= SILENCE_MAX {
+                *last = Instant::now();
+                words(&say(lang, &english));
+            }
+        } else {
             let _ = write!(io::stderr(), "\r{}\x1b[K", say(lang, &english));
             if done.saturating_add(50_000) > all {
                 let _ = write!(io::stderr(), "\r\x1b[K");
             }
-        });
-    }
+        }
+    });
     Ok(auditor)
 }
 
@@ -298,6 +327,7 @@ fn show_entries(cli: &Cli, dir: &Path, from: u64, limit: u64) -> Result<Conclusi
         print_json(&entries)?;
         return Ok(Conclusion::Sound);
     }
+    let lang = cli.lang();
     for entry in &entries {
         let party = |uri: &Option<String>| uri.as_deref().and_then(|u| u.strip_prefix("puente://")).map(str::to_owned);
         let parties = match (party(&entry.from), party(&entry.to), entry.seq) {
@@ -306,9 +336,21 @@ fn show_entries(cli: &Cli, dir: &Path, from: u64, limit: u64) -> Result<Conclusi
         };
         let when = entry.minute.as_deref().unwrap_or("-");
         out(&format!("{:>6}  {:<8} {when}{parties}", entry.index, entry.kind))?;
-        out(&format!("        {}", entry.says))?;
+        let clocks = clocks(entry);
+        out(&format!("        {}", clocks.spell(&say(lang, &entry.says))))?;
+        let local = clocks.spell(when);
+        if let Some((_, local)) = local.split_once('(') {
+            out(&format!("        {}", local.trim_end_matches(')')))?;
+        }
     }
     Ok(Conclusion::Sound)
+}
+
+/// The clocks of the capitals of those whom an entry concerns.
+fn clocks(entry: &Shown) -> Clocks {
+    let nation = |uri: &Option<String>| Some(uri.as_deref()?.parse::<NodeUri>().ok()?.jurisdiction());
+    let nations: Vec<_> = [&entry.from, &entry.to].into_iter().filter_map(nation).collect();
+    Clocks::of(nations.iter().filter_map(|nation| capital_zone(nation.as_str())), jiff::tz::db())
 }
 
 fn check(cli: &Cli, file: &Path, entry: Option<&Path>, vkey: Option<&str>) -> Result<Conclusion, AuditError> {

@@ -53,7 +53,7 @@ where
     C::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-fn translated(command: clap::Command, lang: Lang) -> clap::Command {
+pub(crate) fn translated(command: clap::Command, lang: Lang) -> clap::Command {
     let said = |styled: &clap::builder::StyledStr| say(lang, &styled.to_string()).into_owned();
     let about = command.get_about().map(said);
     let long_about = command.get_long_about().map(said);

@@ -16,17 +16,21 @@
 //!
 //! What has no translation stays English: a message is never lost. A test of the workspace finds every message of
 //! the sources and fails if one is missing here, or if one here is in no source any more. Words that clap says
-//! stand under the context `clap`.
+//! stand under the context `clap`, those of the operating system under the context `system`.
 
 #[cfg(feature = "clap")]
 pub mod command_line;
+#[cfg(feature = "clap")]
+pub mod manual;
 mod spanish;
 mod template;
+mod when;
 
 use std::borrow::Cow;
 
 pub use puente_model::Lang;
 pub use spanish::{Entry, entries};
+pub use when::{Clocks, capital_zone, tells_time};
 
 /// A message in the reader's language; `english` is the whole message, composed.
 pub fn say(lang: Lang, english: &str) -> Cow<'_, str> {

@@ -113,6 +113,11 @@ impl Template {
         rest.is_empty().then_some(values)
     }
 
+    /// Whether its own words hold this.
+    pub(crate) fn says(&self, words: &str) -> bool {
+        self.0.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains(words)))
+    }
+
     /// The message with these values; a value that is not among them leaves its place empty.
     pub(crate) fn fill(&self, value: impl Fn(&str) -> Option<String>) -> String {
         let mut out = String::new();

@@ -273,6 +273,9 @@ pub struct NodeConfig {
     /// `[training]`: whether this node takes part in it.
     #[serde(default)]
     pub training: crate::training::TrainingConfig,
+    /// `[time_zones]`: whose clock shows what, beside UTC.
+    #[serde(default, skip_serializing_if = "crate::time_zones::TimeZones::is_default")]
+    pub time_zones: crate::time_zones::TimeZones,
     /// `[keys]`: private keys in a PKCS#11 token.
     #[serde(default, skip_serializing_if = "crate::keys::KeysConfig::is_default")]
     pub keys: crate::keys::KeysConfig,
@@ -292,6 +295,7 @@ const KEYS: &[&str] = &[
     "answering",
     "ops",
     "training",
+    "time_zones",
     "keys",
 ];
 
@@ -447,6 +451,9 @@ fn mend(message: &str) -> String {
     }
     if message.contains("socket address") {
         return "write address and port, for example \"127.0.0.1:7400\" or \"[::1]:7400\"".to_owned();
+    }
+    if message.contains("time zone") {
+        return "write a name of the IANA database, for example \"America/Tijuana\" or \"America/Chicago\"".to_owned();
     }
     "correct the value; samples/node.toml shows every key".to_owned()
 }

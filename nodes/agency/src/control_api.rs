@@ -139,6 +139,8 @@ pub enum Command {
     Matters,
     /// How the node is; answered by [`Answer::Status`].
     Status,
+    /// What a support bundle takes from the running node; answered by [`Answer::Support`].
+    Support,
     /// Record a local event; answered by [`Answer::Concluded`] once it is durable.
     Event(Event),
     /// Record what the officers' files hold and the log does not; answered by [`Answer::Officers`].
@@ -341,6 +343,13 @@ pub enum Answer {
     Status {
         /// The node's own words.
         status: serde_json::Value,
+    },
+    /// What a support bundle takes from the running node.
+    Support {
+        /// The metrics, as Prometheus reads them.
+        metrics: String,
+        /// The newest log lines, the oldest first.
+        lines: Vec<crate::ops::recent::Line>,
     },
     /// The log was copied.
     Exported {

@@ -30,4 +30,5 @@ pub mod records;
 pub mod renewal;
 pub mod retention;
 pub mod signer;
+pub mod time_zones;
 pub mod training;

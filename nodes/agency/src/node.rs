@@ -38,6 +38,8 @@ use puente_model::{EventKind, Millis, Mode};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::api::{ApiError, Desk, Door as ApiDoor, Half};
 use crate::approval::{ApprovalError, Approvals, Consent};
@@ -678,6 +680,7 @@ impl Backend for Node {
             Command::InboxShow { exchange, officer } => self.inspect(exchange, &officer).await,
             Command::InboxDecide { exchange, officer, decision } => self.decide(exchange, &officer, decision).await,
             Command::Status => Answer::Status { status: self.status().await },
+            Command::Support => Answer::Support { metrics: self.metrics().await, lines: crate::ops::recent::lines() },
             Command::Officers => self.officers_settled().await,
             Command::ApiKeys => self.api_keys_settled().await,
             Command::Event(event) => match puente_exchange::api::LocalEvent::try_from(event) {
@@ -827,7 +830,9 @@ fn log_lines(dir: &NodeDir, options: &RunOptions) {
     let level = crate::config::NodeConfig::load(dir).map(|config| config.log_level).unwrap_or_default();
     let filter =
         tracing_subscriber::EnvFilter::new(format!("{},quinn=warn,quinn_proto=warn,rustls=warn", level.as_str()));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let lines = if options.json_logs { lines.json().boxed() } else { lines.boxed() };
+    let all = tracing_subscriber::registry().with(filter).with(lines).with(crate::ops::recent::Recent);
     // Fails only if somebody else has taken charge of log lines.
-    let _ = if options.json_logs { lines.json().try_init() } else { lines.try_init() };
+    let _ = all.try_init();
 }

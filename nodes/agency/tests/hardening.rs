@@ -59,6 +59,7 @@ fn canaries_never_reach_logs_or_status() {
         let log = node.run(&["log", "show", "--limit", "1000", "--json"]);
         assert!(log.status.success());
         shown.push(("log show".to_owned(), log.stdout));
+        shown.push(("support".to_owned(), bundle(node, "running", true)));
     }
     let running = canaries.search(&fed, &shown);
     fed.stop();
@@ -66,7 +67,8 @@ fn canaries_never_reach_logs_or_status() {
     let spans = collector.spans();
     let told = |kind: u8| spans.iter().filter(|span| span["name"] == "exchange" && span["kind"] == kind).count();
     assert!(told(2) >= 5 && told(3) >= 5 && spans.len() > 3 * told(2), "{} {} {spans:?}", told(2), told(3));
-    let stopped = canaries.search(&fed, &[("traces".to_owned(), collector.bytes())]);
+    let down = bundle(&fed.mx, "stopped", false);
+    let stopped = canaries.search(&fed, &[("traces".to_owned(), collector.bytes()), ("support".to_owned(), down)]);
     eprintln!(
         "{} canaries, {} patterns; {} bytes of {} files and outputs while running, {} bytes of {} when stopped",
         canaries.len(),
@@ -84,6 +86,35 @@ fn canaries_never_reach_logs_or_status() {
         let found = canaries.found_in(&std::fs::read(&own).unwrap());
         assert!(found.len() >= 20, "{}: {found:?}", own.display());
     }
+}
+
+/// A support bundle: previewed, written, signed by the node's log key, and without that key.
+fn bundle(node: &federation::Node, name: &str, runs: bool) -> Vec<u8> {
+    let path = node.dir.with_extension(name);
+    let preview = node.run(&["support", "--dry-run"]);
+    assert!(preview.status.success() && !path.exists(), "{preview:?}");
+    let unasked = node.run(&["support", "--out", path.to_str().unwrap()]);
+    assert!(unasked.status.code() == Some(2) && !path.exists(), "nobody looked at it: {unasked:?}");
+    let value = node.json(&["support", "--out", path.to_str().unwrap(), "--yes"]);
+    assert_eq!(value["signed"], true, "{value}");
+    let bytes = std::fs::read(&path).unwrap();
+    let note = puente_audit_log::ClaimedNote::parse(&bytes).unwrap();
+    let seed = std::fs::read_to_string(node.dir.join("keys/log.key")).unwrap();
+    let key = node.json(&["log", "prove", "0"])["vkey"].as_str().unwrap().parse().unwrap();
+    assert_eq!(note.verify(&[&key]).unwrap().len(), 1);
+    for secret in ["keys/log.key", "keys/store.key"] {
+        let secret = std::fs::read_to_string(node.dir.join(secret)).unwrap();
+        assert!(!note.text().contains(secret.trim()), "{}", note.text());
+    }
+    assert!(seed.trim().len() == 64 && !note.text().contains(node.dir.to_str().unwrap()), "{}", note.text());
+    for (named, there) in [("\"checks\"", true), ("\"config\"", true), ("puente_", runs), ("\"log_lines\"", runs)] {
+        assert_eq!(note.text().contains(named), there, "{named}\n{}", note.text());
+    }
+    // What it was shown as, but for the times and numbers of a moment later.
+    let keys =
+        |text: &str| text.lines().filter_map(|l| Some(l.split_once("\": ")?.0.trim().to_owned())).collect::<Vec<_>>();
+    assert_eq!(keys(&String::from_utf8(preview.stdout).unwrap()), keys(note.text()));
+    bytes
 }
 
 /// Opens connections to a control socket until none is taken any more, or there are `max`.

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)).unwrap()
@@ -54,4 +55,82 @@ fn a_purge_never_takes_a_nodes_folder_and_nothing_starts_by_itself() {
     assert!(
         read(".ci/run").contains("packaging/deb/test") && read("docs/OPERATIONS.md").contains("packaging/deb/build")
     );
+}
+
+/// What a program said on stdout and on stderr, neither of them a terminal, and its exit code.
+fn run(program: &str, args: &[&str], variables: &[(&str, &str)]) -> (String, String, i32) {
+    let mut command = Command::new(program);
+    command.args(args).env_remove("CLICOLOR_FORCE").env_remove("NO_COLOR").env("LC_ALL", "C.UTF-8");
+    let output = command.envs(variables.iter().copied()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code().unwrap())
+}
+
+const PUENTE: &str = env!("CARGO_BIN_EXE_puente");
+
+#[test]
+fn nothing_but_text_comes_out_of_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().to_str().unwrap();
+    let lines: [&[&str]; 6] = [
+        &["--help"],
+        &["query", "--help"],
+        &["no-such-command"],
+        &["--dir", at, "node", "status"],
+        &["--dir", at, "doctor", "--lang", "es"],
+        &["completions", "bash"],
+    ];
+    for line in lines {
+        for variables in [&[][..], &[("NO_COLOR", "1")], &[("TERM", "dumb")]] {
+            let (out, err, code) = run(PUENTE, line, variables);
+            assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}'), "{line:?} {variables:?}: {out}{err}");
+            assert_eq!(code == 0, err.is_empty(), "{line:?}: {err}");
+        }
+    }
+    // The search is not blind: styles are there for who insists on them.
+    assert!(run(PUENTE, &["no-such-command"], &[("CLICOLOR_FORCE", "1")]).1.contains('\u{1b}'));
+}
+
+/// Every command of a program, from its help alone: what a page must exist for.
+fn commands(program: &str, above: &[String]) -> Vec<Vec<String>> {
+    let mut args: Vec<&str> = above.iter().map(String::as_str).collect();
+    args.push("--help");
+    let (help, err, code) = run(program, &args, &[("COLUMNS", "200")]);
+    assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+    let mut out = vec![above.to_vec()];
+    let listed = help.split_once("\nCommands:\n").map(|(_, rest)| rest).unwrap_or_default();
+    for line in listed.lines().take_while(|line| !line.is_empty()) {
+        let indent = line.len() - line.trim_start().len();
+        let name = line.split_whitespace().next().unwrap();
+        if indent == 2 && name != "help" {
+            out.extend(commands(program, &[above, &[name.to_owned()]].concat()));
+        }
+    }
+    out
+}
+
+#[test]
+fn every_command_has_a_manual_page_in_both_languages() {
+    let audit = Path::new(PUENTE).with_file_name("puente-audit");
+    let mut programs = vec![("puente", PUENTE.to_owned())];
+    // It is another package's program: there where the whole workspace is built.
+    if audit.exists() {
+        programs.push(("puente-audit", audit.display().to_string()));
+    }
+    for (name, program) in programs {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, err, code) = run(&program, &["man", "--out", folder.path().to_str().unwrap()], &[]);
+        assert_eq!(code, 0, "{err}");
+        let commands = commands(&program, &[]);
+        assert!(commands.len() > 6, "{commands:?}");
+        for (place, option) in [("man1", "Print help"), ("es/man1", "Mostrar esta ayuda")] {
+            let pages = fs::read_dir(folder.path().join(place)).unwrap().count();
+            assert_eq!(pages, commands.len(), "{name} {place}");
+            for command in &commands {
+                let file = [&[name.to_owned()], command.as_slice()].concat().join("-");
+                let page = fs::read_to_string(folder.path().join(place).join(format!("{file}.1"))).unwrap();
+                assert!(page.matches(".SH ").count() >= 3 && page.contains(option), "{file}: {page}");
+            }
+        }
+    }
 }

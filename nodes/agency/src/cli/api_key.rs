@@ -9,7 +9,7 @@ use puente_words::{say, text, texts};
 use serde_json::json;
 
 use super::output::{Exit, Failure, Report, table};
-use super::{Context, client, words};
+use super::{Context, client};
 use crate::api::keys::{ApiKey, DAYS_DEFAULT, DAYS_MAX, KeyBook, KeyBookError, KeyId, KeyRecord, Scope};
 use crate::config::NodeConfig;
 use crate::control_api::{Answer, Command};
@@ -172,6 +172,7 @@ fn standing(book: &KeyBook, key: &KeyRecord, now: Millis) -> Standing {
 
 fn list(context: &Context, book: &KeyBook) -> Report {
     let lang = context.lang;
+    let clocks = context.clocks();
     let (mut rows, mut out) = (Vec::new(), String::new());
     for key in book.wanted() {
         let standing = standing(book, key, context.now);
@@ -191,7 +192,7 @@ fn list(context: &Context, book: &KeyBook) -> Report {
             (format!("  {}", text(lang, "officer")), key.officer.to_string()),
             (format!("  {}", text(lang, "program")), key.program.clone()),
             (format!("  {}", text(lang, "scope")), scopes.join(", ")),
-            (format!("  {}", text(lang, "until")), words::instant(key.expires)),
+            (format!("  {}", text(lang, "until")), clocks.instant(key.expires)),
         ];
         out.push_str(&format!("{}\n{}", key.id, table(&lines)));
     }

@@ -200,7 +200,7 @@ fn sign(context: &Context, approvals: &Approvals, key: &Path, only: Option<Chang
     if rows.is_empty() {
         return Ok(Report::new(json!({"approved": []}), format!("{}\n", Text::Nothing.get(lang))).exit(Exit::Findings));
     }
-    let until = super::words::instant(Millis(context.now.0.saturating_add(VALID_MILLIS)));
+    let until = context.clocks().instant(Millis(context.now.0.saturating_add(VALID_MILLIS)));
     let note = say(lang, &format!("approvals count until {until} at the latest")).into_owned();
     Ok(Report::new(json!({"operator": operator.name, "approved": rows}), out).note(note).hint(Text::CarryOut.get(lang)))
 }

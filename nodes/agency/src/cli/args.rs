@@ -96,6 +96,10 @@ pub enum Command {
     /// Two nations and four agencies on this machine: real processes, sockets, questions and audits. --dir names a
     /// new or empty folder for everything; one for temporary files unless given.
     Demo(DemoArgs),
+    /// Gather what somebody needs who helps: versions, checks, numbers and log lines, never an identifier or a secret.
+    Support(super::support::SupportArgs),
+    /// Write the manual pages of every command, in both languages.
+    Man(super::man::ManArgs),
     /// Print a script that completes commands in a shell.
     Completions {
         /// The shell.
@@ -346,6 +350,9 @@ pub enum NodeCommand {
         #[arg(long, hide = true)]
         until_eof: bool,
     },
+    /// Check what a start needs: node.toml, keys, certificate, charter, policies. Starts nothing and changes nothing, whether a
+    /// node runs or not.
+    Check,
     /// One screen: peers, log, charter, days to expiry; the root cause first.
     Status,
     /// Say whether this program can open what lies in the node's folder; changes nothing. Before an upgrade, and before going back.

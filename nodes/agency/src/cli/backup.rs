@@ -10,6 +10,7 @@ use puente_audit_log::{ClaimedCheckpoint, VerifierKey, replay};
 use puente_words::text;
 use serde_json::json;
 
+use super::heartbeat::Heartbeat;
 use super::log::Files;
 use super::output::{Failure, Report};
 use super::{Context, client, load_failure};
@@ -125,6 +126,7 @@ pub(super) fn backup(context: &Context, args: &BackupArgs) -> Result<Report, Fai
         .transpose()?;
     let recipients = recipients(&args.recipients, opener.as_ref())?;
     let scratch = Scratch::new(dir.path().join(format!(".backup.{}", std::process::id())))?;
+    let _beat = Heartbeat::start(context, || "the backup is made".to_owned());
     let snapshot = snapshot(context, &bearings, &scratch.0)?;
     let mut contents = Contents::default();
     gather(&dir, &scratch.0, snapshot, args, &mut contents)?;
@@ -241,6 +243,7 @@ fn gather(
 /// `puente restore`.
 pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<Report, Failure> {
     let opened = backup::open_backup(&args.file, &identities(context, args)?)?;
+    let _beat = Heartbeat::start(context, || "the backup is read".to_owned());
     if args.check {
         let manifest = backup::unpack(opened, None)?;
         return Ok(Report::new(json!(manifest), format!("{}\n", manifest.node)).note("whole; nothing was written"));

@@ -2,11 +2,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use puente_words::{Clocks, capital_zone, text};
 use serde_json::{Value, json};
 
+use super::Context;
 use super::args::{CaCommand, KeyAlgorithm};
 use super::output::{Failure, Report, table};
-use super::{Context, words};
 use crate::ca::{self, Algorithm, CaError, ROOT_CERT, Shown, Subject};
 use crate::renewal::{ClaimedRequest, PAPER_BYTES_MAX, RequestError};
 use crate::{files, load};
@@ -20,9 +21,12 @@ pub(super) fn run(context: &Context, command: CaCommand) -> Result<Report, Failu
             };
             let root = ca::init(&jurisdiction, &out, algorithm, days, context.now)?;
             let path = out.join(ROOT_CERT);
-            Ok(report(&root, &path).note(format!("made the root of {jurisdiction} in {}", out.display())).hint(
-                format!("name it in the charter: ca_root_files = [\"{}\"]; keep its key offline", path.display()),
-            ))
+            Ok(report(context, &root, &path)
+                .note(format!("made the root of {jurisdiction} in {}", out.display()))
+                .hint(format!(
+                    "name it in the charter: ca_root_files = [\"{}\"]; keep its key offline",
+                    path.display()
+                )))
         }
         CaCommand::Issue { ca, node, auditor, csr, days, out } => {
             let subject = csr.as_deref().map_or(Subject::Fresh(Algorithm::P256), Subject::Request);
@@ -31,10 +35,10 @@ pub(super) fn run(context: &Context, command: CaCommand) -> Result<Report, Failu
                 None => ca::issue(&ca, node.as_ref(), &subject, days, &out, context.now)?,
             };
             let path = out.join("tls.cert.pem");
-            Ok(report(&leaf, &path).note(format!("issued {}", path.display())))
+            Ok(report(context, &leaf, &path).note(format!("issued {}", path.display())))
         }
         CaCommand::Renew(args) => renew(context, &args),
-        CaCommand::Show { file } => Ok(report(&ca::show(&file)?, &file)),
+        CaCommand::Show { file } => Ok(report(context, &ca::show(&file)?, &file)),
     }
 }
 
@@ -62,16 +66,16 @@ pub struct RenewArgs {
 }
 
 fn renew(context: &Context, args: &RenewArgs) -> Result<Report, Failure> {
-    let text = if args.request.as_os_str() == "-" {
-        let mut text = Vec::new();
+    let asked = if args.request.as_os_str() == "-" {
+        let mut asked = Vec::new();
         let limit = u64::try_from(PAPER_BYTES_MAX).unwrap_or(u64::MAX);
-        let read = std::io::stdin().lock().take(limit + 1).read_to_end(&mut text);
+        let read = std::io::stdin().lock().take(limit + 1).read_to_end(&mut asked);
         read.map_err(|error| Failure::unavailable("io", error.to_string()))?;
-        text
+        asked
     } else {
         files::read(&args.request).map_err(|error| Failure::file(&args.request, &error))?
     };
-    let request = ClaimedRequest::parse(&text).map_err(CaError::Request)?;
+    let request = ClaimedRequest::parse(&asked).map_err(CaError::Request)?;
     let charter = match &args.charter {
         Some(folder) => Some(load::charter(folder, load::charter_pin(&folder.join("pin"))?)?),
         None => None,
@@ -83,7 +87,7 @@ fn renew(context: &Context, args: &RenewArgs) -> Result<Report, Failure> {
         return Ok(Report::new(value, chain));
     };
     files::replace(out, chain.as_bytes(), false).map_err(|error| Failure::file(out, &error))?;
-    Ok(report(&leaf, out).note(format!("renewed {}", out.display())))
+    Ok(report(context, &leaf, out).note(format!("renewed {}", out.display())))
 }
 
 pub(super) fn to_json(shown: &Shown) -> Value {
@@ -98,18 +102,27 @@ pub(super) fn to_json(shown: &Shown) -> Value {
     })
 }
 
-fn report(shown: &Shown, path: &Path) -> Report {
-    let who = match (&shown.node, &shown.auditor, &shown.jurisdiction) {
-        (Some(node), _, _) => ("node", node.to_string()),
-        (_, Some(auditor), _) => ("auditor", auditor.to_string()),
-        (None, None, Some(nation)) => ("authority of", nation.to_string()),
-        (None, None, None) => ("authority of", "no nation: not made by 'puente ca init'".to_owned()),
+/// Times stand on the clock of the certificate's nation, where the folder is no node's.
+fn report(context: &Context, shown: &Shown, path: &Path) -> Report {
+    let lang = context.lang;
+    let (who, name) = match (&shown.node, &shown.auditor, &shown.jurisdiction) {
+        (Some(node), _, _) => (text(lang, "node"), node.to_string()),
+        (_, Some(auditor), _) => (text(lang, "auditor"), auditor.to_string()),
+        (None, None, Some(nation)) => (text(lang, "authority of"), nation.to_string()),
+        (None, None, None) => {
+            (text(lang, "authority of"), text(lang, "no nation: not made by 'puente ca init'").to_owned())
+        }
+    };
+    let nation = shown.node.as_ref().map(|node| node.jurisdiction()).or_else(|| shown.jurisdiction.clone());
+    let clocks = match nation {
+        Some(nation) if !context.dir.config().exists() => Clocks::of(capital_zone(nation.as_str()), jiff::tz::db()),
+        _ => context.clocks(),
     };
     let rows = [
-        ("file", path.display().to_string()),
-        who,
-        ("valid from", words::instant(shown.not_before)),
-        ("valid until", words::instant(shown.not_after)),
+        (text(lang, "file"), path.display().to_string()),
+        (who, name),
+        (text(lang, "valid from"), clocks.instant(shown.not_before)),
+        (text(lang, "valid until"), clocks.instant(shown.not_after)),
         ("SHA-256", shown.sha256.to_string()),
     ];
     let rows: Vec<_> = rows.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();

@@ -8,13 +8,13 @@ use puente_charter::{
     parse_signatures, sign,
 };
 use puente_model::{Digest, Jurisdiction, NodeUri};
-use puente_words::{say, texts};
+use puente_words::{Clocks, capital_zone, say, texts};
 use serde_json::{Value, json};
 use toml::value::{Table, Value as Toml};
 
 use super::args::CharterCommand;
 use super::output::{Exit, Failure, Report, table};
-use super::{Context, client, keys, words};
+use super::{Context, client, keys};
 use crate::control_api::{Answer, Command};
 use crate::{ca, files, load, parts};
 
@@ -416,6 +416,10 @@ fn report(context: &Context, charter: &Charter, whole: bool) -> Report {
     }
     let mut text = table(&rows);
     if whole {
+        // A folder of parts need not be a node's.
+        let capitals = charter.jurisdictions().filter_map(|nation| capital_zone(nation.as_str()));
+        let clocks =
+            if context.dir.config().exists() { context.clocks() } else { Clocks::of(capitals, jiff::tz::db()) };
         text.push_str(&format!("\n{}\n", Label::MembersAll.get(lang)));
         for m in charter.members() {
             let suspended = format!(" ({})", Label::Suspended.get(lang));
@@ -429,7 +433,7 @@ fn report(context: &Context, charter: &Charter, whole: bool) -> Report {
             let title = if lang == puente_catalogue::Lang::Es { &b.title_es } else { &b.title_en };
             let purposes: Vec<&str> = b.purposes.iter().map(|p| p.as_str()).collect();
             let about =
-                format!("{title}; {} {}; {}", Label::Until.get(lang), words::instant(b.expires), purposes.join(", "));
+                format!("{title}; {} {}; {}", Label::Until.get(lang), clocks.instant(b.expires), purposes.join(", "));
             text.push_str(&format!("  {}\n{}", b.id, indented(&about)));
         }
         text.push_str(&format!("\n{}\n", Label::Auditors.get(lang)));

@@ -1,6 +1,7 @@
 //! `puente node formats`: whether this program can open what lies in the node's folder, before it is let at it.
 
 use puente_exchange::MINOR;
+use puente_words::say;
 use serde_json::json;
 
 use super::output::{Exit, Failure, Report, table};
@@ -33,9 +34,13 @@ pub(super) fn run(context: &Context) -> Result<Report, Failure> {
         let path = found.path.strip_prefix(dir.path()).unwrap_or(&found.path).display().to_string();
         // One line for all that is well.
         if code != "read" || !rows.iter().any(|(what, _): &(String, String)| what == found.what) {
-            let version = version.map(|version| format!(" {version}")).unwrap_or_default();
-            let why = if why.is_empty() { String::new() } else { format!("  {why}") };
-            rows.push((found.what.to_owned(), format!("{code}{version}, reads {}  {path}{why}", found.reads)));
+            let stands = version.map_or_else(|| code.to_owned(), |version| format!("{code} {version}"));
+            let english = format!("{stands}, reads {}  {path}", found.reads);
+            let mut shown = say(context.lang, &english).into_owned();
+            if !why.is_empty() {
+                shown.push_str(&format!("  {}", say(context.lang, &why)));
+            }
+            rows.push((found.what.to_owned(), shown));
         }
         let file = json!({
             "what": found.what, "file": path, "format": code, "version": version, "reads": found.reads, "why": why,

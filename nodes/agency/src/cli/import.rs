@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,6 +14,7 @@ use rand_core::SeedableRng as _;
 use serde_json::{Value, json};
 
 use super::args::{Encoding, Format, ImportArgs};
+use super::heartbeat::Heartbeat;
 use super::output::{Exit, Failure, Report};
 use super::{Context, client, load_failure};
 use crate::config::{NodeConfig, closest};
@@ -235,6 +238,9 @@ struct Problems {
 struct Hall {
     errors: Option<csv::Writer<File>>,
     bar: ProgressBar,
+    /// Where there is no bar.
+    _beat: Option<Heartbeat>,
+    rows: Arc<AtomicU64>,
     json: bool,
     lang: Lang,
     problems: Problems,
@@ -257,9 +263,14 @@ impl Hall {
                 Some(to)
             }
         };
+        let (bar, rows) = (bar(context, bytes), Arc::new(AtomicU64::new(0)));
+        let seen = rows.clone();
+        let beat = || Heartbeat::start(context, move || format!("{} rows", seen.load(Ordering::Relaxed)));
         Ok(Self {
             errors,
-            bar: bar(context, bytes),
+            _beat: bar.is_hidden().then(beat),
+            bar,
+            rows,
             json: context.json,
             lang: context.lang,
             problems: Problems::default(),
@@ -368,6 +379,7 @@ impl Audience for Hall {
 
     fn progress(&mut self, bytes: u64, rows: u64) {
         if rows.is_multiple_of(1_024) {
+            self.rows.store(rows, Ordering::Relaxed);
             self.bar.set_position(bytes);
             self.bar.set_message(fill(Text::Rows.get(self.lang), &[&rows.to_string()]));
         }

@@ -2,10 +2,11 @@
 
 use clap::Subcommand;
 use puente_catalogue::Lang;
-use puente_model::{ExchangeId, OfficerId, Outcome, RefusalReason};
+use puente_model::{ExchangeId, NodeUri, OfficerId, Outcome, RefusalReason};
 use puente_words::{text, texts};
 use serde_json::json;
 
+use super::clocks::spelled;
 use super::conclusion::printable;
 use super::output::{Exit, Failure, Report, table};
 use super::words;
@@ -202,6 +203,7 @@ fn reviews(context: &Context) -> Result<Report, Failure> {
             rows.insert(0, (String::new(), BANNER.to_owned()));
         }
         let rows: Vec<_> = rows.into_iter().map(|(label, value)| (format!("  {label}"), value)).collect();
+        let rows = spelled(rows, &context.clocks_with(Some(&one.from)));
         shown.push_str(&format!("{}\n{}", one.exchange, table(&rows)));
     }
     let report =
@@ -224,7 +226,8 @@ fn list(context: &Context) -> Result<Report, Failure> {
     let mut text = table(&counts);
     for question in &questions {
         text.push_str(&format!("\n{}\n", question.exchange));
-        text.push_str(&table(&described(&bearings, question, lang)));
+        let clocks = context.clocks_with(Some(&question.from));
+        text.push_str(&table(&spelled(described(&bearings, question, lang), &clocks)));
     }
     Ok(Report::new(json, text))
 }
@@ -286,7 +289,10 @@ pub(crate) fn report(lang: Lang, bearings: &Bearings, said: Concluded) -> Result
     match said {
         Concluded::Inspected(seen) => {
             let hint = Text::HowToDecide.get(lang).replace("{id}", &seen.question.exchange);
-            Ok(Report::new(json, table(&shown(bearings, &seen, lang))).hint(hint))
+            let partner: Option<NodeUri> = seen.question.from.parse().ok();
+            let clocks =
+                bearings.config.time_zones.clocks(&bearings.config.node, &partner.iter().collect::<Vec<_>>(), None);
+            Ok(Report::new(json, table(&spelled(shown(bearings, &seen, lang), &clocks))).hint(hint))
         }
         Concluded::Decided { exchange, outcome, reason } => {
             let outcome = outcome.map(|code| {

@@ -4,13 +4,14 @@ use puente_audit_log::{
     BundleId, ClaimedCheckpoint, ClaimedReceipt, ReadError, SignedCheckpoint, TILE_WIDTH, TileId, TileReader,
     VerifierKey, decode_bundle, leaf_hash, prove_inclusion,
 };
-use puente_model::{Digest, LeafIndex};
+use puente_model::{Digest, LeafIndex, Minute};
 use puente_wire::proto::Message as _;
 use puente_wire::{Entry, Pair, PairBody, SeedUse, proto};
+use puente_words::{Clocks, Lang, say};
 use serde_json::{Value, json};
 
 use super::args::{Audience, LogCommand};
-use super::output::{Failure, Report};
+use super::output::{Failure, Report, wrap};
 use super::peers::key_failure;
 use super::{Context, client, load_failure};
 use crate::config::NodeConfig;
@@ -21,7 +22,7 @@ use crate::keys::KeyRoom;
 
 pub(super) fn run(context: &Context, command: LogCommand) -> Result<Report, Failure> {
     match command {
-        LogCommand::Show { from, limit } => show(&Log::open(context)?, from, limit),
+        LogCommand::Show { from, limit } => show(context, &Log::open(context)?, from, limit),
         LogCommand::Prove { entry, out } => prove(&Log::open(context)?, &entry, out.as_deref()),
         LogCommand::Resume => super::succession::resume(context),
         LogCommand::Successor => super::succession::successor(context),
@@ -124,10 +125,11 @@ impl Log {
     }
 }
 
-fn show(log: &Log, from: u64, limit: u64) -> Result<Report, Failure> {
+fn show(context: &Context, log: &Log, from: u64, limit: u64) -> Result<Report, Failure> {
     let size = log.head.size().0;
     let end = from.saturating_add(limit).min(size);
     let (mut rows, mut text) = (Vec::new(), String::new());
+    let screen = Screen::of(context)?;
     let mut index = from;
     while index < end {
         let entries = log.bundle(index / u64::from(TILE_WIDTH))?;
@@ -137,7 +139,7 @@ fn show(log: &Log, from: u64, limit: u64) -> Result<Report, Failure> {
             if index >= end {
                 break;
             }
-            let (value, line) = describe(index, bytes);
+            let (value, line) = screen.describe(index, bytes);
             rows.push(value);
             text.push_str(&line);
             index += 1;
@@ -154,73 +156,105 @@ fn show(log: &Log, from: u64, limit: u64) -> Result<Report, Failure> {
     Ok(if end < size { report.hint(format!("more with --from {end}")) } else { report })
 }
 
-/// An entry in words. Nothing here names a person: entries hold commitments.
-fn describe(index: u64, bytes: &[u8]) -> (Value, String) {
-    let leaf = leaf_hash(bytes);
-    let (value, words) = match Entry::decode(bytes) {
-        Ok(Entry::Pair(pair)) => describe_pair(&pair),
-        Ok(Entry::Veiled(veiled)) => (
-            json!({"type": "veiled", "stage": veiled.stage.as_str(), "minute": veiled.minute.to_string(),
-                "commitment": veiled.commitment.to_string()}),
-            format!("{}  veiled      {}", veiled.minute, veiled.stage),
-        ),
-        Ok(Entry::Seeds(seeds)) => {
-            let purpose = match seeds.purpose {
-                SeedUse::Escrow => "escrow",
-                SeedUse::Headers => "headers",
-            };
-            let auditors: Vec<&str> = seeds.seeds.iter().map(|s| s.auditor.as_str()).collect();
-            (
-                json!({"type": "seeds", "use": purpose, "minute": seeds.minute.to_string(), "auditors": auditors}),
-                format!("{}  seeds       {purpose} for {}", seeds.minute, auditors.join(", ")),
-            )
-        }
-        Err(error) => (json!({"type": "undecodable", "error": error.to_string()}), format!("undecodable: {error}")),
-    };
-    let mut value = value;
-    if let Some(object) = value.as_object_mut() {
-        object.insert("index".to_owned(), index.into());
-        object.insert("leaf".to_owned(), leaf.to_string().into());
-    }
-    (value, format!("{index:>8}  {words}\n          {leaf}\n"))
+/// Entries in words: in the reader's language, on the clocks of those whom they concern. Nothing here names a person:
+/// entries hold commitments.
+struct Screen {
+    lang: Lang,
+    config: NodeConfig,
+    /// The clocks of entries without a partner.
+    own: Clocks,
 }
 
-fn describe_pair(pair: &Pair) -> (Value, String) {
-    let (from, to) = (pair.from.to_string(), pair.to.to_string());
-    let (name, what) = match &pair.body {
-        PairBody::Query { terms, .. } => ("QUERY", format!("{} step {} for {}", terms.kind, terms.step, terms.purpose)),
-        PairBody::Answer { outcome, count, .. } => ("ANSWER", format!("{outcome} ({count} records)")),
-        PairBody::Refusal { reason, .. } => ("REFUSAL", reason.to_string()),
-        PairBody::Release { .. } => ("RELEASE", "content key".to_owned()),
-        PairBody::Void { voided, .. } => ("VOID", format!("number {voided}")),
-        PairBody::Period(period) => (
-            "PERIOD",
-            format!("{} to {}, {} numbers, {} holes", period.first, period.last, period.count, period.holes.len()),
-        ),
-    };
-    let mut value = json!({
-        "type": "pair", "kind": name, "stage": pair.stage().as_str(), "from": from, "to": to, "seq": pair.seq.0,
-        "minute": pair.minute.to_string(), "charter": pair.charter.to_string(),
-        "policy_hash": pair.policy_hash.to_string(), "what": what,
-        "exchange": pair.exchange().map(|x| x.to_string()),
-        "quoted": pair.quoted().map(|d| d.to_string()),
-    });
-    if let (Some(object), Some(terms)) = (value.as_object_mut(), pair.terms()) {
-        let terms = json!({"query": terms.kind.to_string(), "step": terms.step.as_str(), "purpose": terms.purpose.as_str(),
-            "basis": terms.basis.to_string(), "handling": terms.handling.as_str(), "mode": terms.mode.as_str()});
-        object.insert("terms".to_owned(), terms);
+impl Screen {
+    fn of(context: &Context) -> Result<Self, Failure> {
+        let config = NodeConfig::load(&context.dir).map_err(|error| load_failure(error.into()))?;
+        Ok(Self { lang: context.lang, config, own: context.clocks() })
     }
-    let training = pair.terms().is_some_and(|terms| terms.mode == puente_model::Mode::Training);
-    let what = if training { format!("{} {what}", crate::training::BANNER) } else { what };
-    let short = |uri: &str| uri.trim_start_matches("puente://").to_owned();
-    let words = format!(
-        "{}  {name:<8} {:>4}  {} to {}\n                            {what}",
-        pair.minute,
-        pair.seq,
-        short(&from),
-        short(&to)
-    );
-    (value, words)
+
+    fn describe(&self, index: u64, bytes: &[u8]) -> (Value, String) {
+        let leaf = leaf_hash(bytes);
+        let (mut value, words) = match Entry::decode(bytes) {
+            Ok(Entry::Pair(pair)) => self.pair(&pair),
+            Ok(Entry::Veiled(veiled)) => (
+                json!({"type": "veiled", "stage": veiled.stage.as_str(), "minute": veiled.minute.to_string(),
+                    "commitment": veiled.commitment.to_string()}),
+                self.entry(veiled.minute, "veiled", &[veiled.stage.to_string()], &self.own),
+            ),
+            Ok(Entry::Seeds(seeds)) => {
+                let purpose = match seeds.purpose {
+                    SeedUse::Escrow => "escrow",
+                    SeedUse::Headers => "headers",
+                };
+                let auditors: Vec<&str> = seeds.seeds.iter().map(|s| s.auditor.as_str()).collect();
+                let english = format!("{purpose} seeds for {}", auditors.join(", "));
+                (
+                    json!({"type": "seeds", "use": purpose, "minute": seeds.minute.to_string(), "auditors": auditors}),
+                    self.entry(seeds.minute, "seeds", &[say(self.lang, &english).into_owned()], &self.own),
+                )
+            }
+            Err(error) => {
+                let english = format!("undecodable: {error}");
+                let words = format!("{}\n", say(self.lang, &english));
+                (json!({"type": "undecodable", "error": error.to_string()}), words)
+            }
+        };
+        if let Some(object) = value.as_object_mut() {
+            object.insert("index".to_owned(), index.into());
+            object.insert("leaf".to_owned(), leaf.to_string().into());
+        }
+        (value, format!("{index:>8}  {words}          {leaf}\n"))
+    }
+
+    /// When in UTC and what, then what else there is to say, and what the clocks showed.
+    fn entry(&self, minute: Minute, kind: &str, lines: &[String], clocks: &Clocks) -> String {
+        let mut out = format!("{minute}  {kind:<8} ");
+        for (i, line) in lines.iter().enumerate() {
+            out.push_str(&if i == 0 { format!("{line}\n") } else { format!("{:28}{line}\n", "") });
+        }
+        let local = clocks.local(minute.start());
+        if !local.is_empty() {
+            wrap(&local, 68).iter().for_each(|line| out.push_str(&format!("{:10}{line}\n", "")));
+        }
+        out
+    }
+
+    fn pair(&self, pair: &Pair) -> (Value, String) {
+        let (from, to) = (pair.from.to_string(), pair.to.to_string());
+        let (name, what) = match &pair.body {
+            PairBody::Query { terms, .. } => {
+                ("QUERY", format!("{} step {} for {}", terms.kind, terms.step, terms.purpose))
+            }
+            PairBody::Answer { outcome, count, .. } => ("ANSWER", format!("{outcome} ({count} records)")),
+            PairBody::Refusal { reason, .. } => ("REFUSAL", reason.to_string()),
+            PairBody::Release { .. } => ("RELEASE", "content key".to_owned()),
+            PairBody::Void { voided, .. } => ("VOID", format!("number {voided}")),
+            PairBody::Period(period) => (
+                "PERIOD",
+                format!("{} to {}, {} numbers, {} holes", period.first, period.last, period.count, period.holes.len()),
+            ),
+        };
+        let mut value = json!({
+            "type": "pair", "kind": name, "stage": pair.stage().as_str(), "from": from, "to": to, "seq": pair.seq.0,
+            "minute": pair.minute.to_string(), "charter": pair.charter.to_string(),
+            "policy_hash": pair.policy_hash.to_string(), "what": what,
+            "exchange": pair.exchange().map(|x| x.to_string()),
+            "quoted": pair.quoted().map(|d| d.to_string()),
+        });
+        if let (Some(object), Some(terms)) = (value.as_object_mut(), pair.terms()) {
+            let terms = json!({"query": terms.kind.to_string(), "step": terms.step.as_str(),
+                "purpose": terms.purpose.as_str(), "basis": terms.basis.to_string(),
+                "handling": terms.handling.as_str(), "mode": terms.mode.as_str()});
+            object.insert("terms".to_owned(), terms);
+        }
+        let what = say(self.lang, &what);
+        let training = pair.terms().is_some_and(|terms| terms.mode == puente_model::Mode::Training);
+        let what = if training { format!("{} {what}", crate::training::BANNER) } else { what.into_owned() };
+        let short = |uri: &str| uri.trim_start_matches("puente://").to_owned();
+        let parties = format!("{:>4}  {} → {}", pair.seq.to_string(), short(&from), short(&to));
+        let partner = if pair.from == self.config.node { &pair.to } else { &pair.from };
+        let clocks = self.config.time_zones.clocks(&self.config.node, &[partner], None);
+        (value, self.entry(pair.minute, name, &[parties, what], &clocks))
+    }
 }
 
 fn prove(log: &Log, entry: &str, out: Option<&Path>) -> Result<Report, Failure> {

@@ -11,15 +11,18 @@ mod ca;
 pub(crate) mod catalogue;
 mod charter;
 pub(crate) mod client;
+mod clocks;
 pub(crate) mod conclusion;
 mod doctor;
 mod formats;
+mod heartbeat;
 mod import;
 pub(crate) mod inbox;
 mod key_store;
 mod keys;
 mod leave;
 mod log;
+mod man;
 mod node;
 mod officer;
 pub(crate) mod outbox;
@@ -33,6 +36,7 @@ mod records;
 mod renew;
 mod status;
 mod succession;
+mod support;
 mod words;
 
 use std::ffi::OsString;
@@ -128,7 +132,7 @@ where
     let lang = cli.lang.unwrap_or(lang);
     let vault = Arc::new(Vault::new(PassphraseSource::of(cli.passphrase_file, cli.passphrase_fd)));
     let context = Context { dir: NodeDir::new(&cli.dir), lang, json: cli.json, now, vault };
-    match cli.command {
+    let result = match cli.command {
         Command::Backup(args) => backup::backup(&context, &args),
         Command::Keys(command) => key_store::run(&context, command),
         Command::Restore(args) => backup::restore(&context, &args),
@@ -141,6 +145,8 @@ where
         Command::Import(args) => import::run(&context, &args),
         Command::Query(command) => outbox::run(&context, &command),
         Command::Inbox(command) => inbox::run(&context, command),
+        Command::Support(args) => support::run(&context, &args),
+        Command::Man(args) => man::write(&args),
         Command::Log(command) => log::run(&context, command),
         Command::Peer(command) => peer::run(&context, command),
         Command::ApiKey(command) => api_key::run(&context, command),
@@ -149,7 +155,8 @@ where
         Command::Catalogue(command) => catalogue::run(&context, &command),
         Command::Records(command) => records::run(&context, &command),
         Command::Demo(args) => demo(&context, &args),
-    }
+    };
+    clocks::said(&context, result)
 }
 
 fn demo(context: &Context, args: &args::DemoArgs) -> Result<Report, Failure> {

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use puente_words::{say, texts};
+use puente_words::{Lang, say, text, texts};
 use serde_json::{Value, json};
 
 use super::args::NodeCommand;
@@ -29,6 +29,7 @@ pub(super) fn run(context: &Context, command: NodeCommand) -> Result<Report, Fai
             // The one value on stdout was the line that said ready.
             Ok(Report::new(Value::Null, "").note("stopped"))
         }
+        NodeCommand::Check => check(context),
         NodeCommand::Status => status(context),
         NodeCommand::Formats => super::formats::run(context),
         NodeCommand::Reload => reload(context),
@@ -41,7 +42,7 @@ pub(super) fn run(context: &Context, command: NodeCommand) -> Result<Report, Fai
             while client::connect(context)?.is_some() && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Ok(Report::new(json!({"stopped": true}), "stopped\n"))
+            Ok(Report::new(json!({"stopped": true}), format!("{}\n", text(context.lang, "stopped"))))
         }
     }
 }
@@ -71,11 +72,6 @@ impl From<InitError> for Failure {
 
 fn make(context: &Context, plan: &Plan) -> Result<Report, Failure> {
     let made = init::init(&context.dir, plan, context.now)?;
-    let checks: Vec<Value> = made
-        .checks
-        .iter()
-        .map(|(what, how)| json!({"check": what, "ok": how.is_ok(), "words": how.as_ref().unwrap_or_else(|e| e)}))
-        .collect();
     let value = json!({
         "dir": context.dir.path().display().to_string(),
         "uri": plan.uri.to_string(),
@@ -86,16 +82,16 @@ fn make(context: &Context, plan: &Plan) -> Result<Report, Failure> {
         "policies": made.policies,
         "stanza": made.stanza,
         "csr": plan.ca.is_none().then(|| context.dir.tls_csr().display().to_string()),
-        "checks": checks,
+        "checks": tried(&made.checks),
     });
+    let (lang, clocks) = (context.lang, context.clocks());
     let mut report = Report::new(value, made.stanza)
         .note(format!("made {} in {}", plan.uri, context.dir.path().display()))
         .note(format!("policies: the examples of {}; read them and make them your own", made.policies));
     for (what, how) in &made.checks {
-        report = match how {
-            Ok(words) => report.note(format!("  ok       {what}: {words}")),
-            Err(words) => report.note(format!("  missing  {what}: {words}")),
-        };
+        let (mark, found) = marked(how, lang);
+        let line = format!("  {mark:<8} {}: {}", part(what, lang), clocks.spell(&say(lang, found)));
+        report.notes.push(line);
     }
     report = report.hint("paste the member above into the annex (or into the description of the federation)");
     if plan.ca.is_none() {
@@ -110,6 +106,51 @@ fn make(context: &Context, plan: &Plan) -> Result<Report, Failure> {
         report = report.hint("port 0 means any free port: write the endpoint that peers dial into the member");
     }
     Ok(report)
+}
+
+/// Tries everything but the start itself; needs no lock and asks for no passphrase.
+fn check(context: &Context) -> Result<Report, Failure> {
+    if !context.dir.config().exists() {
+        return Err(client::running(context).err().unwrap_or_else(client::unexpected));
+    }
+    let (lang, clocks) = (context.lang, context.clocks());
+    let found = init::self_test(&context.dir);
+    let row = |what, how: &Tried| {
+        let (mark, found) = marked(how, lang);
+        (part(what, lang).to_owned(), format!("{mark}: {}", clocks.spell(&say(lang, found))))
+    };
+    let rows: Vec<_> = found.iter().map(|(what, how)| row(what, how)).collect();
+    let ok = found.iter().all(|(_, how)| how.is_ok());
+    let report = Report::new(json!({"ok": ok, "checks": tried(&found)}), table(&rows));
+    Ok(if ok { report } else { report.exit(Exit::Findings).hint("'puente doctor' looks at more, partners too") })
+}
+
+/// How one part of the self-test went, in words either way.
+type Tried = Result<String, String>;
+
+fn tried(found: &[(&'static str, Tried)]) -> Vec<Value> {
+    let one = |(what, how): &(&'static str, Tried)| json!({"check": what, "ok": how.is_ok(), "words": how.as_ref().unwrap_or_else(|words| words)});
+    found.iter().map(one).collect()
+}
+
+fn marked(how: &Tried, lang: Lang) -> (&'static str, &str) {
+    match how {
+        Ok(found) => (text(lang, "ok"), found),
+        Err(found) => (text(lang, "missing"), found),
+    }
+}
+
+/// What the self-test of a folder looks at, in words.
+fn part(what: &'static str, lang: Lang) -> &'static str {
+    match what {
+        "configuration" => text(lang, "configuration"),
+        "log key" => text(lang, "log key"),
+        "store key" => text(lang, "store key"),
+        "certificate" => text(lang, "certificate"),
+        "charter" => text(lang, "charter"),
+        "policies" => text(lang, "policies"),
+        other => other,
+    }
 }
 
 fn status(context: &Context) -> Result<Report, Failure> {
@@ -127,8 +168,8 @@ fn status(context: &Context) -> Result<Report, Failure> {
         Some(false) => Exit::Unavailable,
         _ => Exit::Findings,
     };
-    let text = status::screen(&word, &problems, context.lang);
-    Ok(Report::new(word, text).exit(exit))
+    let screen = status::screen(&word, &problems, context.lang, &context.clocks());
+    Ok(Report::new(word, screen).exit(exit))
 }
 
 texts! {
@@ -167,7 +208,7 @@ fn reload(context: &Context) -> Result<Report, Failure> {
 fn with_causes(context: &Context, failure: Failure) -> Failure {
     let failed: Vec<String> = init::self_test(&context.dir)
         .into_iter()
-        .filter_map(|(what, how)| how.err().map(|words| format!("{what}: {words}")))
+        .filter_map(|(what, how)| how.err().map(|found| format!("{what}: {found}")))
         .collect();
     match failed.first() {
         Some(first) => failure.hint(format!("before it can start: {first}")).details(json!({"missing": failed})),

@@ -4,8 +4,8 @@ use puente_words::{Lang, say, text, texts};
 use serde_json::json;
 
 use super::args::OfficerCommand;
-use super::output::{Exit, Failure, Report};
-use super::{Context, client, words};
+use super::output::{Exit, Failure, Report, wrap};
+use super::{Context, client};
 use crate::config::NodeConfig;
 use crate::control_api::{Answer, Command};
 use crate::officers::{OfficerBook, OfficerBookError};
@@ -78,6 +78,7 @@ fn list(context: &Context, book: &OfficerBook) -> Report {
     let mut rows = Vec::new();
     let mut out = String::new();
     let pending = book.changes(context.now);
+    let clocks = context.clocks();
     for officer in book.wanted().iter() {
         let standing = standing(book, officer, context.now);
         rows.push(json!({
@@ -91,20 +92,20 @@ fn list(context: &Context, book: &OfficerBook) -> Report {
             "review_due": officer.review_due().map(|at| at.to_string()),
             "state": standing.get(Lang::En),
         }));
+        let until = format!("{} {}", text(context.lang, "until"), clocks.instant(officer.expires));
         out.push_str(&format!(
-            "{:<16} {:<12} {:<20} {} {}\n{:<16} {}\n",
+            "{:<16} {:<12} {}\n{:<16} {}\n",
             officer.id.to_string(),
             standing.get(context.lang),
             officer.role.as_str(),
-            text(context.lang, "until"),
-            words::instant(officer.expires),
             "",
             officer.name
         ));
+        wrap(&until, 62).iter().for_each(|line| out.push_str(&format!("{:<16} {line}\n", "")));
     }
     for officer in book.wanted().iter() {
         if let Some(due) = officer.review_due() {
-            let due = words::instant(due);
+            let due = clocks.instant(due);
             let line = format!("{}: access in an emergency, to be reviewed until {due}", officer.id);
             out.push_str(&format!("{}\n", say(context.lang, &line)));
         }

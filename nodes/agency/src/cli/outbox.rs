@@ -10,6 +10,7 @@ use puente_words::{text, texts};
 use serde_json::json;
 
 use super::args::QueryArgs;
+use super::clocks::spelled;
 use super::conclusion::{self, About};
 use super::output::{Failure, Report, table};
 use super::words;
@@ -32,6 +33,9 @@ pub struct QueryCommand {
     /// Do not wait: print the exchange's id once the question stands in the log. It goes on by itself.
     #[arg(long)]
     pub no_wait: bool,
+    /// Show what would leave this agency and who would read it; asks nobody, records nothing.
+    #[arg(long, conflicts_with = "no_wait")]
+    pub dry_run: bool,
 }
 
 /// What can be done with a question that was put earlier.
@@ -178,7 +182,7 @@ pub(super) fn run(context: &Context, command: &QueryCommand) -> Result<Report, F
         let args = command.question.as_ref().ok_or_else(|| {
             Failure::usage("usage", "a question names its kind").hint("for example: puente query vehicle.status --help")
         })?;
-        return query::run(context, args, command.no_wait);
+        return query::run(context, args, command.no_wait, command.dry_run);
     };
     match earlier {
         Earlier::List { officer, to, open, limit } => {
@@ -196,6 +200,7 @@ pub(super) fn run(context: &Context, command: &QueryCommand) -> Result<Report, F
             } else {
                 ended(&question.exchange, context.lang)
             };
+            let rows = spelled(rows, &context.clocks_with(Some(question.to.as_str())));
             let report = Report::new(json!(question), table(&rows)).hint(hint);
             Ok(if question.training { report.in_training() } else { report })
         }
@@ -366,6 +371,7 @@ fn matters(context: &Context) -> Result<Report, Failure> {
             rows.push((text(lang, "missing").to_owned(), one.missing.join(", ")));
         }
         let rows: Vec<_> = rows.into_iter().map(|(label, value)| (format!("  {label}"), value)).collect();
+        let rows = spelled(rows, &context.clocks_with(Some(one.to.as_str())));
         shown.push_str(&format!("{} {}\n{}", one.number, one.reference, table(&rows)));
     }
     Ok(Report::new(json, shown))
@@ -385,7 +391,7 @@ fn list(context: &Context, wanted: Wanted) -> Result<Report, Failure> {
     for question in &questions {
         text.push_str(&format!("{}\n", question.exchange));
         let rows = described(&bearings, question, lang).into_iter().map(|(label, value)| (format!("  {label}"), value));
-        text.push_str(&table(&rows.collect::<Vec<_>>()));
+        text.push_str(&table(&spelled(rows.collect(), &context.clocks_with(Some(question.to.as_str())))));
     }
     Ok(Report::new(json!({"questions": questions}), text))
 }

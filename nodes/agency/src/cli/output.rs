@@ -229,6 +229,9 @@ pub(super) fn print(
     }
 }
 
+/// Widest text for people, and the narrowest terminal that counts.
+const COLUMNS_MAX: usize = 80;
+const COLUMNS_MIN: usize = 40;
 const ERROR: &str = "\u{1b}[1;31m";
 const HINT: &str = "\u{1b}[1;36m";
 
@@ -237,14 +240,24 @@ fn paint(text: &str, style: &str) -> String {
     format!("{style}{text}\u{1b}[0m")
 }
 
-/// Rows of `label: value`, the labels in one column, wrapped to 80 columns.
+/// Columns that lines are wrapped to: those of a narrow terminal, 80 anywhere else.
+fn columns() -> usize {
+    let narrow = rustix::termios::tcgetwinsize(io::stdout()).map(|size| usize::from(size.ws_col));
+    narrow.ok().filter(|columns| *columns > 0).unwrap_or(COLUMNS_MAX).clamp(COLUMNS_MIN, COLUMNS_MAX)
+}
+
+/// Rows of `label: value`, the labels in one column, wrapped to the terminal's width.
 pub(super) fn table(rows: &[(String, String)]) -> String {
+    table_in(columns(), rows)
+}
+
+fn table_in(columns: usize, rows: &[(String, String)]) -> String {
     let widest = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0).min(30);
     let mut out = String::new();
     for (label, value) in rows {
         let pad = " ".repeat(widest.saturating_sub(label.chars().count()));
         let indent = " ".repeat(widest + 2);
-        let body = wrap(value, 80usize.saturating_sub(widest + 2).max(20));
+        let body = wrap(value, columns.saturating_sub(widest + 2).max(COLUMNS_MIN / 2));
         for (i, line) in body.iter().enumerate() {
             if i == 0 {
                 out.push_str(&format!("{label}{pad}  {line}\n"));
@@ -319,6 +332,16 @@ mod tests {
     }
 
     #[test]
+    fn help_says_what_every_exit_code_means() {
+        use clap::CommandFactory as _;
+        let help = crate::cli::Cli::command().render_help().to_string();
+        for exit in [Exit::Ok, Exit::Findings, Exit::Usage, Exit::Unreachable, Exit::Unavailable, Exit::NotDue] {
+            assert!(help.contains(&format!("\n  {}  ", exit as u8)), "{exit:?}");
+        }
+        assert!(!help.contains(&format!("\n  {}  ", Exit::NotDue as u8 + 1)));
+    }
+
+    #[test]
     fn words_go_to_stderr() {
         let (out, err, _) = printed(&Ok(Report::new(Value::Null, "data").note("word").hint("next")), false);
         assert_eq!(out, "data\n");
@@ -332,6 +355,9 @@ mod tests {
         }
         assert_eq!(wrap("uno dos tres", 7), ["uno dos", "tres"]);
         let rows = [("Etiqueta".to_owned(), "palabra ".repeat(40))];
-        assert!(table(&rows).lines().all(|l| l.chars().count() <= 80));
+        for columns in [COLUMNS_MIN, 60, COLUMNS_MAX] {
+            assert!(table_in(columns, &rows).lines().all(|l| l.chars().count() <= columns), "{columns}");
+        }
+        assert!((COLUMNS_MIN..=COLUMNS_MAX).contains(&columns()));
     }
 }

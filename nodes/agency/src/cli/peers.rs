@@ -2,6 +2,7 @@
 
 use puente_catalogue::Lang;
 use puente_model::NodeUri;
+use puente_words::say;
 use serde_json::{Value, json};
 
 use super::output::{Exit, Failure, Report, table};
@@ -138,7 +139,7 @@ pub(super) fn test(context: &Context, peer: &NodeUri) -> Result<Report, Failure>
             Ok(words) => (true, "ok", words),
             Err((code, words)) => (false, *code, words),
         };
-        rows.push((name.to_owned(), format!("{millis:.1} ms  {code}  {words}")));
+        rows.push((name.to_owned(), format!("{millis:.1} ms  {code}  {}", say(context.lang, words))));
         let fix = (!ok).then(|| remedy(name).get(context.lang));
         steps.push(json!({"step": name, "ok": ok, "code": code, "millis": millis, "found": words, "fix": fix}));
     };

@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use puente_model::Millis;
 use puente_policy::{Cases, Direction, PolicyError, PolicySet, Request};
+use puente_words::{say, text};
 use serde_json::{Value, json};
 
 use super::args::{ExplainArgs, PolicyCommand};
@@ -54,19 +57,27 @@ fn check(context: &Context, set: &PolicySet) -> Report {
         .iter()
         .map(|(at, rule)| json!({"rule": rule, "expires": at.to_string(), "days": words::days(context.now, *at)}))
         .collect();
-    let mut text = format!("{} rules hold; policy set {}\n", rules.len(), set.hash());
+    let (lang, clocks) = (context.lang, context.clocks());
+    let english = format!("{} rules hold; policy set {}", rules.len(), set.hash());
+    let mut shown = format!("{}\n", say(lang, &english));
     let mut report_hints = Vec::new();
+    let mut ends: BTreeMap<Millis, Vec<&str>> = BTreeMap::new();
     for (at, rule) in set.grants_by_expiry() {
         let days = words::days(context.now, at);
         if days < 0 {
-            report_hints.push(format!("the grant '{rule}' ended on {}: renew or remove it", words::instant(at)));
+            report_hints.push(format!("the grant '{rule}' ended on {}: renew or remove it", clocks.instant(at)));
         } else if days <= 30 {
             report_hints.push(format!("the grant '{rule}' ends in {days} days"));
         }
-        text.push_str(&format!("  {}  {rule}\n", words::instant(at)));
+        ends.entry(at).or_default().push(rule);
+    }
+    for (at, rules) in ends {
+        let english = format!("permitted until {}", clocks.instant(at));
+        wrap(&say(lang, &english), 78).iter().for_each(|line| shown.push_str(&format!("  {line}\n")));
+        wrap(&rules.join(", "), 74).iter().for_each(|line| shown.push_str(&format!("      {line}\n")));
     }
     let mut report =
-        Report::new(json!({"ok": true, "hash": set.hash().to_string(), "rules": rules, "grants": grants}), text);
+        Report::new(json!({"ok": true, "hash": set.hash().to_string(), "rules": rules, "grants": grants}), shown);
     report.hints = report_hints;
     report
 }
@@ -123,8 +134,9 @@ fn explain(context: &Context, bearings: &Bearings, args: &ExplainArgs) -> Result
 }
 
 fn test(context: &Context, bearings: &Bearings, path: &Path) -> Result<Report, Failure> {
-    let text = files::read_text(path).map_err(|error| Failure::file(path, &error))?;
-    let cases = Cases::parse(&path.display().to_string(), &text).map_err(|error| refused(&error))?;
+    let lang = context.lang;
+    let table = files::read_text(path).map_err(|error| Failure::file(path, &error))?;
+    let cases = Cases::parse(&path.display().to_string(), &table).map_err(|error| refused(&error))?;
     // A table is judged by the rules beside it, where there are any.
     let beside = path.parent().filter(|p| p.join("inbound.cedar").exists() || p.join("outbound.cedar").exists());
     let folder = beside.map_or_else(|| context.dir.policies(), Path::to_path_buf);
@@ -137,14 +149,15 @@ fn test(context: &Context, bearings: &Bearings, path: &Path) -> Result<Report, F
         .collect();
     let mut out = String::new();
     for result in results.iter().filter(|r| !r.passed()) {
-        out.push_str(&format!("FAILED {}\n", result.name));
+        out.push_str(&format!("{} {}\n", text(lang, "FAILED"), result.name));
         for difference in &result.differences {
-            for line in wrap(difference, 74) {
+            for line in wrap(&say(lang, difference), 74) {
                 out.push_str(&format!("    {line}\n"));
             }
         }
     }
-    out.push_str(&format!("{} cases, {} passed, {failed} failed\n", results.len(), results.len() - failed));
+    let english = format!("{} cases, {} passed, {failed} failed", results.len(), results.len() - failed);
+    out.push_str(&format!("{}\n", say(lang, &english)));
     let exit = if failed == 0 { Exit::Ok } else { Exit::Findings };
     Ok(Report::new(json!({"ok": failed == 0, "failed": failed, "cases": list}), out).exit(exit))
 }

@@ -2,14 +2,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use puente_catalogue::{Finding, Lang, QueryKindSpec};
-use puente_charter::{LegalBasisError, OfficerError};
+use puente_charter::{LegalBasisError, OfficerError, OfficerRecord};
 use puente_model::limits::{DEADLINE_MILLIS_MAX, FACTS_CHARS_MAX};
 use puente_model::{Digest, Handling, LegalBasisId, Millis, NodeUri, OfficerId, Purpose, QueryKind, Step, Urgency};
+use puente_words::text;
 use serde_json::{Value, json};
 
 use super::args::QueryArgs;
-use super::conclusion::About;
-use super::output::{Failure, Report};
+use super::conclusion::{About, printable};
+use super::output::{Failure, Report, table};
 use super::words::Text;
 use super::{Context, client, load_failure, outbox};
 use crate::config::closest;
@@ -276,10 +277,10 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Failure> {
     Ok(Duration::from_millis(millis))
 }
 
-fn officer(context: &Context, args: &QueryArgs) -> Result<(), Failure> {
+fn officer(context: &Context, args: &QueryArgs) -> Result<OfficerRecord, Failure> {
     let book = OfficerBook::open(&context.dir)?;
     match book.in_force().active(&args.officer, context.now) {
-        Ok(_) => Ok(()),
+        Ok(officer) => Ok(officer.clone()),
         Err(OfficerError::Unknown) if book.wanted().find(&args.officer).is_some() => {
             let message = "the officer's grant does not stand in the log yet, so the officer may not ask";
             Err(Failure::usage("officer", message).hint("start the node: it records the grant first"))
@@ -352,12 +353,15 @@ pub(crate) fn check(bench: Bench<'_>, wish: &Wish) -> Result<Checked, Failure> {
     Ok(Checked { question, warnings: parsed.warnings().iter().map(of).collect() })
 }
 
-/// Asks; with `stays` the officer does not wait for the answer.
-pub(super) fn run(context: &Context, args: &QueryArgs, stays: bool) -> Result<Report, Failure> {
+/// Asks; with `stays` the officer does not wait for the answer; a `dry` run shows what would leave and asks nobody.
+pub(super) fn run(context: &Context, args: &QueryArgs, stays: bool, dry: bool) -> Result<Report, Failure> {
     let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
     let wish = Wish::of(args)?;
     let checked = check(Bench { bearings: &bearings, lang: context.lang, now: context.now }, &wish)?;
-    officer(context, args)?;
+    let officer = officer(context, args)?;
+    if dry {
+        return Ok(leaving(context, &checked.question, &officer));
+    }
     let kind = bearings.catalogue.query_kind(args.kind.as_str()).ok_or_else(client::unexpected)?;
     let about = About { kind, to: &args.to, training: args.training };
     // The node answers at the deadline at the latest; a little more for the way.
@@ -368,6 +372,53 @@ pub(super) fn run(context: &Context, args: &QueryArgs, stays: bool) -> Result<Re
         report = report.note(words);
     }
     Ok(report)
+}
+
+/// What would leave this agency: in the clear for whoever holds the log, and what only the holder reads.
+fn leaving(context: &Context, question: &Question, officer: &OfficerRecord) -> Report {
+    let lang = context.lang;
+    let due = context.now.plus(question.due_in_millis);
+    let mode = if question.training { "training" } else { "open" };
+    let clear = [
+        (text(lang, "purpose"), format!("{} ({})", question.purpose, question.basis)),
+        (text(lang, "asked"), format!("{} {}", question.kind, question.step)),
+        (text(lang, "to"), question.to.to_string()),
+        (text(lang, "handling"), question.handling.to_string()),
+        (text(lang, "mode"), mode.to_owned()),
+        (text(lang, "due at"), context.clocks_with(Some(question.to.as_str())).instant(due)),
+    ];
+    let params: Vec<String> = question.params.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let sealed = [
+        (text(lang, "case"), question.case_ref.clone()),
+        (text(lang, "officer"), format!("{} {} ({})", officer.id, officer.name, officer.role.as_str())),
+        (text(lang, "question"), params.join(", ")),
+        (text(lang, "facts"), question.facts_statement.clone()),
+        (text(lang, "offence"), question.offence.clone()),
+        (text(lang, "urgent"), question.justification.clone()),
+    ];
+    let shown = |rows: &[(&str, String)]| {
+        let rows = rows.iter().filter(|(_, value)| !value.is_empty());
+        table(&rows.map(|(label, value)| (format!("  {label}"), printable(value))).collect::<Vec<_>>())
+    };
+    let screen = format!(
+        "{}\n{}\n{}\n{}",
+        text(lang, "in the clear, in the logs of both agencies, for the auditors of both nations:"),
+        shown(&clear),
+        text(lang, "sealed in the logs, read by the agency that is asked:"),
+        shown(&sealed)
+    );
+    let value = json!({
+        "dry_run": true,
+        "clear": {"purpose": question.purpose.as_str(), "basis": question.basis.to_string(),
+            "kind": question.kind.to_string(), "step": question.step.as_str(), "to": question.to.as_str(),
+            "handling": question.handling.as_str(), "mode": mode, "due_at": due.to_string()},
+        "sealed": {"case": question.case_ref, "params": question.params, "facts": question.facts_statement,
+            "officer": {"id": officer.id.to_string(), "name": officer.name, "role": officer.role.as_str(),
+                "expires": officer.expires.to_string()},
+            "offence": question.offence, "urgent": question.justification},
+    });
+    let report = Report::new(value, screen).note("nobody was asked and nothing was recorded");
+    if question.training { report.in_training() } else { report }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use puente_model::Millis;
-use puente_words::text;
+use puente_words::{Lang, say, text};
 use serde_json::{Value, json};
 
 use super::output::{Exit, Failure, Report, table};
@@ -64,7 +64,7 @@ fn retention(context: &Context, erase: bool) -> Result<Report, Failure> {
     let mut rows: Vec<(String, String)> =
         counts.iter().map(|(record_type, count)| (record_type.clone(), count.to_string())).collect();
     if last.at > 0 {
-        rows.push((text(lang, "last erased").to_owned(), Millis(last.at).to_string()));
+        rows.push((text(lang, "last erased").to_owned(), context.clocks().instant(Millis(last.at))));
     }
     let value = json!({
         "mapped": false, "erase": erase, "records": counts,
@@ -94,7 +94,8 @@ fn check(context: &Context) -> Result<Report, Failure> {
             "records": counts.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             "findings": [],
         });
-        let mut text = format!("{kind}: the store can be used\n");
+        let english = format!("{kind}: the store can be used");
+        let mut text = format!("{}\n", say(context.lang, &english));
         for (record_type, count) in counts {
             text.push_str(&format!("  {count}  {record_type}\n"));
         }
@@ -104,10 +105,10 @@ fn check(context: &Context) -> Result<Report, Failure> {
     let catalogue = load::catalogue(extra.as_deref()).map_err(load_failure)?;
     let findings =
         records::check_mapping(&context.dir, &config.records, &catalogue).map_err(|error| unusable(&error))?;
-    Ok(mapped(kind, &findings))
+    Ok(mapped(kind, &findings, context.lang))
 }
 
-fn mapped(kind: &str, findings: &[Finding]) -> Report {
+fn mapped(kind: &str, findings: &[Finding], lang: Lang) -> Report {
     let ok = findings.iter().all(|finding| finding.severity < Severity::Error);
     let shown: Vec<Value> = findings
         .iter()
@@ -118,12 +119,13 @@ fn mapped(kind: &str, findings: &[Finding]) -> Report {
         .collect();
     let mut text = String::new();
     for Finding { at, message, mend, .. } in findings {
-        text.push_str(&format!("{at}: {message}; {mend}\n"));
+        text.push_str(&format!("{at}: {}; {}\n", say(lang, message), say(lang, mend)));
     }
-    text.push_str(&match ok {
-        true => format!("{kind}: the mapping fits the tables\n"),
-        false => format!("{kind}: the mapping does not fit the tables; a node does not start on it\n"),
-    });
+    let english = match ok {
+        true => format!("{kind}: the mapping fits the tables"),
+        false => format!("{kind}: the mapping does not fit the tables; a node does not start on it"),
+    };
+    text.push_str(&format!("{}\n", say(lang, &english)));
     let report = Report::new(json!({"ok": ok, "store": kind, "mapped": true, "findings": shown}), text);
     if ok { report } else { report.exit(Exit::Findings) }
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use puente_model::NodeUri;
+use puente_words::text;
 use serde_json::json;
 
 use super::output::{Exit, Failure, Report, table};
 use super::peers::key_failure;
-use super::{Context, client, words};
+use super::{Context, client};
 use crate::ca;
 use crate::config::NodeConfig;
 use crate::control_api::{Answer, Command};
@@ -72,7 +73,7 @@ pub(super) fn run(context: &Context, args: &RenewArgs) -> Result<Report, Failure
     let present = Present::read(&context.dir).ok().flatten();
     if let Some(present) = &present {
         if args.if_due && context.now < present.due() {
-            return Ok(not_due(present));
+            return Ok(not_due(context, present));
         }
         if !args.force && args.install.is_none() {
             present.not_just_renewed(context.now)?;
@@ -102,10 +103,11 @@ pub(super) fn run(context: &Context, args: &RenewArgs) -> Result<Report, Failure
     put_in_force(context, &own, &chain, held.as_ref())
 }
 
-fn not_due(present: &Present) -> Report {
+fn not_due(context: &Context, present: &Present) -> Report {
     let (due, end) = (present.due(), present.names.not_after);
     let value = json!({"state": "not-due", "due": due.to_string(), "not_after": end.to_string()});
-    let rows = [("due", words::instant(due)), ("valid until", words::instant(end))];
+    let (lang, clocks) = (context.lang, context.clocks());
+    let rows = [(text(lang, "due"), clocks.instant(due)), (text(lang, "valid until"), clocks.instant(end))];
     let rows: Vec<_> = rows.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();
     Report::new(value, table(&rows)).note("the certificate is not due yet").exit(Exit::NotDue)
 }
@@ -210,10 +212,11 @@ fn renewed(context: &Context, installed: &Installed, in_force: bool) -> Report {
         "new_key": new_key,
         "in_force": in_force,
     });
+    let (lang, clocks) = (context.lang, context.clocks());
     let rows = [
-        ("file", context.dir.tls_cert().display().to_string()),
-        ("valid until", words::instant(life.end)),
-        ("due", words::instant(*due)),
+        (text(lang, "file"), context.dir.tls_cert().display().to_string()),
+        (text(lang, "valid until"), clocks.instant(life.end)),
+        (text(lang, "due"), clocks.instant(*due)),
     ];
     let rows: Vec<_> = rows.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();
     let report = Report::new(value, table(&rows));

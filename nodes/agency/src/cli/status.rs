@@ -1,8 +1,9 @@
 //! `puente node status`: one screen, the root cause first.
 
-use puente_words::{Lang, say, text, texts};
+use puente_words::{Clocks, Lang, say, text, texts};
 use serde_json::Value;
 
+use super::clocks::spelled;
 use super::output::table;
 use super::words;
 
@@ -28,7 +29,7 @@ texts! {
 }
 
 /// The node's own word, for people.
-pub(super) fn screen(status: &Value, problems: &[Value], lang: Lang) -> String {
+pub(super) fn screen(status: &Value, problems: &[Value], lang: Lang, clocks: &Clocks) -> String {
     let mut out = String::new();
     if problems.is_empty() {
         out.push_str(&format!("{}\n\n", Text::Healthy.get(lang)));
@@ -40,9 +41,9 @@ pub(super) fn screen(status: &Value, problems: &[Value], lang: Lang) -> String {
         let words = |p: &Value| format!("{}\n→ {}", line(&p[message], lang), line(&p[fix], lang));
         let rows: Vec<_> = problems.iter().map(|p| (line(&p["code"], lang), words(p))).collect();
         let english = format!("{} problem(s); mend them in this order", problems.len());
-        out.push_str(&format!("{}\n{}\n", say(lang, &english), table(&rows)));
+        out.push_str(&format!("{}\n{}\n", say(lang, &english), table(&spelled(rows, clocks))));
     }
-    out.push_str(&table(&rows(status, lang)));
+    out.push_str(&table(&spelled(rows(status, lang), clocks)));
     out.push_str(&auditors(status, lang));
     if let Some(api) = status["api"].as_object() {
         let keys = api["keys"].as_u64().unwrap_or(0);
@@ -151,13 +152,13 @@ mod tests {
         });
         let problems =
             [json!({"code": "disk", "message": "full", "fix": "mend", "message_es": "lleno", "fix_es": "x"})];
-        let english = screen(&status, &problems, Lang::En);
+        let english = screen(&status, &problems, Lang::En, &Clocks::default());
         for words in
             ["1 problem(s)", "7 entries, 6 published", "3 days left", "connected over TCP, 1.2 ms", "3 peer(s)"]
         {
             assert!(english.contains(words), "{words} in:\n{english}");
         }
-        let spanish = screen(&status, &problems, Lang::Es);
+        let spanish = screen(&status, &problems, Lang::Es, &Clocks::default());
         assert!(spanish.contains("lleno") && spanish.contains("frontera"), "{spanish}");
         for words in ["problem(s)", "entries", "days left", "connected", "listening", "none", "peer(s)", "blocked"] {
             assert!(!spanish.contains(words), "{words} in:\n{spanish}");

@@ -141,6 +141,19 @@ fn an_unknown_configuration_key_is_named_with_its_line_and_mend() {
     assert!(failure.message.contains(&format!("node.toml:{line}:1: unknown field `catalog_extra`")), "{failure:?}");
     assert_eq!(failure.hint.as_deref(), Some("did you mean 'catalogue_extra'? Remove the key if not"));
     assert_eq!(failure.exit, Exit::Usage);
+    // The same without a question, a lock or a node.
+    let report = ok(world.path(), "--dir @/n1 node check");
+    assert_eq!((report.exit, &report.json["ok"]), (Exit::Findings, &false.into()), "{}", report.text);
+    assert!(report.text.contains(&format!("node.toml:{line}:1")), "{}", report.text);
+    std::fs::write(&path, &text).unwrap();
+    let report = ok(world.path(), "--dir @/n1 node check --lang es");
+    assert_eq!((report.exit, &report.json["ok"]), (Exit::Ok, &true.into()), "{}", report.text);
+    assert!(report.text.contains("configuración") && report.text.contains("America/Mexico_City"), "{}", report.text);
+    let rule = world.file("n1/policies/outbound.cedar");
+    let rules = std::fs::read_to_string(&rule).unwrap();
+    std::fs::write(&rule, format!("{rules}\npermit(principal, action, resource);\n")).unwrap();
+    let report = ok(world.path(), "--dir @/n1 node check");
+    assert_eq!((report.exit, &report.json["ok"]), (Exit::Findings, &false.into()), "{}", report.text);
 }
 
 #[test]
@@ -207,6 +220,25 @@ fn an_officer_may_not_ask_before_the_log_knows() {
     book.recorded(&grant).unwrap();
     let f = fails(at, &question);
     assert_eq!((f.code, f.exit), ("not-running", Exit::Unreachable));
+    // What would leave can be looked at all the same: nobody is asked, here or elsewhere.
+    let dry = ok(at, &format!("{question} --dry-run --due 2h --lang es"));
+    assert_eq!(
+        (&dry.json["clear"]["purpose"], &dry.json["sealed"]["case"]),
+        (&"vehicle-recovery".into(), &"NUC-77".into())
+    );
+    let (clear, sealed) = dry.text.split_once("\n\n").unwrap();
+    assert!(clear.trim_start().contains("finalidad") && clear.contains("mx-us-stolen-vehicles-1981"), "{clear}");
+    // On 2026-12-01 at 00:00 UTC it is still November on both sides.
+    assert!(
+        clear.contains("2026-12-01 02:00 UTC") && clear.contains("America/Mexico_City") && clear.contains("-06:00")
+    );
+    assert!(
+        clear.contains("2026-11-30 21:00") && clear.contains("America/New_York") && clear.contains("-05:00"),
+        "{clear}"
+    );
+    for secret in ["NUC-77", "o-1042", "Ana Ruiz", "1M8GDM9AXKP042788"] {
+        assert!(!clear.contains(secret) && sealed.contains(secret), "{secret}: {}", dry.text);
+    }
     let f = fails(at, "--dir @/n1 node status");
     assert_eq!((f.code, f.exit), ("not-running", Exit::Unreachable));
     assert_eq!(fails(at, "--dir @/nowhere node status").code, "no-node");

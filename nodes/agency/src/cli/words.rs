@@ -1,15 +1,8 @@
-//! Words that several commands say, and how times are shown.
+//! Words that several commands say, and how durations are shown.
 
 use puente_catalogue::Lang;
 use puente_model::{Millis, Outcome, RefusalReason};
 use puente_words::{text, texts};
-
-/// An instant for people: UTC, to the minute.
-pub(super) fn instant(at: Millis) -> String {
-    let text = at.to_string();
-    let (day, time) = text.split_once('T').unwrap_or((&text, ""));
-    format!("{day} {} UTC", time.get(..5).unwrap_or(""))
-}
 
 /// Days from `now` to `then`, rounded down; negative if past.
 pub(super) fn days(now: Millis, then: Millis) -> i64 {
@@ -102,8 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instants_and_days_read_well() {
-        assert_eq!(instant(Millis(1_709_210_096_789)), "2024-02-29 12:34 UTC");
+    fn days_and_durations_read_well() {
         assert_eq!(days(Millis(0), Millis(86_400_000 * 3 + 5)), 3);
         assert_eq!(days(Millis(86_400_000), Millis(0)), -1);
         assert_eq!([duration(5), duration(65), duration(90_061)], ["5 s", "1 min 5 s", "1 d 1 h"]);

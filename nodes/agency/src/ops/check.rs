@@ -1,6 +1,7 @@
 //! One thing that was looked at: how it is, why, what shows it, what to do.
 
 use puente_catalogue::Lang;
+use puente_words::say;
 use serde_json::{Value, json};
 
 /// A text for people.
@@ -58,7 +59,7 @@ pub struct Check {
     pub state: State,
     /// Why, in words.
     pub cause: Words,
-    /// What shows it: numbers, paths, what the system said. Not translated.
+    /// What shows it: numbers, paths, what the system said, in English.
     pub evidence: String,
     /// What to do.
     pub fix: Words,
@@ -89,7 +90,7 @@ impl Check {
             "code": self.code,
             "state": self.state.as_str(),
             "cause": self.cause.get(lang),
-            "evidence": self.evidence,
+            "evidence": say(lang, &self.evidence),
             "fix": self.fix.get(lang),
         })
     }
@@ -98,7 +99,7 @@ impl Check {
     pub fn message(&self, lang: Lang) -> String {
         match self.evidence.as_str() {
             "" => self.cause.get(lang).to_owned(),
-            evidence => format!("{}: {evidence}", self.cause.get(lang)),
+            evidence => format!("{}: {}", self.cause.get(lang), say(lang, evidence)),
         }
     }
 }

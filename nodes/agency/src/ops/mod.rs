@@ -12,6 +12,7 @@ pub mod expiry;
 pub mod growth;
 pub mod meter;
 pub mod probe;
+pub mod recent;
 mod steps;
 mod traces;
 

@@ -23,6 +23,12 @@ pub(crate) struct Patient<'c> {
 }
 
 pub(super) fn run(context: &Context) -> Result<Report, Failure> {
+    let (patient, checks) = examined(context)?;
+    Ok(report(&patient, &checks))
+}
+
+/// The node, and everything that was looked at.
+pub(super) fn examined(context: &Context) -> Result<(Patient<'_>, Vec<Check>), Failure> {
     if !context.dir.config().exists() {
         return Err(client::running(context).err().unwrap_or_else(client::unexpected));
     }
@@ -39,7 +45,7 @@ pub(super) fn run(context: &Context) -> Result<Report, Failure> {
     checks.extend(folder::checks(&patient));
     checks.extend(papers::checks(&patient));
     checks.extend(peers::checks(&patient));
-    Ok(report(&patient, &checks))
+    Ok((patient, checks))
 }
 
 fn report(patient: &Patient<'_>, checks: &[Check]) -> Report {
@@ -54,10 +60,11 @@ fn report(patient: &Patient<'_>, checks: &[Check]) -> Report {
     // The node's own word comes first: it knows what it lives by.
     let own = patient.status.as_ref().map(|status| status["problems"].clone()).unwrap_or_default();
     let mut text = String::new();
+    let clocks = patient.context.clocks();
     for check in checks {
         let (state, name) = (check.state.as_str(), check.name);
         text.push_str(&format!("{state:<8} {name:<20} "));
-        let lines = wrap(&check.message(lang), 50);
+        let lines = wrap(&clocks.spell(&check.message(lang)), 50);
         text.push_str(&lines.join(&format!("\n{}", " ".repeat(30))));
         text.push('\n');
         if check.state > State::Ok {

@@ -38,7 +38,7 @@ pub(super) fn run(context: &Context) -> Result<Report, Failure> {
             let english = format!("{stands}, reads {}  {path}", found.reads);
             let mut shown = say(context.lang, &english).into_owned();
             if !why.is_empty() {
-                shown.push_str(&format!("  {}", say(context.lang, &why)));
+                shown.push_str(&format!("  {}", say(context.lang, why)));
             }
             rows.push((found.what.to_owned(), shown));
         }

@@ -1,6 +1,6 @@
 //! Questions that outlive the command that put them.
 
-use puente_exchange::api::{Draft, Input};
+use puente_exchange::api::{Draft, Input, Ticket};
 use puente_exchange::lead::{Facts, Finding};
 use puente_exchange::outbox::{self, Filter, Question, State};
 use puente_model::{EventKind, ExchangeId, NodeUri, Outcome, Purpose, RefusalReason, Role, Urgency};
@@ -217,6 +217,13 @@ fn a_deadline_that_passes_while_the_line_is_gone_voids_the_number_once() {
 
 /// Confirms or refutes the hit of an exchange.
 fn examined(sim: &mut Sim, exchange: ExchangeId, confirm: bool) -> Ending {
+    let ticket = examining(sim, exchange, confirm);
+    sim.run_until(90_000, |s| s.ending(FGE, ticket).is_some());
+    sim.ending(FGE, ticket).cloned().unwrap()
+}
+
+/// The same, without waiting for what comes of it.
+fn examining(sim: &mut Sim, exchange: ExchangeId, confirm: bool) -> Ticket {
     let due_at = sim.clock(FGE).plus(60_000);
     let finding = if confirm {
         let (justification, offence) = (String::new(), "vehicle theft".to_owned());
@@ -226,9 +233,57 @@ fn examined(sim: &mut Sim, exchange: ExchangeId, confirm: bool) -> Ending {
     };
     let facts = Facts::new("the number plate was read at the crossing").unwrap();
     let officer = world::officer(Role::Investigator);
-    let ticket = sim.wish(FGE, |ticket| Input::Examine { ticket, exchange, officer, facts, finding });
+    sim.wish(FGE, |ticket| Input::Examine { ticket, exchange, officer, facts, finding })
+}
+
+/// The kinds of local events about an exchange, in order.
+fn examinations(sim: &Sim, exchange: ExchangeId) -> Vec<EventKind> {
+    let log = read_log(FGE, &sim.nodes[FGE].disk.lock().unwrap());
+    let of = |e: &&puente_wire::Event| {
+        e.exchange == Some(exchange) && e.quoted.is_some() && e.role.is_some() && e.detail.is_some()
+    };
+    log.events().filter(of).map(|e| e.kind).collect()
+}
+
+#[test]
+fn a_hit_is_confirmed_once_however_often_that_is_sent() {
+    let mut sim = Sim::new(50, 2);
+    let draft = hit_question(&sim, FGE, DPS, &vin(1));
+    let hit = put(&mut sim, FGE, draft);
+    sim.run(1_000);
+    // Three at once: the first is on its way to the disk when the others come.
+    let tickets: Vec<Ticket> = (0..3).map(|_| examining(&mut sim, hit, true)).collect();
+    sim.run_until(90_000, |s| tickets.iter().all(|ticket| s.ending(FGE, *ticket).is_some()));
+    let endings: Vec<Ending> = tickets.iter().map(|ticket| sim.ending(FGE, *ticket).cloned().unwrap()).collect();
+    assert!(matches!(endings[0], Ending::Answered { outcome: Outcome::CoreData, .. }), "{endings:?}");
+    assert!(endings[1..].iter().all(|ending| matches!(ending, Ending::AlreadyConfirmed(_))), "{endings:?}");
+    // Later, and after a restart, the question that followed is named.
+    let core = listed(&sim, FGE, &Filter::default())[0].exchange;
+    assert_eq!(examined(&mut sim, hit, true), Ending::AlreadyConfirmed(Some(core)));
+    sim.crash(FGE, false);
+    sim.start(FGE);
+    assert_eq!(examined(&mut sim, hit, true), Ending::AlreadyConfirmed(Some(core)));
+    assert_eq!(listed(&sim, FGE, &Filter::default()).len(), 2);
+    assert_eq!(examinations(&sim, hit), [EventKind::Confirm]);
+    rest(&mut sim, &[]);
+}
+
+#[test]
+fn a_confirmed_hit_that_could_not_be_asked_about_is_confirmed_again() {
+    let mut sim = Sim::new(51, 2);
+    let draft = hit_question(&sim, FGE, DPS, &vin(1));
+    let hit = put(&mut sim, FGE, draft);
+    sim.run(1_000);
+    // The node asks nothing new any more: the CONFIRM stands, and nothing follows it.
+    let ticket = examining(&mut sim, hit, true);
+    sim.input(FGE, Input::Drain);
     sim.run_until(90_000, |s| s.ending(FGE, ticket).is_some());
-    sim.ending(FGE, ticket).cloned().unwrap()
+    assert!(matches!(sim.ending(FGE, ticket), Some(Ending::Faulted(_))));
+    sim.crash(FGE, false);
+    sim.start(FGE);
+    assert!(matches!(examined(&mut sim, hit, true), Ending::Answered { outcome: Outcome::CoreData, .. }));
+    assert_eq!(examinations(&sim, hit), [EventKind::Confirm, EventKind::Confirm]);
+    rest(&mut sim, &[]);
 }
 
 #[test]
@@ -250,13 +305,7 @@ fn a_hit_is_confirmed_or_refuted_with_facts_and_only_then_asked_about() {
     let ending = examined(&mut sim, hit, true);
     let Ending::Answered { outcome: Outcome::CoreData, fields, .. } = ending else { panic!("{ending:?}") };
     assert!(fields.iter().any(|(path, value)| path == "000/vehicle/vin" && *value == vin(1).into_bytes()));
-    let log = read_log(FGE, &sim.nodes[FGE].disk.lock().unwrap());
-    let kinds: Vec<_> = log
-        .events()
-        .filter(|e| e.exchange == Some(hit) && e.quoted.is_some() && e.role.is_some() && e.detail.is_some())
-        .map(|e| e.kind)
-        .collect();
-    assert_eq!(kinds, [EventKind::Refute, EventKind::Confirm]);
+    assert_eq!(examinations(&sim, hit), [EventKind::Refute, EventKind::Confirm]);
     let core = listed(&sim, FGE, &Filter::default())[0].exchange;
     assert_eq!(examined(&mut sim, core, true), Ending::Invalid, "core data is no hit");
     rest(&mut sim, &[]);
@@ -268,13 +317,16 @@ fn an_old_hit_confirms_nothing() {
     sim.tuning.hit_valid_millis = 2 * HOUR;
     sim.crash(DPS, false);
     sim.start(DPS);
-    let draft = hit_question(&sim, FGE, DPS, &vin(1));
-    let hit = put(&mut sim, FGE, draft);
+    let mut hit = || {
+        let draft = hit_question(&sim, FGE, DPS, &vin(1));
+        put(&mut sim, FGE, draft)
+    };
+    let (young, old) = (hit(), hit());
     sim.run(HOUR);
-    assert!(matches!(examined(&mut sim, hit, true), Ending::Answered { outcome: Outcome::CoreData, .. }));
+    assert!(matches!(examined(&mut sim, young, true), Ending::Answered { outcome: Outcome::CoreData, .. }));
     sim.run(2 * HOUR);
     let refused = Ending::Refused { recorded: true, reason: RefusalReason::Quality };
-    assert_eq!(examined(&mut sim, hit, true), refused);
+    assert_eq!(examined(&mut sim, old, true), refused);
     rest(&mut sim, &[]);
 }
 

@@ -569,6 +569,13 @@ pub enum Conclusion {
         /// The exchange.
         exchange: ExchangeId,
     },
+    /// The hit was confirmed before: nothing was recorded or asked again.
+    AlreadyConfirmed {
+        /// The step-1 exchange.
+        exchange: ExchangeId,
+        /// The step-2 exchange that followed; none while its QUERY is on its way to the log.
+        next: Option<ExchangeId>,
+    },
     /// A question that waits for a person's decision, as its judge sees it.
     Inspected(Box<Inspected>),
     /// A person's decision was carried out.

@@ -154,6 +154,8 @@ impl Engine {
             return;
         }
         ask.stage = AskStage::AwaitingReply;
+        // From here on the store says so.
+        self.confirming.retain(|_, next| *next != Some(exchange));
         let peer = ask.peer.clone();
         if ask.stays
             && let Some(ticket) = ask.ticket.take()

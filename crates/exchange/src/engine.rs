@@ -45,7 +45,7 @@ pub(crate) enum Then {
     /// Holder: the person's decision stands; carry it out.
     Decided(ExchangeId),
     /// Asker: the CONFIRM stands; ask the step-2 question.
-    Confirmed(Ticket, Box<crate::api::Draft>),
+    Confirmed(Ticket, ExchangeId, Box<crate::api::Draft>),
     /// Asker: the ANSWER stands; acknowledge.
     Acknowledge(ExchangeId),
     /// Holder: the RELEASE stands; release.
@@ -106,6 +106,8 @@ pub struct Engine {
     pub(crate) connections: HashMap<ConnectionId, Connection>,
     pub(crate) asks: HashMap<ExchangeId, Asking>,
     pub(crate) tickets: HashMap<Ticket, ExchangeId>,
+    /// Step-1 exchanges whose CONFIRM, or the step-2 QUERY after it, is on its way to the disk; that QUERY's exchange.
+    pub(crate) confirming: HashMap<ExchangeId, Option<ExchangeId>>,
     pub(crate) holds: HashMap<ExchangeId, Holding>,
     pub(crate) lookups: HashMap<u64, ExchangeId>,
     pub(crate) next_lookup: u64,
@@ -233,7 +235,7 @@ impl Engine {
             Input::Durable { batch } => self.durable(now, batch),
             Input::WriteFailed { .. } => self.fail(),
             Input::Found { lookup, records } => self.found(now, lookup, records),
-            Input::Question { ticket, draft } => self.question(now, ticket, *draft),
+            Input::Question { ticket, draft } => self.question(now, ticket, *draft, None),
             Input::Cancel { ticket } => self.cancel(now, ticket),
             Input::Event { ticket, event } => self.local_event(now, ticket, event),
             Input::Withdraw { ticket, exchange } => self.withdraw(now, ticket, exchange),
@@ -321,10 +323,7 @@ impl Engine {
             Then::Reply(exchange) => self.answer_recorded(now, exchange, recorded),
             Then::Park(exchange) => self.parked(now, exchange, recorded),
             Then::Decided(exchange) => self.carry_out(now, exchange),
-            Then::Confirmed(ticket, draft) => {
-                self.tickets.remove(&ticket);
-                self.question(now, ticket, *draft);
-            }
+            Then::Confirmed(ticket, exchange, draft) => self.confirmed_hit(now, ticket, exchange, *draft),
             Then::Acknowledge(exchange) => self.reply_recorded(now, exchange, recorded),
             Then::Release(exchange) => self.release_recorded(exchange, recorded),
             Then::End(exchange, conclusion) => self.end_ask(now, exchange, *conclusion),

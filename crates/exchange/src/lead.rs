@@ -9,6 +9,7 @@ use puente_wire::{Officer, Pair, PairBody, QueryPayload, Terms};
 use crate::api::{Conclusion, Draft, LocalEvent, Ticket};
 use crate::asker::Asking;
 use crate::engine::{Engine, Then};
+use crate::persist;
 use crate::question::of_mode;
 
 /// What a person states about a hit: not empty, at most [`limits::FACTS_CHARS_MAX`] characters, no control characters
@@ -159,7 +160,7 @@ impl Confirmed {
 }
 
 impl Engine {
-    /// An officer confirms or refutes a hit: that is recorded; after CONFIRM the step-2 question follows.
+    /// An officer confirms or refutes a hit: that is recorded; after CONFIRM the step-2 question follows, once.
     pub(crate) fn examine(
         &mut self,
         now: Millis,
@@ -180,6 +181,13 @@ impl Engine {
             return self.tell(ticket, Conclusion::Invalid { errors });
         };
         let (leaf, peer, exchange) = (candidate.leaf, candidate.peer.clone(), candidate.exchange);
+        if matches!(finding, Finding::Confirmed { .. }) {
+            match self.followed(&peer, exchange) {
+                Ok(None) => {}
+                Ok(Some(next)) => return self.tell(ticket, Conclusion::AlreadyConfirmed { exchange, next }),
+                Err(text) => return self.store_unavailable(ticket, text),
+            }
+        }
         let complete = |e: &mut puente_wire::Event| {
             e.quoted = Some(leaf);
             e.exchange = Some(exchange);
@@ -201,8 +209,29 @@ impl Engine {
                     return self.tell(ticket, Conclusion::Invalid { errors });
                 }
                 self.tickets.insert(ticket, exchange);
-                self.record_event(now, event, complete, Then::Confirmed(ticket, Box::new(draft)));
+                self.confirming.insert(exchange, None);
+                self.record_event(now, event, complete, Then::Confirmed(ticket, exchange, Box::new(draft)));
             }
+        }
+    }
+
+    /// What followed the CONFIRM of a step-1 exchange; none if it was not confirmed, or nothing came of it.
+    fn followed(&self, peer: &NodeUri, exchange: ExchangeId) -> Result<Option<Option<ExchangeId>>, String> {
+        if let Some(next) = self.confirming.get(&exchange) {
+            return Ok(Some(*next));
+        }
+        let Some(bytes) = self.store.get(&persist::followed_key(peer, exchange))? else { return Ok(None) };
+        let id = bytes.try_into().map_err(|_| "what followed a confirmed hit is not well formed".to_owned())?;
+        Ok(Some(Some(ExchangeId(id))))
+    }
+
+    /// The CONFIRM stands: asks the step-2 question.
+    pub(crate) fn confirmed_hit(&mut self, now: Millis, ticket: Ticket, exchange: ExchangeId, draft: Draft) {
+        self.tickets.remove(&ticket);
+        self.question(now, ticket, draft, Some(exchange));
+        // What was not asked after all can be confirmed again.
+        if self.confirming.get(&exchange) == Some(&None) {
+            self.confirming.remove(&exchange);
         }
     }
 }

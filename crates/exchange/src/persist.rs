@@ -375,6 +375,11 @@ pub(crate) fn hit_key(leaf: &[u8; 32]) -> Vec<u8> {
     key("s", &[leaf])
 }
 
+/// `f/<peer>/<exchange>`: the step-2 exchange (16 bytes) that followed the CONFIRM of that step-1 exchange.
+pub(crate) fn followed_key(peer: &NodeUri, exchange: ExchangeId) -> Vec<u8> {
+    key("f", &[peer.as_str().as_bytes(), &exchange.0])
+}
+
 /// Table of answers to be reviewed: `rv/<peer>/<exchange>`, until when in milliseconds (8 bytes).
 pub(crate) const REVIEWS: &str = "rv";
 

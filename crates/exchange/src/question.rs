@@ -18,7 +18,8 @@ use crate::ledger::Intent;
 use crate::persist::{self, StoredAsk};
 
 impl Engine {
-    pub(crate) fn question(&mut self, now: Millis, ticket: Ticket, draft: Draft) {
+    /// `follows`: the step-1 exchange whose confirmed hit this asks about.
+    pub(crate) fn question(&mut self, now: Millis, ticket: Ticket, draft: Draft, follows: Option<ExchangeId>) {
         if self.draining {
             self.tell(ticket, Conclusion::Faulted { exchange: None, code: puente_wire::fault::FaultCode::Overloaded });
             return;
@@ -76,7 +77,7 @@ impl Engine {
             self.record_event(now, event, complete, Then::Tell(ticket, Box::new(conclusion)));
             return;
         }
-        if let Err(reason) = self.record_query(now, ticket, &draft, &params) {
+        if let Err(reason) = self.record_query(now, ticket, (&draft, follows), &params) {
             let explanation =
                 Explanation { at: now, text_en: reason.clone(), text_es: reason, ..Explanation::default() };
             self.tell(ticket, Conclusion::Refused { exchange: None, reason: RefusalReason::Failed, explanation });
@@ -179,7 +180,7 @@ impl Engine {
         &mut self,
         now: Millis,
         ticket: Ticket,
-        draft: &Draft,
+        (draft, follows): (&Draft, Option<ExchangeId>),
         params: &Params,
     ) -> Result<(), String> {
         let seq = Seq(self.peers.get(&draft.to).map_or(1, |p| p.next_seq));
@@ -257,6 +258,11 @@ impl Engine {
         };
         puts.push(ask.put(exchange));
         puts.push((persist::open_ask_key(&draft.to, exchange), Some(Vec::new())));
+        if let Some(first) = follows {
+            // In the same batch as the QUERY: a hit is confirmed for good if it was asked about, and only then.
+            puts.push((persist::followed_key(&draft.to, first), Some(exchange.0.to_vec())));
+            self.confirming.insert(first, Some(exchange));
+        }
         let mut asides = wrapped.asides;
         asides.push(aside(&wrapped.leaf, proto::aside::Body::Escrow(escrow)));
         self.tickets.insert(ticket, exchange);

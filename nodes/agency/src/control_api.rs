@@ -588,6 +588,13 @@ pub enum Concluded {
         /// The exchange.
         exchange: String,
     },
+    /// The hit was confirmed before.
+    AlreadyConfirmed {
+        /// The step-1 exchange.
+        exchange: String,
+        /// The step-2 exchange that followed; none while it is being recorded.
+        next: Option<String>,
+    },
     /// A question that waits for a person's decision.
     Inspected(Box<crate::inbox::Seen>),
     /// A person's decision was carried out.
@@ -680,6 +687,9 @@ impl From<&Conclusion> for Concluded {
             Conclusion::Withdrawn { exchange } => Self::Withdrawn { exchange: exchange.to_string() },
             Conclusion::Ended { exchange } => Self::Ended { exchange: exchange.to_string() },
             Conclusion::Unknown { exchange } => Self::Unknown { exchange: exchange.to_string() },
+            Conclusion::AlreadyConfirmed { exchange, next } => {
+                Self::AlreadyConfirmed { exchange: exchange.to_string(), next: next.map(|next| next.to_string()) }
+            }
             Conclusion::Inspected(seen) => Self::Inspected(Box::new(crate::inbox::Seen::from(seen.as_ref()))),
             Conclusion::Decided { exchange, outcome, reason } => Self::Decided {
                 exchange: exchange.to_string(),

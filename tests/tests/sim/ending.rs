@@ -39,6 +39,7 @@ pub enum Ending {
     Withdrawn,
     Ended,
     Unknown,
+    AlreadyConfirmed(Option<ExchangeId>),
     Recorded,
     InForce {
         changed: bool,
@@ -85,6 +86,7 @@ pub(super) fn ending(conclusion: Conclusion) -> Ending {
         Conclusion::Withdrawn { .. } => Ending::Withdrawn,
         Conclusion::Ended { .. } => Ending::Ended,
         Conclusion::Unknown { .. } => Ending::Unknown,
+        Conclusion::AlreadyConfirmed { next, .. } => Ending::AlreadyConfirmed(next),
         Conclusion::Recorded { .. } => Ending::Recorded,
         Conclusion::PeriodsClosed { closed, unreachable } => {
             Ending::PeriodsClosed { closed, unreachable: unreachable.len() }

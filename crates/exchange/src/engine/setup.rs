@@ -171,6 +171,7 @@ impl Engine {
             connections: HashMap::new(),
             asks: HashMap::new(),
             tickets: HashMap::new(),
+            confirming: HashMap::new(),
             holds: HashMap::new(),
             lookups: HashMap::new(),
             next_lookup: 1,

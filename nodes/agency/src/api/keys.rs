@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::config::NodeDir;
 use crate::control_api::text;
 use crate::files;
+use crate::ops::expiry::Ending;
 
 /// Keys in force at once.
 pub const KEYS_MAX: usize = 1_000;
@@ -29,6 +30,9 @@ pub const NAME_CHARS_MAX: usize = 60;
 pub const DAYS_DEFAULT: u32 = 90;
 /// Most days that a key is good for.
 pub const DAYS_MAX: u32 = 366;
+/// Days for which a key that has ended is still told of.
+pub const ENDED_DAYS: u64 = 30;
+const DAY: u64 = 86_400_000;
 /// What every key begins with, so that programs that look for lost secrets know it.
 const PREFIX: &str = "puente_";
 const ID_BYTES: usize = 8;
@@ -319,6 +323,16 @@ impl KeyBook {
         Some(KeyRecord { revoked, ..recorded.clone() })
     }
 
+    /// The keys in force, and those that ended by themselves less than [`ENDED_DAYS`] ago.
+    pub fn endings(&self, now: Millis) -> Vec<Ending> {
+        let lately = |key: &&KeyRecord| key.expires.plus(ENDED_DAYS * DAY) > now;
+        let granted = self.recorded.iter().filter(lately).filter_map(|key| self.granted(key.id));
+        granted
+            .filter(|key| !key.is_revoked())
+            .map(|key| Ending::api_key(key.id.to_string(), key.granted, key.expires))
+            .collect()
+    }
+
     /// Writes down a new key as wanted.
     ///
     /// # Errors
@@ -423,8 +437,6 @@ fn write(path: PathBuf, keys: &[KeyRecord]) -> Result<(), KeyBookError> {
 mod tests {
     use super::*;
 
-    const DAY: u64 = 86_400_000;
-
     fn record(key: &ApiKey) -> KeyRecord {
         KeyRecord {
             id: key.id,
@@ -468,9 +480,15 @@ mod tests {
         assert!(book.changes(now).is_empty() && book.granted(key.id).unwrap().is_open(now));
         assert!(!book.granted(key.id).unwrap().is_open(Millis(91 * DAY)));
 
+        // Its end is told of, for a while after it, too.
+        let ends = |book: &KeyBook, at: u64| book.endings(Millis(at * DAY)).iter().map(|e| e.end).collect::<Vec<_>>();
+        assert_eq!((ends(&book, 2), ends(&book, 120)), (vec![Millis(91 * DAY)], vec![Millis(91 * DAY)]));
+        assert!(ends(&book, 121).is_empty());
+
         // At once, before the log has it.
         book.revoke(key.id, now).unwrap();
         assert!(!KeyBook::open(&dir).unwrap().granted(key.id).unwrap().is_open(now));
+        assert!(ends(&book, 2).is_empty(), "nobody waits for what was revoked");
         let changes = book.changes(now);
         assert_eq!((changes.len(), changes[0].kind), (1, EventKind::Revoke));
         book.recorded(&changes[0]).unwrap();

@@ -54,7 +54,7 @@ fn status_of(code: &str, exit: Exit) -> StatusCode {
     match (code, exit) {
         ("unknown-exchange" | "unknown-type", _) => StatusCode::NOT_FOUND,
         ("not-yours" | "officer", _) => StatusCode::FORBIDDEN,
-        ("not-waiting", _) => StatusCode::CONFLICT,
+        ("not-waiting" | "already-confirmed", _) => StatusCode::CONFLICT,
         ("stopping" | "disk" | "log-unavailable" | "log-suspended", _) => StatusCode::SERVICE_UNAVAILABLE,
         _ if ENDED.contains(&code) => StatusCode::CONFLICT,
         (_, Exit::Unreachable | Exit::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,

@@ -13,6 +13,7 @@ use super::keys::{ApiKey, KeyBook, KeyBookError, KeyId, KeyRecord, Scope, key_gr
 use crate::approval::{Approvals, Change, Consent};
 use crate::config::NodeDir;
 use crate::driver::DriverHandle;
+use crate::ops::expiry::Ending;
 
 /// Inode, length and time of a file.
 type Stamp = Option<(u64, u64, SystemTime)>;
@@ -109,6 +110,11 @@ impl Ring {
     /// How many grants the log does not hold yet.
     pub(crate) fn waiting(&self, now: Millis) -> usize {
         KeyBook::open(&self.dir).map_or(0, |book| book.changes(now).iter().filter(|change| change.is_grant()).count())
+    }
+
+    /// When the keys end. None of a file that cannot be read: nobody is let in with it, and the log says so.
+    pub(crate) fn endings(&self, now: Millis) -> Vec<Ending> {
+        KeyBook::open(&self.dir).map_or(Vec::new(), |book| book.endings(now))
     }
 
     /// How many keys are in force.

@@ -161,7 +161,9 @@ pub(super) static ROUTES: &[Route] = &[
         ..post(
             Call::Confirm,
             "/v1/questions/{id}/confirm",
-            w("Confirm a hit: CONFIRM is recorded and core data is asked for."),
+            w(
+                "Confirm a hit: CONFIRM is recorded and core data is asked for, once; sent again it gives 409 with the id of that question.",
+            ),
         )
     },
     Route {

@@ -285,6 +285,10 @@ async fn a_program_asks_waits_and_reads_the_answer_over_http() {
     let second = format!("/v1/questions/{}", step2.json["exchange"].as_str().unwrap());
     let core = program.get(&format!("{second}/wait")).await;
     assert_eq!((core.status, &core.json["conclusion"]), (200, &json!("answered")), "{}", core.json);
+    // The answer may have been lost on its way to the program: sent again, nothing is asked again.
+    let again = program.post(&format!("{place}/confirm"), &more).await;
+    assert_eq!(again.problem(), (409, "already-confirmed"));
+    assert_eq!(again.json["more"]["next"], step2.json["exchange"], "{}", again.json);
     let refuted = program.post(&format!("{place}/refute"), &json!({"facts": "another frame"})).await;
     assert!(refuted.status == 200 || refuted.status == 422, "{}", refuted.json);
 
@@ -411,6 +415,21 @@ async fn a_request_needs_a_key_in_force_of_an_officer_in_force_and_its_scope() {
     book.recorded(&KeyChange { record: record_of_ended, kind: EventKind::Grant }).unwrap();
     program.key = ended.text().to_string();
     assert_eq!(program.get("/v1/node").await.problem(), (401, "api-key-expired"));
+
+    // What ends is told of in time, by the public part alone.
+    let status = asker.status().await;
+    let told =
+        status["notices"].as_array().unwrap().iter().filter(|n| n["code"].as_str().unwrap().starts_with("api-key"));
+    let told: BTreeSet<_> = told.map(|n| (n["name"].as_str().unwrap(), n["code"].as_str().unwrap())).collect();
+    let ids = [good.id, pending.id, ended.id].map(|id| id.to_string());
+    let expected = [(&*ids[0], "api-key-ends"), (&*ids[1], "api-key-ends"), (&*ids[2], "api-key-ended")];
+    assert_eq!(told, BTreeSet::from(expected));
+    let problems = status["problems"].as_array().unwrap();
+    assert!(
+        problems.iter().any(|p| p["code"] == "api-key-ends" && p["message"] == "3 API keys end soon, or have ended")
+    );
+    let metrics = asker.metrics().await;
+    assert!(metrics.contains("puente_expiry_days{what=\"api-key\"} 0.9"), "{metrics}");
 
     // Each scope opens its own, and the catalogue is for any.
     for (scope, open) in [(Scope::Ask, "/v1/questions"), (Scope::Answer, "/v1/inbox"), (Scope::Read, "/v1/node")] {

@@ -121,6 +121,9 @@ fn report_of(lang: Lang, bearings: &Bearings, about: &About<'_>, concluded: &Con
             Report::new(value, table(&rows)).hint(outbox::ended(exchange, lang))
         }
         Concluded::Unknown { exchange } => return Err(outbox::unknown(exchange, lang)),
+        Concluded::AlreadyConfirmed { exchange, next } => {
+            return Err(outbox::already_confirmed(exchange, next.as_deref()));
+        }
         Concluded::LogSuspended => return Err(client::log_suspended()),
         Concluded::Inspected(_)
         | Concluded::Decided { .. }

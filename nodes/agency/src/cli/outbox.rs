@@ -177,6 +177,19 @@ pub(crate) fn unknown(id: &str, lang: Lang) -> Failure {
         .details(json!({"exchange": id}))
 }
 
+/// A hit is confirmed once: the question that followed is named.
+pub(crate) fn already_confirmed(id: &str, next: Option<&str>) -> Failure {
+    let failure =
+        Failure::usage("already-confirmed", "this hit was confirmed before: nothing was recorded or asked again");
+    match next {
+        Some(next) => failure.hint(format!(
+            "question {next} asks for its core data; if that came to nothing, ask again with 'puente query --step 2 --confirms'"
+        )),
+        None => failure.hint("its step-2 question is being recorded: 'puente query list' shows it in a moment"),
+    }
+    .details(json!({"exchange": id, "next": next}))
+}
+
 pub(super) fn run(context: &Context, command: &QueryCommand) -> Result<Report, Failure> {
     let Some(earlier) = &command.earlier else {
         let args = command.question.as_ref().ok_or_else(|| {

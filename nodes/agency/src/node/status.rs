@@ -36,7 +36,10 @@ pub(super) fn only_over_tcp(links: &[LinkStatus]) -> BTreeSet<&NodeUri> {
 
 impl Node {
     fn endings(&self, charter: &Charter) -> Vec<Ending> {
-        endings(charter, &self.bearings.config.node.jurisdiction(), self.net.certificate_life(), now())
+        let nation = self.bearings.config.node.jurisdiction();
+        let mut out = endings(charter, &nation, self.net.certificate_life(), now());
+        out.extend(self.desk.ring.endings(now()));
+        out
     }
 
     /// Says in the node's own log what ends soon, each notice once.
@@ -74,6 +77,12 @@ impl Node {
         let others = |ending: &&Ending| matches!(ending.what, "legal-basis" | "root");
         for notice in self.endings(charter).iter().filter(others).filter_map(|ending| ending.notice(now())) {
             note(notice.code, notice.message, w("ask your governance body"));
+        }
+        let told = self.desk.ring.endings(now()).iter().filter(|key| key.stage(now()).is_some()).count();
+        if told > 0 {
+            let words = format!("{told} API keys end soon, or have ended");
+            let fix = w("'puente api-key list' names them; make each program's next key with 'puente api-key add'");
+            note("api-key-ends", words, fix);
         }
         if let Some(why) = self.now.problem() {
             let words = format!("the policies do not hold under the charter in force; the ones before rule: {why}");

@@ -29,13 +29,13 @@ pub struct Notice {
 /// Something that ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
-    /// What it is: `charter`, `charter-grace`, `certificate`, `root` or `legal-basis`. Stable, never translated.
+    /// What it is: `charter`, `charter-grace`, `certificate`, `root`, `legal-basis` or `api-key`. Stable, never translated.
     pub what: &'static str,
     /// Which one, where there are several.
     pub name: String,
     /// When it ends.
     pub end: Millis,
-    /// How long it lives, of what is renewed by itself before its end.
+    /// How long it lives, of what is told of in the last third of its life alone.
     pub life: Option<u64>,
 }
 
@@ -49,7 +49,13 @@ impl Ending {
         Self { life: Some(life.end.since(life.begin)), ..Self::new("certificate", "", life.end) }
     }
 
-    /// The newest notice that is due. What is renewed at two thirds of its life is told of only once it should have been.
+    /// The end of an API key of the node's: its id, how long it was granted for, and until when.
+    pub fn api_key(id: String, granted: Millis, end: Millis) -> Self {
+        Self { life: Some(end.since(granted)), ..Self::new("api-key", id, end) }
+    }
+
+    /// The newest notice that is due. What is renewed at two thirds of its life is told of only once it should have been;
+    /// a key that was granted for a week is not told of on its first day.
     pub fn stage(&self, now: Millis) -> Option<u32> {
         let left = self.end.since(now);
         let told = |days: &&u32| left <= u64::from(**days) * DAY;
@@ -67,6 +73,8 @@ impl Ending {
             ("certificate", true) => "certificate-ended",
             ("root", false) => "root-ends",
             ("root", true) => "root-ended",
+            ("api-key", false) => "api-key-ends",
+            ("api-key", true) => "api-key-ended",
             (_, false) => "legal-basis-ends",
             (_, true) => "legal-basis-lapsed",
         }
@@ -87,6 +95,8 @@ impl Ending {
             ("certificate", true) => format!("this node's certificate ended at {end}: no peer speaks with it"),
             ("root", false) => format!("a root of this nation ends in {days} days: no certificate outlives it"),
             ("root", true) => "a root of this nation has ended: its certificates count for nothing".to_owned(),
+            ("api-key", false) => format!("the API key {name} ends in {days} days"),
+            ("api-key", true) => format!("the API key {name} has ended: its program is let in no more"),
             (_, false) => format!("the legal basis '{name}' lapses in {days} days"),
             (_, true) => format!("the legal basis '{name}' has lapsed"),
         };
@@ -174,6 +184,21 @@ mod tests {
         let certificate = |days: u64, life: u64| Ending { life: Some(life * DAY), ..ends_in(days) }.stage(NOW);
         assert_eq!((certificate(14, 14), certificate(5, 14), certificate(1, 14)), (None, None, Some(1)));
         assert_eq!((certificate(31, 90), certificate(30, 90), certificate(6, 90)), (None, Some(30), Some(7)));
+    }
+
+    #[test]
+    fn an_api_key_is_told_of_in_the_last_third_of_its_life() {
+        let key = |life: u64, left: u64| {
+            let end = NOW.plus(left * DAY);
+            Ending::api_key("0011223344556677".to_owned(), Millis(end.0 - life * DAY), end).notice(NOW)
+        };
+        let days = |life, left| key(life, left).map(|notice| notice.days);
+        let of_ninety = [31, 30, 14, 7, 1, 0].map(|left| days(90, left));
+        assert_eq!(of_ninety, [None, Some(30), Some(14), Some(7), Some(1), Some(0)]);
+        assert_eq!([7, 3, 1].map(|left| days(7, left)), [None, None, Some(1)]);
+        let told = key(90, 14).unwrap();
+        assert_eq!((told.code, &*told.message), ("api-key-ends", "the API key 0011223344556677 ends in 14 days"));
+        assert_eq!(key(90, 0).unwrap().code, "api-key-ended");
     }
 
     #[test]

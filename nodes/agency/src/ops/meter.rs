@@ -71,6 +71,8 @@ pub struct Snapshot {
     pub charter_ends: u64,
     /// End of the first of the own nation's roots, Unix seconds.
     pub root_ends: Option<u64>,
+    /// End of the first API key in force to end, Unix seconds.
+    pub api_key_ends: Option<u64>,
     /// Notices of what ends that were given since the start.
     pub notices: u64,
     /// Lookups that failed since the start.
@@ -306,10 +308,14 @@ impl Meter {
             ("certificate", snapshot.certificate_ends),
             ("charter", Some(snapshot.charter_ends)),
             ("root", snapshot.root_ends),
+            ("api-key", snapshot.api_key_ends),
         ];
         for (what, end) in ends {
             if let Some(end) = end {
                 self.expiry.get_or_create(&What { what }).set((end as f64 - at) / 86_400.0);
+            } else {
+                // There is none any more.
+                self.expiry.remove(&What { what });
             }
         }
         for sort in ["certificate", "charter", "load", "protocol"] {
@@ -356,6 +362,7 @@ mod tests {
         let full = Snapshot {
             certificate_ends: Some(1),
             root_ends: Some(1),
+            api_key_ends: Some(1),
             disk_free_bytes: Some(1),
             traces: Some((1, 1)),
             faults: classes.map(|class| (class, 2)).into(),

@@ -147,6 +147,7 @@ fn end(conclusion: &Conclusion) -> Option<(String, Option<ExchangeId>)> {
         | Conclusion::InForce { .. }
         | Conclusion::NotAdopted(_)
         | Conclusion::Unknown { .. }
+        | Conclusion::AlreadyConfirmed { .. }
         | Conclusion::Compared { .. }
         | Conclusion::Left { .. }
         | Conclusion::Recorded { .. }

@@ -3,6 +3,7 @@
 use puente_model::Millis;
 
 use super::Patient;
+use crate::api::keys::KeyBook;
 use crate::ca;
 use crate::files;
 use crate::init;
@@ -48,6 +49,7 @@ pub(super) fn checks(patient: &Patient<'_>) -> Vec<Check> {
         });
     }
     out.extend(officers(patient));
+    out.push(api_keys(patient));
     out
 }
 
@@ -297,6 +299,29 @@ fn grants(patient: &Patient<'_>, bearings: &Bearings) -> Check {
         ending.join(", "),
         w("renew or remove them"),
     )
+}
+
+/// Counts only: whose they are is shown by 'puente api-key list'.
+fn api_keys(patient: &Patient<'_>) -> Check {
+    let (name, now) = ("api-keys-expiry", patient.context.now);
+    let Ok(book) = KeyBook::open(&patient.context.dir) else {
+        let (cause, fix) = (w("the API keys' files cannot be read: no program is let in"), w("mend api-keys.toml"));
+        return Check::not(State::Fail, name, "api-keys", cause, "", fix);
+    };
+    match book.endings(now).iter().filter(|key| key.stage(now).is_some()).count() {
+        0 => Check::ok(name, w("no API key ends soon"), ""),
+        ending => {
+            let fix = w("'puente api-key list' names them; make each program's next key with 'puente api-key add'");
+            Check::not(
+                State::Warn,
+                name,
+                "api-key-ends",
+                w("API keys end soon, or have ended"),
+                ending.to_string(),
+                fix,
+            )
+        }
+    }
 }
 
 /// Counts only: who they are is shown by 'puente officer list'.

@@ -359,6 +359,7 @@ impl Pair {
         let at = now();
         let words = |text: &str| if released { text.to_owned() } else { String::new() };
         let draft = Draft {
+            half: None,
             to: HOLDER.parse()?,
             kind: question.parse()?,
             step: if released { Step::CoreData } else { Step::HitNoHit },

@@ -6,6 +6,7 @@ mod checks;
 pub(crate) use checks::{certificate_check, charter_check, room_check};
 #[cfg(test)]
 mod approval_test;
+mod error;
 mod leaving;
 #[cfg(test)]
 mod leaving_test;
@@ -17,6 +18,7 @@ mod retaining_test;
 mod rules;
 #[cfg(test)]
 mod rules_test;
+mod run;
 mod service;
 mod status;
 pub(crate) mod suspension;
@@ -25,222 +27,50 @@ pub(crate) mod tests;
 #[cfg(test)]
 mod wires_test;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use puente_audit_log::KeyError;
 use puente_exchange::api::{Conclusion, Input};
-use puente_exchange::{Engine, OpenError, Setup, Tuning};
+use puente_exchange::{Engine, Setup, Tuning};
 use puente_model::{EventKind, Millis, Mode};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::api::{ApiError, Desk, Door as ApiDoor, Half};
-use crate::approval::{ApprovalError, Approvals, Consent};
-use crate::auditors::{Door, DoorError, for_other_nations};
+use crate::api::{Desk, Half};
+use crate::approval::{Approvals, Consent};
+use crate::auditors::{Door, for_other_nations};
 use crate::config::NodeDir;
-use crate::control::{self, Backend, ServeError, failure};
+use crate::control::{Backend, failure};
 use crate::control_api::{Answer, Command, Concluded, Question};
 use crate::disk::{Disk, DiskError, ExportAsides, NodeDisk, RealDisk, SEGMENT_BYTES};
 use crate::driver::{Driver, DriverHandle, DriverOptions, Gone, Watch};
 use crate::files;
-use crate::keys::{KeyRoom, PassphraseSource, RoomError, TokenError, Vault};
-use crate::load::{Bearings, LoadError};
-use crate::net::{IdentityError, Net, NetError, NetOptions};
-use crate::officers::OfficerBookError;
+use crate::keys::{KeyRoom, PassphraseSource, TokenError, Vault};
+use crate::load::Bearings;
+use crate::net::{Net, NetOptions};
 use crate::ops::check::Check;
 use crate::ops::clock::ClockWatch;
 use crate::ops::expiry::Notices;
 use crate::ops::meter::Meter;
-use crate::ops::{self, Steps, Traces};
-use crate::records::{Health, RecordReader, RecordsError};
+use crate::ops::{Steps, Traces};
+use crate::records::{Health, RecordReader};
 use crate::renewal;
 
 pub(crate) use adopted::recorded_policies;
+pub use error::RunError;
 use officers::{Roll, RollError};
 use rules::{InForceNow, Keeper};
+pub use run::{RunOptions, run};
 
 /// How long closing the periods may take when the node stops.
 const CLOSING: Duration = Duration::from_secs(5);
 /// How often a draining node looks whether something is still under way.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
-/// How often the node looks whether a notice of what ends is due.
-const HOUR: Duration = Duration::from_secs(3_600);
 /// How long the last traces may take to the collector.
 const LAST_TRACES: Duration = Duration::from_secs(1);
-/// How long clients have to read their last answers.
-const FAREWELL: Duration = Duration::from_millis(200);
-
-/// Why a node does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Configuration, charter, catalogue or policies.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// A key, the certificate, or what the node keeps of its charter and policies cannot be read.
-    #[error("{path}: {error}")]
-    Key {
-        /// Which file.
-        path: String,
-        /// Why.
-        error: io::Error,
-    },
-    /// The log's key is unusable.
-    #[error("the log's key is unusable: {0}")]
-    LogKey(#[from] KeyError),
-    /// The token with the private keys.
-    #[error(transparent)]
-    Token(TokenError),
-    /// The token's PIN.
-    #[error("the token cannot be opened: {0}")]
-    Pin(io::Error),
-    /// The TLS key or certificate is unusable.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The officers cannot be read.
-    #[error(transparent)]
-    Officers(#[from] OfficerBookError),
-    /// Operators or approvals cannot be read.
-    #[error(transparent)]
-    Approval(#[from] ApprovalError),
-    /// Other policies than those that the log names, without two operators' approval.
-    #[error("the policies are not those that the log names, and {approved} of 2 operators have approved them")]
-    NotApproved {
-        /// How many did.
-        approved: usize,
-    },
-    /// Journal, log or stores.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The record store.
-    #[error(transparent)]
-    Records(#[from] RecordsError),
-    /// Charter, log and store do not fit together.
-    #[error(transparent)]
-    Engine(#[from] OpenError),
-    /// The charter folder holds less than the log says was adopted.
-    #[error("the charter folder holds {found}, but this node adopted {known}: a charter never goes back")]
-    GoesBack {
-        /// What the folder holds.
-        found: puente_model::CharterVector,
-        /// What the log says.
-        known: puente_model::CharterVector,
-    },
-    /// The network.
-    #[error(transparent)]
-    Net(#[from] NetError),
-    /// The auditors' door.
-    #[error(transparent)]
-    Door(#[from] DoorError),
-    /// The API's door.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// The control socket.
-    #[error(transparent)]
-    Control(#[from] ServeError),
-    /// The door of metrics and health.
-    #[error(transparent)]
-    Ops(#[from] ops::DoorError),
-    /// The operating system gives no threads, signals or randomness.
-    #[error("the operating system refuses {what}: {error}")]
-    System {
-        /// What.
-        what: &'static str,
-        /// Why.
-        error: io::Error,
-    },
-}
-
-impl From<RoomError> for RunError {
-    fn from(error: RoomError) -> Self {
-        match error {
-            RoomError::File { path, error } => Self::Key { path, error },
-            RoomError::Pin(error) => Self::Pin(error),
-            RoomError::Token(error) => Self::Token(error),
-            RoomError::Log(error) => Self::LogKey(error),
-            RoomError::Identity(error) => Self::Identity(error),
-        }
-    }
-}
-
-impl RunError {
-    /// Stable name of the cause.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Load(error) => error.code(),
-            Self::Key { .. } | Self::LogKey(_) => "key",
-            Self::Token(_) | Self::Pin(_) => "token",
-            Self::Identity(_) => "certificate",
-            Self::Officers(_) => "officers",
-            Self::Approval(error) => error.code(),
-            Self::NotApproved { .. } => "not-approved",
-            Self::Disk(_) | Self::Records(RecordsError::Disk(_)) => "disk",
-            Self::Records(_) => "records",
-            Self::Engine(OpenError::Left(_)) => "left",
-            Self::Engine(_) => "engine",
-            Self::GoesBack { .. } => "charter-goes-back",
-            Self::Net(_) => "network",
-            Self::Door(_) => "auditors-door",
-            Self::Api(_) => "api",
-            Self::Control(ServeError::Running(_)) => "already-running",
-            Self::Control(_) => "control-socket",
-            Self::Ops(_) => "ops",
-            Self::System { .. } => "system",
-        }
-    }
-
-    /// What to do about it.
-    pub fn mend(&self) -> String {
-        match self {
-            Self::Load(error) => error.mend(),
-            Self::Key { .. } | Self::LogKey(_) => "make a node with 'puente node init', or restore its keys".to_owned(),
-            Self::Token(error) => error.mend().to_owned(),
-            Self::Pin(_) => "give the PIN: 'pin_file' of [keys], the credential 'puente.pin', or a terminal".to_owned(),
-            Self::Identity(_) => "issue a certificate for this node with 'puente ca issue'".to_owned(),
-            Self::Officers(_) => "mend officers.toml".to_owned(),
-            Self::Approval(error) => error.mend().to_owned(),
-            Self::NotApproved { .. } => {
-                "have two operators approve them ('puente approval sign'), or put the former policies back".to_owned()
-            }
-            Self::Disk(_) => "do not delete anything; read the message, then mend or restore the disk".to_owned(),
-            Self::Records(error) => error.mend(),
-            Self::Engine(OpenError::Left(_)) => {
-                "its history is in this folder and in the one that 'puente charter leave' wrote; to come back, make a node \
-                 of another name"
-                    .to_owned()
-            }
-            Self::Engine(_) => "charter, keys and log must belong to this node".to_owned(),
-            Self::GoesBack { .. } => {
-                "put the missing parts back; any member has them: puente charter adopt FOLDER".to_owned()
-            }
-            Self::Net(_) => "check 'listen' in node.toml and who else uses the port".to_owned(),
-            Self::Door(_) => "check [audit] in node.toml and who else uses the port".to_owned(),
-            Self::Api(_) => "check [api] in node.toml, the files that it names, and who else uses the port".to_owned(),
-            Self::Control(_) => "one node runs in one folder".to_owned(),
-            Self::Ops(_) => "check 'listen' of [ops] in node.toml and who else uses the port".to_owned(),
-            Self::System { .. } => "check the limits of the user that runs the node".to_owned(),
-        }
-    }
-}
-
-/// How to run a node.
-#[derive(Debug, Clone, Default)]
-pub struct RunOptions {
-    /// Log lines as JSON.
-    pub json_logs: bool,
-    /// Leave the periods open when the node stops.
-    pub leave_periods_open: bool,
-    /// Let the kernel not cut packets (GSO off).
-    pub no_segmentation_offload: bool,
-    /// Where the passphrase of encrypted keys comes from.
-    pub passphrase: PassphraseSource,
-}
 
 /// The wall clock.
 pub(crate) fn now() -> Millis {
@@ -724,115 +554,4 @@ impl Backend for Node {
             }
         }
     }
-}
-
-/// Runs the node in the folder `dir` until SIGTERM, SIGINT or [`Command::Shutdown`]. Prints one line of JSON on
-/// stdout when it is ready; log lines go to stderr and name nobody but nodes.
-///
-/// # Errors
-/// Why it did not start, or what could not be written when it stopped.
-pub fn run(dir: &NodeDir, options: &RunOptions) -> Result<(), RunError> {
-    log_lines(dir, options);
-    // A person is asked before anything starts, and by nobody else's thread.
-    let vault = Arc::new(Vault::new(options.passphrase.clone()));
-    let system = |what| move |error| RunError::System { what, error };
-    // At least two: one may sit in a sync that the disk does not answer.
-    let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
-        .thread_name("net")
-        .enable_all()
-        .build()
-        .map_err(system("threads"))?;
-    let ended = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
-        let mut hangup = signal(SignalKind::hangup()).map_err(system("signals"))?;
-        let listener = control::bind(&dir.control())?;
-        // Before the node: that it is starting is worth knowing, too.
-        let ops = crate::config::NodeConfig::load(dir).map_err(LoadError::from)?.ops;
-        let door = ops.listen.map(ops::Door::open).transpose()?;
-        let offload = !options.no_segmentation_offload;
-        let starting = Node::start_with(dir.clone(), |net| net.segmentation_offload = offload, vault.clone());
-        let node = Arc::new(starting.await?);
-        let serving = tokio::spawn(control::serve(listener, node.clone()));
-        if let Some(door) = &door {
-            tracing::info!(at = %door.at(), "metrics and health");
-            door.show(node.clone());
-        }
-        let api = match &node.bearings.config.api {
-            Some(config) => Some(ApiDoor::open(config, node.clone(), dir, vault).await?),
-            None => None,
-        };
-        let guarding = tokio::spawn(service::guard(node.clone()));
-        say_ready(&node);
-        let mut stop = node.stop.subscribe();
-        // The first tick is now.
-        let mut hourly = tokio::time::interval(HOUR);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = stop.wait_for(|stop| *stop) => break,
-                _ = hangup.recv() => drop(node.reload().await),
-                _ = hourly.tick() => {
-                    node.count_down();
-                    let node = node.clone();
-                    tokio::spawn(async move { node.retain_daily().await });
-                }
-            }
-        }
-        tracing::info!("stopping");
-        service::stopping();
-        let end = async {
-            node.drain().await;
-            node.shut_down(options.leave_periods_open).await
-        };
-        let result = tokio::select! {
-            result = end => result,
-            // The log would wait for its key for ever. The journal holds everything that was acknowledged.
-            error = node.token_away() => {
-                tracing::warn!("stopping without the token: {error}");
-                Ok(())
-            }
-            // Whoever asks twice does not want to wait: the journal holds everything acknowledged.
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-        };
-        node.stopped.send_replace(true);
-        tokio::time::sleep(FAREWELL).await;
-        serving.abort();
-        guarding.abort();
-        drop((door, api));
-        // Another node's socket is never here: it would not have started.
-        let _ = std::fs::remove_file(dir.control());
-        if let Some(token) = node.keys.token() {
-            // Here, not wherever its last user ends: a task that waits for it may outlive everything.
-            token.close();
-        }
-        Ok(result?)
-    });
-    // A task that waits for a disk or a token would hold up the end for ever.
-    runtime.shutdown_background();
-    ended
-}
-
-fn say_ready(node: &Node) {
-    service::ready();
-    let mut stdout = io::stdout().lock();
-    // Nobody may be listening any more.
-    let _ = writeln!(stdout, "{}", node.ready()).and_then(|()| stdout.flush());
-    tracing::info!(node = %node.bearings.config.node, "ready");
-}
-
-/// Log lines on stderr; a program that has its own keeps them.
-fn log_lines(dir: &NodeDir, options: &RunOptions) {
-    let level = crate::config::NodeConfig::load(dir).map(|config| config.log_level).unwrap_or_default();
-    let filter =
-        tracing_subscriber::EnvFilter::new(format!("{},quinn=warn,quinn_proto=warn,rustls=warn", level.as_str()));
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
-    let lines = if options.json_logs { lines.json().boxed() } else { lines.boxed() };
-    let all = tracing_subscriber::registry().with(filter).with(lines).with(crate::ops::recent::Recent);
-    // Fails only if somebody else has taken charge of log lines.
-    let _ = all.try_init();
 }

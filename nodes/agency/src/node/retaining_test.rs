@@ -4,6 +4,7 @@ use puente_audit::{Auditor, Conclusion as Verdict, load_charter};
 
 use super::tests::federation;
 use super::*;
+use crate::control;
 use crate::records::RecordStore;
 use crate::retention::tests::{PLATE, reads};
 

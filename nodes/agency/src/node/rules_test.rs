@@ -173,7 +173,7 @@ async fn reload_takes_up_what_holds_and_leaves_the_rest_as_it_was() {
     let asker = Node::start(mx.clone(), |_| {}).await.unwrap();
     assert_eq!(outcome(&asker).await, "HIT_UNCONFIRMED");
     let items = holder.reload().await;
-    assert!(items.len() == 5 && items.iter().all(|item| item.outcome == "same"), "{items:?}");
+    assert!(items.len() == 6 && items.iter().all(|item| item.outcome == "same"), "{items:?}");
 
     // Nothing of this holds.
     let (old_cert, old_policy) = (std::fs::read(us.tls_cert()).unwrap(), us.policies().join("all.cedar"));

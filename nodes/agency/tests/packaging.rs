@@ -13,8 +13,9 @@ fn read(path: &str) -> String {
 #[test]
 fn the_container_builds_what_the_documents_build_and_runs_it_unprivileged() {
     let file = read("packaging/Containerfile");
-    let build = "cargo build --locked --release --bin puente --bin puente-audit";
+    let build = "cargo build --locked --profile shipped --bin puente --bin puente-audit";
     assert!(file.contains(build) && read("docs/OPERATIONS.md").contains(build));
+    assert!(read("packaging/deb/build").contains(build) && read("Cargo.toml").contains("\n[profile.shipped]\n"));
     let minimum =
         read("Cargo.toml").lines().find_map(|l| Some(l.strip_prefix("rust-version = \"")?.to_owned())).unwrap();
     assert!(file.contains(&format!("library/rust:{}-", minimum.trim_end_matches('"'))), "{minimum}");

@@ -34,7 +34,7 @@ pub struct RunOptions {
     pub passphrase: PassphraseSource,
 }
 
-/// Runs the node in the folder `dir` until SIGTERM, SIGINT or [`Command::Shutdown`]. Prints one line of JSON on
+/// Runs the node in the folder `dir` until SIGTERM, SIGINT or [`crate::control_api::Command::Shutdown`]. Prints one line of JSON on
 /// stdout when it is ready; log lines go to stderr and name nobody but nodes.
 ///
 /// # Errors

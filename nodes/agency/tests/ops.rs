@@ -297,7 +297,9 @@ fn every_metric_that_an_alert_names_exists() {
     let alerts = fs::read_to_string(root.join("packaging/prometheus/alerts.yml")).unwrap();
     let meter = puente_agency::ops::meter::Meter::new();
     meter.exchange("asker", "vehicle.status", "DISPUTED");
-    let snapshot = puente_agency::ops::meter::Snapshot { certificate_ends: Some(1), ..Default::default() };
+    let ends = Some(1);
+    let snapshot =
+        puente_agency::ops::meter::Snapshot { certificate_ends: ends, api_key_ends: ends, ..Default::default() };
     let shown = meter.show(std::time::SystemTime::now(), &snapshot);
     let series: Vec<&str> = shown.lines().filter(|line| !line.starts_with('#')).collect();
     let mut named = 0;

@@ -54,6 +54,12 @@ where
 }
 
 pub(crate) fn translated(command: clap::Command, lang: Lang) -> clap::Command {
+    let versions = command.is_propagate_version_set();
+    translated_below(command, lang, versions)
+}
+
+/// The same for a command whose parents hand their version on, if they do.
+fn translated_below(command: clap::Command, lang: Lang, versions: bool) -> clap::Command {
     let said = |styled: &clap::builder::StyledStr| say(lang, &styled.to_string()).into_owned();
     let about = command.get_about().map(said);
     let long_about = command.get_long_about().map(said);
@@ -66,6 +72,8 @@ pub(crate) fn translated(command: clap::Command, lang: Lang) -> clap::Command {
         let flag = Arg::new(name).short(short).long(name).action(action).help(say(lang, help).into_owned());
         flag.help_heading(text(lang, "Options"))
     };
+    // Clap gives the flag to commands that have a version only, and so must we.
+    let versioned = command.get_version().is_some() || versions;
     let mut command = command
         .mut_args(|arg| {
             let heading = if arg.is_positional() { "Arguments" } else { "Options" };
@@ -80,8 +88,10 @@ pub(crate) fn translated(command: clap::Command, lang: Lang) -> clap::Command {
         .disable_help_flag(true)
         .arg(flag("help", 'h', ArgAction::Help, "Print help"))
         .disable_version_flag(true)
-        .arg(flag("version", 'V', ArgAction::Version, "Print version"))
         .disable_help_subcommand(true);
+    if versioned {
+        command = command.arg(flag("version", 'V', ArgAction::Version, "Print version"));
+    }
     if let Some(about) = about {
         command = command.about(about);
     }
@@ -91,7 +101,7 @@ pub(crate) fn translated(command: clap::Command, lang: Lang) -> clap::Command {
     if let Some(after) = after {
         command = command.after_help(after);
     }
-    command.mut_subcommands(|sub| translated(sub, lang))
+    command.mut_subcommands(|sub| translated_below(sub, lang, versions))
 }
 
 /// What clap rendered, with its own decorations translated.
@@ -125,5 +135,16 @@ mod tests {
         assert_eq!(locale(&[("LC_ALL", "C"), ("LANG", "es_MX.UTF-8")]), Lang::En);
         assert_eq!(locale(&[("LC_ALL", ""), ("LANG", "es_MX.UTF-8")]), Lang::Es);
         assert_eq!(chosen(&["puente".into(), "--lang=en".into()], |_| Some("es".to_owned())), Lang::En);
+    }
+
+    #[test]
+    fn a_command_knows_its_version_in_every_language_or_in_none() {
+        let program = || clap::Command::new("puente").version("1.2.3").subcommand(clap::Command::new("log"));
+        let asked = |program: clap::Command| {
+            let mut program = translated(program, Lang::Es);
+            program.try_get_matches_from_mut(["puente", "log", "--version"]).unwrap_err().kind()
+        };
+        assert_eq!(asked(program()), clap::error::ErrorKind::UnknownArgument);
+        assert_eq!(asked(program().propagate_version(true)), clap::error::ErrorKind::DisplayVersion);
     }
 }

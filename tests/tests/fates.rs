@@ -2,23 +2,17 @@
 //! nations' auditors look at every log afterwards.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use puente_audit::{Blame, Class, Conclusion, Verdict};
 
 use crate::sim::fates::{Fate, leaves, loses_its_tail};
 use crate::sim::plan::{Op, plan};
-use crate::sim::{Sim, audit, quietly};
+use crate::sim::seeds::{self, number};
+use crate::sim::{Sim, audit};
 
 const NODES: usize = 4;
 
 type Story = fn(Sim, u64, &[Op]) -> (Sim, Fate);
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
 
 /// Nobody is accused, and nothing is found but what the documents say of such a story.
 fn look(verdict: &Verdict, documented: &[Class]) {
@@ -63,31 +57,15 @@ fn every_seed(story: Story, usual: u64, expected: &[&str]) {
         eprintln!("{:?}\n{}", plan(seed, NODES), tell(seed, story));
         return;
     }
-    let (first, seeds) = (number("PUENTE_FIRST_SEED").unwrap_or(0), number("PUENTE_SEEDS").unwrap_or(usual));
-    let (next, failed, seen) = (AtomicU64::new(first), Mutex::new(None), Mutex::new(BTreeMap::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(4) {
-            scope.spawn(|| {
-                while failed.lock().unwrap().is_none() {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + seeds {
-                        return;
-                    }
-                    match quietly(|| catch_unwind(AssertUnwindSafe(|| tell(seed, story))).ok()) {
-                        Some(what) => *seen.lock().unwrap().entry(what).or_insert(0_u64) += 1,
-                        None => *failed.lock().unwrap() = Some(seed),
-                    }
-                }
-            });
-        }
-    });
-    if let Some(seed) = failed.into_inner().unwrap() {
+    let (first, count) = (number("PUENTE_FIRST_SEED").unwrap_or(0), number("PUENTE_SEEDS").unwrap_or(usual));
+    let add = |seen: &mut BTreeMap<&'static str, u64>, what| *seen.entry(what).or_default() += 1;
+    let (seen, failed) = seeds::all(first, count, |seed| tell(seed, story), add);
+    if let Some(seed) = failed {
         tell(seed, story);
         panic!("seed {seed} fails, but not when it is told again");
     }
-    let seen = seen.into_inner().unwrap();
-    eprintln!("{seeds} seeds: {seen:?}");
-    for what in expected.iter().filter(|_| seeds >= usual) {
+    eprintln!("{count} seeds: {seen:?}");
+    for what in expected.iter().filter(|_| count >= usual) {
         assert!(seen.contains_key(what), "no seed made this happen: {what}");
     }
 }

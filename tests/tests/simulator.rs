@@ -1,23 +1,17 @@
 //! Seeds: many small histories with every fault, each checked at every step and at its end.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::sim::plan::{Op, plan, play, play_in};
+use crate::sim::seeds::{self, number, tried};
 use crate::sim::world::World;
-use crate::sim::{Ending, Sim, quietly};
+use crate::sim::{Ending, Sim};
 
 const NODES: usize = 4;
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
-}
-
 fn try_play(seed: u64, ops: &[Op]) -> Option<Sim> {
-    quietly(|| catch_unwind(AssertUnwindSafe(|| play(seed, NODES, ops))).ok())
+    tried(|| play(seed, NODES, ops))
 }
 
 /// Takes out what the failure does not need, for a minute at most.
@@ -56,30 +50,12 @@ fn count(sim: &Sim, seen: &mut BTreeMap<String, u64>) {
 
 /// Plays seeds in worlds of their own, on every core: steps, endings, and a seed that failed.
 fn all(first: u64, seeds: u64, world: impl Fn(u64) -> Sim + Sync) -> (u64, BTreeMap<String, u64>, Option<u64>) {
-    let (next, failed) = (AtomicU64::new(first), Mutex::new(None));
-    let (steps, seen) = (AtomicU64::new(0), Mutex::new(BTreeMap::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from).min(4) {
-            scope.spawn(|| {
-                while failed.lock().unwrap().is_none() {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + seeds {
-                        return;
-                    }
-                    let played =
-                        quietly(|| catch_unwind(AssertUnwindSafe(|| play_in(world(seed), &plan(seed, NODES)))).ok());
-                    match played {
-                        Some(sim) => {
-                            steps.fetch_add(sim.steps, Ordering::Relaxed);
-                            count(&sim, &mut seen.lock().unwrap());
-                        }
-                        None => *failed.lock().unwrap() = Some(seed),
-                    }
-                }
-            });
-        }
-    });
-    (steps.into_inner(), seen.into_inner().unwrap(), failed.into_inner().unwrap())
+    let add = |(steps, seen): &mut (u64, BTreeMap<String, u64>), sim: Sim| {
+        *steps += sim.steps;
+        count(&sim, seen);
+    };
+    let ((steps, seen), failed) = seeds::all(first, seeds, |seed| play_in(world(seed), &plan(seed, NODES)), add);
+    (steps, seen, failed)
 }
 
 /// `PUENTE_SEED` plays one seed; `PUENTE_SEEDS` says how many (300), `PUENTE_FIRST_SEED` from where.

@@ -55,7 +55,7 @@ pub use query::{Params, QueryKindSpec, StepSpec};
 pub use record::{DisplayRow, Leaf, ParsedRow, Record, RecordType, UnknownField};
 pub use rules::Match;
 pub use sample::SampleOf;
-pub use schema::{Field, FieldKind, Marks};
+pub use schema::{Field, FieldKind, Marks, edit_distance};
 pub use validate::{Validator, Verdict};
 
 #[cfg(test)]

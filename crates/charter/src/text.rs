@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use puente_model::Millis;
+use puente_model::{Millis, days_from_civil};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -169,21 +169,16 @@ pub(crate) fn parse_instant(text: &str) -> Option<Millis> {
         return None;
     }
     let millis: u64 = format!("{fraction:0<3}").parse().ok()?;
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + u64::from(leap),
-        _ => return None,
-    };
-    if year < 1970 || !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+    if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    // A day before 1970 has no instant here.
+    let day = u64::try_from(days_from_civil(year, month, day)?).ok()?;
+    let seconds = day * 86_400 + u64::from(hour * 3_600 + minute * 60 + second);
     Some(Millis(seconds * 1_000 + millis))
 }
 
-fn fields(text: &str, separator: char, widths: [usize; 3]) -> Option<(u64, u64, u64)> {
+fn fields(text: &str, separator: char, widths: [usize; 3]) -> Option<(u32, u32, u32)> {
     let mut parts = text.split(separator);
     let mut next = |width: usize| {
         let part = parts.next()?;
@@ -192,17 +187,6 @@ fn fields(text: &str, separator: char, widths: [usize; 3]) -> Option<(u64, u64, 
     };
     let out = (next(widths[0])?, next(widths[1])?, next(widths[2])?);
     parts.next().is_none().then_some(out)
-}
-
-/// Days since 1970-01-01 (Howard Hinnant's `days_from_civil`, for years from 1970).
-fn days_from_civil(year: u64, month: u64, day: u64) -> u64 {
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y / 400;
-    let yoe = y - era * 400;
-    let mp = (month + 9) % 12;
-    let doy = (153 * mp + 2) / 5 + day - 1;
-    let doe = yoe * 365 + yoe / 4 - yoe / 100 + doy;
-    era * 146_097 + doe - 719_468
 }
 
 /// The line (from 1) on which byte `at` of `text` stands.

@@ -91,12 +91,7 @@ impl Asking {
 impl Engine {
     /// Takes up the asks that were not ended.
     pub(crate) fn restore_asks(&mut self, now: Millis) -> Result<(), String> {
-        let mut open = Vec::new();
-        persist::each_open(&*self.store, persist::OPEN_ASKS, |peer, exchange| {
-            open.push((peer, exchange));
-            Ok(())
-        })?;
-        for (peer, exchange) in open {
+        for (peer, exchange) in persist::all_open(&*self.store, persist::OPEN_ASKS)? {
             let Some(mut ask) = self.load_ask(&peer, exchange)? else { continue };
             if ask.query.log != self.log_number {
                 // Its number belongs to a log that takes no more: nothing can follow it. A late answer is handed over.

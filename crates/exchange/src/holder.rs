@@ -80,12 +80,7 @@ impl Holding {
 impl Engine {
     /// Takes up the held exchanges that still await a receipt.
     pub(crate) fn restore_holds(&mut self, now: Millis) -> Result<(), String> {
-        let mut open = Vec::new();
-        persist::each_open(&*self.store, persist::OPEN_HOLDS, |peer, exchange| {
-            open.push((peer, exchange));
-            Ok(())
-        })?;
-        for (peer, exchange) in open {
+        for (peer, exchange) in persist::all_open(&*self.store, persist::OPEN_HOLDS)? {
             let Some(hold) = self.load_hold(&peer, exchange)? else { continue };
             if let Some(peer) = self.peers.get_mut(&peer) {
                 peer.unreceipted.insert((hold.due_at, exchange));

@@ -313,12 +313,7 @@ pub fn list(store: &dyn Store) -> Result<Vec<Parked>, String> {
 impl Engine {
     /// Takes up what waits for a person's decision.
     pub(crate) fn restore_parked(&mut self, now: Millis) -> Result<(), String> {
-        let mut parked = Vec::new();
-        persist::each_open(&*self.store, persist::PARKED, |peer, exchange| {
-            parked.push((peer, exchange));
-            Ok(())
-        })?;
-        for (peer, exchange) in parked {
+        for (peer, exchange) in persist::all_open(&*self.store, persist::PARKED)? {
             let Some(hold) = self.load_hold(&peer, exchange)? else { continue };
             // A decision that was recorded and not carried out is carried out now.
             let due = if hold.stored.decision.is_some() { now } else { hold.due_at.max(now) };

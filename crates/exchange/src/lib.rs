@@ -42,7 +42,9 @@ mod record;
 mod resend;
 mod seeds;
 mod standing;
+mod vocabulary;
 
 pub use engine::{Appeal, Engine, OpenError, Setup, Standing};
 pub use ledger::Tuning;
 pub use minor::MINOR;
+pub use vocabulary::vocabulary;

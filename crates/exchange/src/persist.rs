@@ -309,6 +309,16 @@ pub(crate) fn each_open(
     }
 }
 
+/// Peer and exchange of every key of a table of open exchanges.
+pub(crate) fn all_open(store: &dyn Store, table: &str) -> Result<Vec<(NodeUri, ExchangeId)>, String> {
+    let mut out = Vec::new();
+    each_open(store, table, |peer, exchange| {
+        out.push((peer, exchange));
+        Ok(())
+    })?;
+    Ok(out)
+}
+
 /// `o/<peer>/<seq>`: [`StoredOwn`] of this node's first log; `o2/<peer>/<log>/<seq>` of its successors.
 pub(crate) fn own_key(peer: &NodeUri, log: u32, seq: u64) -> Vec<u8> {
     match log {

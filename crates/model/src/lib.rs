@@ -23,5 +23,5 @@ pub use id::{ExchangeId, LeafIndex, Seq, TreeSize};
 pub use lang::{Lang, LangError};
 pub use name::{AgencyId, AuditorUri, Jurisdiction, NameError, NodeUri, OfficerId, Origin};
 pub use secret::Secret32;
-pub use time::{Millis, Minute};
+pub use time::{Millis, Minute, days_from_civil};
 pub use vector::{CharterVector, VectorError};

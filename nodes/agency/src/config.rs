@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use puente_catalogue::edit_distance;
 use puente_model::{NameError, NodeUri, Origin};
 use serde::{Deserialize, Serialize};
 
@@ -461,23 +462,8 @@ fn mend(message: &str) -> String {
 /// The candidate that is closest to a mistyped word, if one is close.
 pub(crate) fn closest<'a>(found: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let found: String = found.trim().to_lowercase().chars().take(64).collect();
-    let best = candidates.iter().map(|c| (distance(&found, &c.to_lowercase()), *c)).min()?;
+    let best = candidates.iter().map(|c| (edit_distance(&found, &c.to_lowercase()), *c)).min()?;
     (best.0 <= 2.max(found.chars().count() / 3)).then_some(best.1)
-}
-
-/// Insertions, deletions and replacements between two short texts.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, cb) in b.iter().enumerate() {
-            let cost = diagonal + usize::from(ca != *cb);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

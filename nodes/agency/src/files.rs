@@ -2,8 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use puente_model::Secret32;
 
@@ -94,6 +95,43 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// It cannot be read, is larger, or is not UTF-8.
 pub fn read_text(path: &Path) -> io::Result<String> {
     String::from_utf8(read(path)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
+}
+
+/// Inode, length and time of a file, by which one tells that it was changed; none if it is not there.
+pub(crate) type Stamp = Option<(u64, u64, SystemTime)>;
+
+/// What tells now whether the file was changed.
+pub(crate) fn stamp(path: &Path) -> Stamp {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.len(), meta.modified().ok()?))
+}
+
+/// What was read from some files, and is read again whenever one of them has changed.
+#[derive(Debug)]
+pub(crate) struct Reread<T, const N: usize> {
+    files: [PathBuf; N],
+    read: Option<(T, [Stamp; N])>,
+}
+
+impl<T, const N: usize> Reread<T, N> {
+    /// Nothing is read before it is asked for.
+    pub(crate) const fn new(files: [PathBuf; N]) -> Self {
+        Self { files, read: None }
+    }
+
+    /// What the files hold now, as `read` reads them.
+    ///
+    /// # Errors
+    /// They cannot be read. What they held before counts for nothing then: half a change lets nobody in.
+    pub(crate) fn now<E>(&mut self, read: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
+        // Taken before the files are read: what changes meanwhile is read again.
+        let stamps = self.files.each_ref().map(|path| stamp(path));
+        let held = match self.read.take() {
+            Some(held) if held.1 == stamps => held,
+            _ => (read()?, stamps),
+        };
+        Ok(&self.read.insert(held).0)
+    }
 }
 
 /// Writes a new secret: 64 hexadecimal digits, for its owner alone.

@@ -1,14 +1,14 @@
 //! Reading what a node lives by: charter, catalogue, policies. Needs no running node, changes nothing.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use puente_catalogue::{Catalogue, CatalogueError, PROTO_FILES_MAX};
 use puente_charter::{Charter, CharterError, ClaimedPart};
+use puente_exchange::vocabulary;
 use puente_model::Digest;
-use puente_policy::{BasisInfo, FieldInfo, KindInfo, PolicyError, PolicySet, Vocabulary};
+use puente_policy::{PolicyError, PolicySet, Vocabulary};
 
 use crate::config::{ConfigError, NodeConfig, NodeDir};
 use crate::files;
@@ -201,38 +201,6 @@ fn gather(root: &Path, folder: &Path, depth: usize, out: &mut Vec<(String, Strin
         }
     }
     Ok(())
-}
-
-/// The words that policies may use: what catalogue and charter define.
-pub fn vocabulary(charter: &Charter, catalogue: &Catalogue) -> Vocabulary {
-    let roles: BTreeSet<&String> = charter.members().iter().flat_map(|m| &m.roles).collect();
-    let kinds = catalogue.query_kinds().iter().map(|kind| {
-        let fields = catalogue.record_type(kind.record_type()).map(|t| t.fields()).unwrap_or_default();
-        KindInfo {
-            kind: kind.kind().clone(),
-            record_type: kind.record_type().to_owned(),
-            steps: kind.steps().iter().map(|s| s.step).collect(),
-            fields: fields
-                .iter()
-                .map(|f| FieldInfo {
-                    name: f.name.clone(),
-                    number: f.number,
-                    identifying: f.marks.identifying,
-                    sensitive: f.marks.sensitive,
-                    source_revealing: f.marks.source_revealing,
-                })
-                .collect(),
-        }
-    });
-    let bases = charter.legal_bases().iter();
-    Vocabulary {
-        kinds: kinds.collect(),
-        legal_bases: bases
-            .map(|b| BasisInfo { id: b.id.clone(), purposes: b.purposes.clone(), expires: b.expires })
-            .collect(),
-        jurisdictions: charter.jurisdictions().cloned().collect(),
-        agency_roles: roles.into_iter().cloned().collect(),
-    }
 }
 
 /// The policy set of a folder: its `*.cedar` files, validated.

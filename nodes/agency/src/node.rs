@@ -61,7 +61,7 @@ use crate::renewal;
 
 pub(crate) use adopted::recorded_policies;
 pub use error::RunError;
-use officers::{Roll, RollError};
+use officers::Roll;
 use rules::{InForceNow, Keeper};
 pub use run::{RunOptions, run};
 
@@ -294,10 +294,7 @@ impl Node {
             None => {
                 adopted::record(&node.dir, &node.bearings.charter, (policy_hash, &consent), &node.driver).await?;
                 adopted::record_operators(&mut approvals, &node.driver).await?;
-                node.roll.record(&node.driver, &approvals).await.map_err(|error| match error {
-                    RollError::Book(error) => RunError::Officers(error),
-                    RollError::Approval(error) => RunError::Approval(error),
-                })?;
+                node.roll.settle(&node.driver, &approvals).await.map_err(RunError::Officers)?;
                 if !matches!(node.api_keys_settled().await, Answer::Officers { .. }) {
                     // Nobody is let in by what is not in the log; the node's own work goes on.
                     tracing::error!("the API keys could not be settled with the log: changes are not in force");

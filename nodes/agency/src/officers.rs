@@ -13,8 +13,9 @@ use std::path::PathBuf;
 
 use puente_charter::{OfficerError, OfficerRecord, Officers, REVIEW_MILLIS};
 use puente_exchange::api::LocalEvent;
-use puente_model::{Digest, EventKind, Label, Millis, OfficerId, digest};
+use puente_model::{EventKind, Label, Millis, OfficerId};
 
+use crate::approval::{self, AccessChange};
 use crate::config::NodeDir;
 use crate::files;
 
@@ -43,15 +44,6 @@ pub struct Change {
     pub kind: EventKind,
 }
 
-/// What two operators approve together where they must: every grant of these changes. Taking access away and reviewing
-/// it need nobody else.
-pub fn grants_digest(changes: &[Change]) -> Option<Digest> {
-    let mut details: Vec<Vec<u8>> = changes.iter().filter(|c| c.is_grant()).map(|c| c.event().detail).collect();
-    details.sort();
-    let parts: Vec<&[u8]> = details.iter().map(Vec::as_slice).collect();
-    (!parts.is_empty()).then(|| digest(Label("puente/v1/approval/officers"), &parts))
-}
-
 /// Both files of one node.
 #[derive(Debug, Clone)]
 pub struct OfficerBook {
@@ -67,7 +59,7 @@ impl OfficerBook {
     /// A file cannot be read or is malformed.
     pub fn open(dir: &NodeDir) -> Result<Self, OfficerBookError> {
         let wanted = read(dir.officers())?;
-        let recorded = read(dir.officers_recorded())?;
+        let recorded = in_force(dir)?;
         Ok(Self { dir: dir.clone(), wanted, recorded })
     }
 
@@ -183,12 +175,20 @@ impl OfficerBook {
     }
 }
 
-impl Change {
-    /// Whether somebody may ask by it who could not before.
-    pub fn is_grant(&self) -> bool {
-        matches!(self.kind, EventKind::Grant | EventKind::BreakGlass)
+impl AccessChange for Change {
+    const OF: approval::Change = approval::Change::Officers;
+    const LABEL: Label = Label("puente/v1/approval/officers");
+
+    fn kind(&self) -> EventKind {
+        self.kind
     }
 
+    fn detail(&self) -> Vec<u8> {
+        self.event().detail
+    }
+}
+
+impl Change {
     /// The event that the log must hold before this change takes effect. Who it is about is committed, not shown.
     pub fn event(&self) -> LocalEvent {
         let revoked = self.record.revoked.map_or(0, |at| at.0);
@@ -216,6 +216,14 @@ impl Change {
             detail: detail.to_string().into_bytes(),
         }
     }
+}
+
+/// Officers whose grants stand in the log, whatever is wanted.
+///
+/// # Errors
+/// The recorded file cannot be read or is malformed.
+pub fn in_force(dir: &NodeDir) -> Result<Officers, OfficerBookError> {
+    read(dir.officers_recorded())
 }
 
 fn read(path: PathBuf) -> Result<Officers, OfficerBookError> {

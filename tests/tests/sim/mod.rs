@@ -11,6 +11,7 @@ pub mod net;
 pub mod plan;
 mod promises;
 mod questions;
+pub mod seeds;
 mod wishes;
 pub mod world;
 

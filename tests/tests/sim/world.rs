@@ -1,6 +1,6 @@
 //! A federation of two nations: real charter, real catalogue, the example policies, a few records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use ed25519_dalek::SigningKey;
@@ -11,8 +11,9 @@ use puente_charter::{
     LogEntry, Member, Part, PartId, SealKey, sign,
 };
 use puente_evidence::HpkeKeyPair;
+use puente_exchange::vocabulary;
 use puente_model::{Digest, Jurisdiction, Millis, NodeUri, Purpose, Role, Secret32};
-use puente_policy::{BasisInfo, FieldInfo, KindInfo, PolicySet, Vocabulary};
+use puente_policy::PolicySet;
 use puente_wire::Officer;
 
 /// 2026-12-01T12:00:00Z.
@@ -246,36 +247,6 @@ pub fn catalogue() -> &'static Arc<Catalogue> {
     MADE.get_or_init(|| Arc::new(Catalogue::builtin().unwrap()))
 }
 
-fn vocabulary(charter: &Charter) -> Vocabulary {
-    let catalogue = catalogue();
-    let roles: BTreeSet<&String> = charter.members().iter().flat_map(|m| &m.roles).collect();
-    let kinds = catalogue.query_kinds().iter().map(|kind| KindInfo {
-        kind: kind.kind().clone(),
-        record_type: kind.record_type().to_owned(),
-        steps: kind.steps().iter().map(|s| s.step).collect(),
-        fields: catalogue
-            .record_type(kind.record_type())
-            .unwrap()
-            .fields()
-            .iter()
-            .map(|f| FieldInfo {
-                name: f.name.clone(),
-                number: f.number,
-                identifying: f.marks.identifying,
-                sensitive: f.marks.sensitive,
-                source_revealing: f.marks.source_revealing,
-            })
-            .collect(),
-    });
-    let basis = |b: &LegalBasis| BasisInfo { id: b.id.clone(), purposes: b.purposes.clone(), expires: b.expires };
-    Vocabulary {
-        kinds: kinds.collect(),
-        legal_bases: charter.legal_bases().iter().map(basis).collect(),
-        jurisdictions: charter.jurisdictions().cloned().collect(),
-        agency_roles: roles.into_iter().cloned().collect(),
-    }
-}
-
 macro_rules! policy_texts {
     ($agency:literal) => {
         [
@@ -307,7 +278,7 @@ impl World {
 
     /// `adapt` may change the policies of each node.
     fn with(charter: Charter, adapt: impl Fn(usize, &str) -> String) -> Self {
-        let words = vocabulary(&charter);
+        let words = vocabulary(&charter, catalogue());
         let texts = [
             policy_texts!("mx-fge-bc"),
             policy_texts!("us-tx-dps"),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use puente_model::{AgencyId, Millis};
 
 use super::{catalogue, cells, record_type};
-use crate::{MatchKey, Problem};
+use crate::{Field, MatchKey, Problem};
 
 /// A row of one of the four types about persons.
 fn person(name: &str, change: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -52,6 +52,24 @@ const KINDS: [(&str, &str, &str); 4] = [
     ("person.missing", "MissingPerson", "missing"),
     ("person.detained", "Detention", "detention"),
 ];
+
+#[test]
+fn the_four_types_write_the_first_twenty_fields_alike() {
+    let common = |name: &str| -> Vec<String> {
+        let fields = record_type(name).fields().iter().filter(|field| field.number <= 20);
+        let text = |field: &Field| {
+            let codes = field.codes.as_ref().map(|codes| codes.name().to_owned());
+            let Field { number, name, labels, marks, kind, validator, required, repeated, .. } = field;
+            format!("{number} {name} {labels:?} {marks:?} {kind:?} {validator:?} {required} {repeated} {codes:?}")
+        };
+        fields.map(text).collect()
+    };
+    let first = common("Person");
+    assert_eq!(first.len(), 20);
+    for (_, name, _) in KINDS {
+        assert_eq!(common(name), first, "{name}");
+    }
+}
 
 fn published(name: &str, row: &BTreeMap<String, String>) -> Vec<MatchKey> {
     let record_type = record_type(name);

@@ -1,22 +1,11 @@
-use puente_model::Millis;
+use puente_model::{Millis, days_from_civil};
 
 use super::{Verdict, digits};
 use crate::problem::Problem;
 
-const fn is_leap(year: u32) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-}
-
 /// Whether the Gregorian calendar has this day.
-pub(super) const fn is_day(year: u32, month: u32, day: u32) -> bool {
-    let last = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if is_leap(year) => 29,
-        2 => 28,
-        _ => 0,
-    };
-    day >= 1 && day <= last
+pub(super) fn is_day(year: u32, month: u32, day: u32) -> bool {
+    days_from_civil(year, month, day).is_some()
 }
 
 /// Year, month and day of `YYYY-MM-DD` (also with '/'), if there is such a day from 1850 on.
@@ -49,7 +38,7 @@ pub(crate) fn instant_of(text: &str) -> Option<Millis> {
 
 /// Days from 1970-01-01 to a normal date, or to the day of a normal date-time.
 pub(crate) fn day_number(text: &str) -> Option<i64> {
-    full_date(text.get(..10)?.as_bytes()).map(|(y, m, d)| days_since_1970(y, m, d))
+    full_date(text.get(..10)?.as_bytes()).and_then(|(y, m, d)| days_from_civil(y, m, d))
 }
 
 /// A normal date with day and month swapped, where that is another day.
@@ -92,14 +81,6 @@ fn instant(text: &[u8]) -> Option<Millis> {
         _ => return None,
     };
     let seconds = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second) - offset_minutes * 60;
-    let millis = (days_since_1970(y, m, d) * 86_400 + seconds) * 1000 + i64::from(digits(&padded)?);
+    let millis = (days_from_civil(y, m, d)? * 86_400 + seconds) * 1000 + i64::from(digits(&padded)?);
     u64::try_from(millis).ok().filter(|ms| *ms < 253_402_300_800_000).map(Millis)
-}
-
-/// Days from 1970-01-01 to a Gregorian date (Howard Hinnant's `days_from_civil`).
-fn days_since_1970(year: u32, month: u32, day: u32) -> i64 {
-    let (y, m, d) = (i64::from(year) - i64::from(month <= 2), i64::from(month), i64::from(day));
-    let (era, yoe) = (y.div_euclid(400), y.rem_euclid(400));
-    let doy = (153 * (m + if m > 2 { -3 } else { 9 }) + 2) / 5 + d - 1;
-    era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468
 }

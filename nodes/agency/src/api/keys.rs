@@ -17,6 +17,7 @@ use puente_model::{Digest, EventKind, Label, Millis, OfficerId, Role, Secret32, 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::approval::{AccessChange, Change};
 use crate::config::NodeDir;
 use crate::control_api::text;
 use crate::files;
@@ -249,12 +250,20 @@ pub struct KeyChange {
     pub kind: EventKind,
 }
 
-impl KeyChange {
-    /// Somebody may use a key who could not before.
-    pub fn is_grant(&self) -> bool {
-        self.kind == EventKind::Grant
+impl AccessChange for KeyChange {
+    const OF: Change = Change::ApiKeys;
+    const LABEL: Label = Label("puente/v1/approval/api-keys");
+
+    fn kind(&self) -> EventKind {
+        self.kind
     }
 
+    fn detail(&self) -> Vec<u8> {
+        self.event(None).detail
+    }
+}
+
+impl KeyChange {
     /// The event that the log must hold before this change takes effect; `role` is the officer's.
     pub fn event(&self, role: Option<Role>) -> LocalEvent {
         let KeyRecord { id, officer, scopes, program, hash, granted, expires, revoked } = &self.record;
@@ -278,14 +287,6 @@ impl KeyChange {
             detail: detail.to_string().into_bytes(),
         }
     }
-}
-
-/// What two operators approve together where they must: every grant of these changes.
-pub fn key_grants_digest(changes: &[KeyChange]) -> Option<Digest> {
-    let mut details: Vec<Vec<u8>> = changes.iter().filter(|c| c.is_grant()).map(|c| c.event(None).detail).collect();
-    details.sort();
-    let parts: Vec<&[u8]> = details.iter().map(Vec::as_slice).collect();
-    (!parts.is_empty()).then(|| digest(Label("puente/v1/approval/api-keys"), &parts))
 }
 
 /// Both files of one node.

@@ -33,13 +33,12 @@ use hyper::body::Bytes;
 use puente_model::{Millis, Secret32};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::config::NodeDir;
 use crate::control::COMMAND_BYTES_MAX;
-use crate::http::{self, Admission, Limits};
+use crate::http::{Admission, Limits, Serving};
 use crate::keys::Vault;
 use crate::net::Counters;
 use crate::node::Node;
@@ -124,16 +123,7 @@ struct Room {
 
 /// The open door. It closes when this is dropped.
 #[derive(Debug)]
-pub struct Door {
-    at: SocketAddr,
-    serving: JoinHandle<()>,
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
+pub struct Door(Serving);
 
 impl Door {
     /// Opens the door of a running node.
@@ -150,26 +140,26 @@ impl Door {
         };
         let why = |why| ApiError::Listen { at: config.listen, why };
         let listener = TcpListener::bind(config.listen).await.map_err(why)?;
-        let at = listener.local_addr().map_err(why)?;
-        // There is one door.
-        let _ = node.desk().at.set(at);
         let pace = Pace { per_minute: config.requests_per_minute, at_once: config.requests_at_once };
-        let visit = Visit(Arc::new(Room { node, pace, description: Mutex::default() }));
+        let visit = Visit(Arc::new(Room { node: node.clone(), pace, description: Mutex::default() }));
         let limits = Limits { connections_max: config.connections, ..LIMITS };
         let serving = match papers {
-            None => tokio::spawn(http::serve(listener, Arc::new(Plain(visit)), limits)),
+            None => Serving::begin(listener, Arc::new(Plain(visit)), limits),
             Some(papers) => {
                 let tls = TlsAcceptor::from(Arc::new(tls::server(papers.clone())?));
-                tokio::spawn(http::serve(listener, Arc::new(Encrypted { visit, papers, tls }), limits))
+                Serving::begin(listener, Arc::new(Encrypted { visit, papers, tls }), limits)
             }
         };
-        tracing::info!(%at, "the agency's own programs may ask");
-        Ok(Self { at, serving })
+        let serving = serving.map_err(why)?;
+        // There is one door.
+        let _ = node.desk().at.set(serving.at());
+        tracing::info!(at = %serving.at(), "the agency's own programs may ask");
+        Ok(Self(serving))
     }
 
     /// Where it listens.
     pub const fn local_addr(&self) -> SocketAddr {
-        self.at
+        self.0.at()
     }
 }
 

@@ -1,27 +1,18 @@
 //! Which keys open what now: both files, read again whenever one changes, and how much each key has asked for.
 
 use std::collections::{BTreeSet, HashMap};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use puente_exchange::api::Conclusion;
-use puente_model::{Digest, EventKind, LeafIndex, Millis, OfficerId, Role};
+use puente_model::{Digest, Millis, OfficerId, Role};
 
-use super::keys::{ApiKey, KeyBook, KeyBookError, KeyId, KeyRecord, Scope, key_grants_digest};
-use crate::approval::{Approvals, Change, Consent};
+use super::keys::{ApiKey, KeyBook, KeyBookError, KeyChange, KeyId, KeyRecord, Scope};
+use crate::approval::grants::{self, Settled};
+use crate::approval::{AccessChange as _, Approvals};
 use crate::config::NodeDir;
 use crate::driver::DriverHandle;
+use crate::files::Reread;
 use crate::ops::expiry::Ending;
-
-/// Inode, length and time of a file.
-type Stamp = Option<(u64, u64, SystemTime)>;
-
-fn stamp(path: &Path) -> Stamp {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.ino(), meta.len(), meta.modified().ok()?))
-}
 
 /// Why a request is not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,18 +35,10 @@ pub(crate) struct Caller {
     pub(crate) scopes: BTreeSet<Scope>,
 }
 
-/// What came of settling the keys with the log.
-#[derive(Debug, Default)]
-pub(crate) struct Settled {
-    pub(crate) recorded: Vec<(EventKind, LeafIndex)>,
-    pub(crate) waiting: usize,
-    pub(crate) failed: usize,
-}
-
 /// The keys of a running node.
 pub(crate) struct Ring {
     dir: NodeDir,
-    book: Mutex<(Option<KeyBook>, [Stamp; 2])>,
+    book: Mutex<Reread<KeyBook, 2>>,
     spent: Arc<Mutex<HashMap<KeyId, Spent>>>,
     /// One settles at a time: nothing is recorded twice.
     settling: tokio::sync::Mutex<()>,
@@ -63,33 +46,20 @@ pub(crate) struct Ring {
 
 impl Ring {
     pub(crate) fn new(dir: NodeDir) -> Self {
-        // Whatever the files hold, it is read at the first question.
-        Self {
-            dir,
-            book: Mutex::new((None, [None, None])),
-            spent: Arc::default(),
-            settling: tokio::sync::Mutex::default(),
-        }
-    }
-
-    fn stamps(&self) -> [Stamp; 2] {
-        [stamp(&self.dir.api_keys()), stamp(&self.dir.api_keys_recorded())]
+        let book = Mutex::new(Reread::new([dir.api_keys(), dir.api_keys_recorded()]));
+        Self { dir, book, spent: Arc::default(), settling: tokio::sync::Mutex::default() }
     }
 
     fn granted(&self, id: KeyId) -> Option<KeyRecord> {
-        let current = self.stamps();
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        if book.0.is_none() || book.1 != current {
-            match KeyBook::open(&self.dir) {
-                Ok(read) => *book = (Some(read), current),
-                // Half a change opens nothing: no key does until the file is whole again.
-                Err(error) => {
-                    tracing::error!("API keys: {error}");
-                    book.0 = None;
-                }
+        match book.now(|| KeyBook::open(&self.dir)) {
+            Ok(book) => book.granted(id),
+            // Half a change opens nothing: no key does until the file is whole again.
+            Err(error) => {
+                tracing::error!("API keys: {error}");
+                None
             }
         }
-        book.0.as_ref()?.granted(id)
     }
 
     /// Whoever shows a key of this node's that is in force.
@@ -137,41 +107,8 @@ impl Ring {
         let _alone = self.settling.lock().await;
         let mut book = KeyBook::open(&self.dir)?;
         let changes = book.changes(now);
-        let consent = match key_grants_digest(&changes) {
-            Some(grants) => match approvals.consent(Change::ApiKeys, Digest::default(), grants, now) {
-                Ok(consent) => consent,
-                Err(error) => {
-                    // Without the rule nothing is granted; taking away needs none.
-                    tracing::error!("approvals: {error}");
-                    Consent::Waits(Vec::new())
-                }
-            },
-            None => Consent::Free,
-        };
-        let mut settled = Settled::default();
-        for change in changes {
-            let mut event = change.event(role(&change.record.officer));
-            match &consent {
-                Consent::Waits(_) if change.is_grant() => {
-                    settled.waiting += 1;
-                    continue;
-                }
-                Consent::Given(approved) if change.is_grant() => event.detail = approved.stamp(&event.detail),
-                _ => {}
-            }
-            match driver.event(event).await {
-                Ok(Conclusion::Recorded { index }) => {
-                    book.recorded(&change)?;
-                    settled.recorded.push((change.kind, index));
-                }
-                // Not in the log: not in force.
-                _ => {
-                    tracing::error!(kind = %change.kind, "a change of the API keys could not be recorded");
-                    settled.failed += 1;
-                }
-            }
-        }
-        Ok(settled)
+        let event = |change: &KeyChange| change.event(role(&change.record.officer));
+        grants::settle(driver, approvals, &changes, now, event, |change| book.recorded(change)).await
     }
 
     /// Lets one more request of a key begin, or says in how many seconds to come again.

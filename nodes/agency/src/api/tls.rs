@@ -2,26 +2,23 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
-use rustls::version::TLS13;
 
+use crate::files::{Stamp, stamp};
 use crate::keys::Vault;
-use crate::net::tls::provider;
-
-type Stamps = [Option<(u64, SystemTime)>; 2];
+use crate::net::tls::{provider, speaking, tls13};
 
 /// The agency's certificate for its own programs; taken anew when its files change.
 pub(super) struct Papers {
     files: [PathBuf; 2],
     vault: Arc<Vault>,
     now: ArcSwap<CertifiedKey>,
-    seen: Mutex<Stamps>,
+    seen: Mutex<[Stamp; 2]>,
 }
 
 impl fmt::Debug for Papers {
@@ -30,12 +27,8 @@ impl fmt::Debug for Papers {
     }
 }
 
-fn stamps(files: &[PathBuf; 2]) -> Stamps {
-    let stamp = |path: &PathBuf| {
-        let meta = std::fs::metadata(path).ok()?;
-        Some((meta.len(), meta.modified().ok()?))
-    };
-    [stamp(&files[0]), stamp(&files[1])]
+fn stamps(files: &[PathBuf; 2]) -> [Stamp; 2] {
+    files.each_ref().map(|path| stamp(path))
 }
 
 fn load([certificate, key]: &[PathBuf; 2], vault: &Vault) -> io::Result<CertifiedKey> {
@@ -81,15 +74,7 @@ impl ResolvesServerCert for Papers {
     }
 }
 
-/// TLS 1.3, HTTP/1.1, nothing resumed and nothing early.
+/// TLS for HTTP/1.1.
 pub(super) fn server(papers: Arc<Papers>) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&[&TLS13])?
-        .with_no_client_auth()
-        .with_cert_resolver(papers);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.max_early_data_size = 0;
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(config)
+    Ok(speaking(b"http/1.1", tls13()?.with_no_client_auth().with_cert_resolver(papers)))
 }

@@ -10,6 +10,7 @@
 //! Whoever owns the node's folder on disk can replace any file in it, this one too. The rule keeps one operator from
 //! changing things by the node's own means; against who owns the machine the log stands.
 
+pub(crate) mod grants;
 mod proposal;
 mod rule;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 use crate::config::NodeDir;
 use crate::files;
 
+pub use grants::{AccessChange, grants_digest};
 pub use proposal::{Change, Proposal};
 pub use rule::{Operator, Rule, RuleError};
 

@@ -5,11 +5,11 @@ use arc_swap::ArcSwap;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::ServerConfig;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, ServerConfig};
-use rustls::{DistinguishedName, Error, version::TLS13};
+use rustls::{DistinguishedName, Error};
 
-use crate::net::tls::{alert, provider, tls13_signatures};
+use crate::net::tls::{alert, speaking, tls13, tls13_signatures};
 use crate::net::{Counters, Identity, Trust};
 
 /// Lets auditors of the charter in force in, and nobody else.
@@ -56,13 +56,5 @@ pub(super) fn server(
 ) -> Result<ServerConfig, Error> {
     let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
     let verifier = Arc::new(AuditorVerifier { trust, refused, algorithms });
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(identity);
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.max_early_data_size = 0;
-    config.send_tls13_tickets = 0;
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(config)
+    Ok(speaking(b"http/1.1", tls13()?.with_client_cert_verifier(verifier).with_cert_resolver(identity)))
 }

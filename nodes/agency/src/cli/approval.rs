@@ -10,13 +10,15 @@ use serde_json::json;
 
 use super::output::{Exit, Failure, Report};
 use super::{Context, keys};
-use crate::api::keys::{KeyBook, key_grants_digest};
-use crate::approval::{APPROVERS, ApprovalError, Approvals, Change, Consent, Operator, Rule, VALID_MILLIS};
+use crate::api::keys::KeyBook;
+use crate::approval::{
+    APPROVERS, ApprovalError, Approvals, Change, Consent, Operator, Rule, VALID_MILLIS, grants_digest,
+};
 use crate::config::NodeConfig;
 use crate::files;
 use crate::load::Bearings;
 use crate::node::recorded_policies;
-use crate::officers::{OfficerBook, grants_digest};
+use crate::officers::OfficerBook;
 
 /// `puente approval`.
 #[derive(Debug, Subcommand)]
@@ -99,7 +101,7 @@ fn waiting(context: &Context, approvals: &Approvals) -> Result<Vec<(Change, Dige
     if let Some(grants) = grants_digest(&OfficerBook::open(&context.dir)?.changes(context.now)) {
         out.push((Change::Officers, Digest::default(), grants));
     }
-    if let Some(grants) = key_grants_digest(&KeyBook::open(&context.dir)?.changes(context.now)) {
+    if let Some(grants) = grants_digest(&KeyBook::open(&context.dir)?.changes(context.now)) {
         out.push((Change::ApiKeys, Digest::default(), grants));
     }
     out.extend(approvals.rule_change().map(|(from, to)| (Change::Operators, from, to)));

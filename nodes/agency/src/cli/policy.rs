@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context, command: PolicyCommand) -> Result<Report, F
 }
 
 fn open(bearings: &Bearings, folder: &Path) -> Result<PolicySet, Failure> {
-    let vocabulary = load::vocabulary(&bearings.charter, &bearings.catalogue);
+    let vocabulary = puente_exchange::vocabulary(&bearings.charter, &bearings.catalogue);
     load::policies(folder, &vocabulary).map_err(|error| match error {
         LoadError::Policy(error) => refused(&error),
         other => load_failure(other),

@@ -31,7 +31,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 pub use body::{Body, Chunks};
@@ -166,6 +166,35 @@ impl<H: Handler> Admission for Everybody<H> {
 
     async fn admit(&self, stream: TcpStream, _: SocketAddr) -> io::Result<(TcpStream, Arc<H>)> {
         Ok((stream, self.0.clone()))
+    }
+}
+
+/// A server at work. It ends when this is dropped, and its connections with it.
+#[derive(Debug)]
+pub struct Serving {
+    at: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Begins to serve. Call it inside a Tokio runtime.
+    ///
+    /// # Errors
+    /// The listener does not know where it is.
+    pub fn begin<A: Admission>(listener: TcpListener, admission: Arc<A>, limits: Limits) -> io::Result<Self> {
+        let at = listener.local_addr()?;
+        Ok(Self { at, task: tokio::spawn(serve(listener, admission, limits)) })
+    }
+
+    /// Where it listens.
+    pub const fn at(&self) -> SocketAddr {
+        self.at
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

@@ -15,7 +15,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{CertificateError, DistinguishedName, Error, OtherError, SignatureScheme, version::TLS13};
+use rustls::{
+    CertificateError, ConfigBuilder, DistinguishedName, Error, OtherError, SignatureScheme, WantsVerifier,
+    version::TLS13,
+};
 
 use super::refusal::{Counters, PeerRefusal};
 use super::trust::{Presenter, Trust};
@@ -324,15 +327,22 @@ pub(crate) fn tcp_server(verifier: Arc<Verifier>, identity: Arc<Identity>) -> Re
 }
 
 fn serving(verifier: Arc<Verifier>, identity: Arc<Identity>, alpn: &[u8]) -> Result<ServerConfig, Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(verifier)
-        .with_cert_resolver(identity);
+    let config = tls13()?.with_client_cert_verifier(verifier).with_cert_resolver(identity);
+    Ok(speaking(alpn, config))
+}
+
+/// Every server of the node begins so: TLS 1.3 and nothing older, with this program's cryptography.
+pub(crate) fn tls13() -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, Error> {
+    ServerConfig::builder_with_provider(Arc::new(provider())).with_protocol_versions(&[&TLS13])
+}
+
+/// And ends so: one protocol, nothing resumed and nothing early.
+pub(crate) fn speaking(alpn: &[u8], mut config: ServerConfig) -> ServerConfig {
     config.alpn_protocols = vec![alpn.to_vec()];
     config.max_early_data_size = 0;
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    Ok(config)
+    config
 }
 
 /// TLS for one dial.

@@ -4,7 +4,6 @@ use puente_charter::OfficerError;
 use puente_exchange::outbox;
 use puente_model::{Millis, OfficerId};
 
-use super::rules::{LOG, MEND_LOG};
 use super::{Node, now};
 use crate::api::{Desk, Half, KNOWN_MAX, KNOWN_MILLIS};
 use crate::control::failure;
@@ -43,21 +42,5 @@ impl Node {
             Ok(())
         };
         self.desk.once.read.get_or_try_init(read).await.map(|_| ())
-    }
-
-    /// Records what the API keys' files hold and the log does not.
-    pub(super) async fn api_keys_settled(&self) -> Answer {
-        let approvals = match self.approvals() {
-            Ok(approvals) => approvals,
-            Err(error) => return failure(error.code(), &error, error.mend()),
-        };
-        match self.desk.ring.settle(&self.driver, &approvals, |id| self.roll.role(id), now()).await {
-            Ok(settled) if settled.failed > 0 => failure("log-unavailable", LOG, MEND_LOG),
-            Ok(settled) => Answer::Officers {
-                recorded: settled.recorded.iter().map(|(kind, index)| (kind.to_string(), index.0)).collect(),
-                waiting: settled.waiting,
-            },
-            Err(error) => failure("api-keys", error, "mend api-keys.toml"),
-        }
     }
 }

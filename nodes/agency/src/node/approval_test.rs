@@ -5,10 +5,10 @@ use puente_model::{Digest, EventKind, Secret32};
 
 use super::tests::{enlist, federation, question};
 use super::*;
-use crate::api::keys::{ApiKey, KeyBook, KeyRecord, Scope, key_grants_digest};
-use crate::approval::{Approvals, Change, Operator, Rule};
+use crate::api::keys::{ApiKey, KeyBook, KeyRecord, Scope};
+use crate::approval::{Approvals, Change, Operator, Rule, grants_digest};
 use crate::control_api::{Event, Reloaded};
-use crate::officers::{OfficerBook, grants_digest};
+use crate::officers::OfficerBook;
 
 const OTHER: &str = r#"
 @id("ask") @expires("2090-01-01")
@@ -33,7 +33,7 @@ fn approve(dir: &NodeDir, name: &str) {
     let approvals = Approvals::open(dir, &bearings.config.node).unwrap();
     let policies = (recorded_policies(dir).unwrap().unwrap(), bearings.policies(dir).unwrap().hash());
     let grants = grants_digest(&OfficerBook::open(dir).unwrap().changes(now()));
-    let keys = key_grants_digest(&KeyBook::open(dir).unwrap().changes(now()));
+    let keys = grants_digest(&KeyBook::open(dir).unwrap().changes(now()));
     let waiting = [
         (policies.0 != policies.1).then_some((Change::Policies, policies)),
         grants.map(|grants| (Change::Officers, (Digest::default(), grants))),

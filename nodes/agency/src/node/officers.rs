@@ -1,140 +1,78 @@
 //! The roll of officers who may ask: only those whose grant stands in the log.
 
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Mutex, PoisonError};
 
-use puente_charter::OfficerError;
-use puente_exchange::api::Conclusion;
-use puente_model::{Digest, EventKind, LeafIndex, Millis, OfficerId};
+use puente_charter::{OfficerError, OfficerRecord, Officers};
+use puente_model::{Millis, OfficerId, Role};
 use puente_wire::Officer;
 
-use crate::approval::{self, ApprovalError, Approvals, Consent};
+use crate::approval::grants::{self, Settled};
+use crate::approval::{AccessChange as _, Approvals};
 use crate::config::NodeDir;
 use crate::driver::DriverHandle;
-use crate::officers::{OfficerBook, OfficerBookError, grants_digest};
-
-/// Length and time of a file: it is read again when they change.
-type Stamp = Option<(u64, SystemTime)>;
+use crate::files::Reread;
+use crate::officers::{self, Change, OfficerBook, OfficerBookError};
 
 /// The officers in force, read again whenever the recorded file changes.
 pub(super) struct Roll {
     dir: NodeDir,
-    file: PathBuf,
-    book: Mutex<(OfficerBook, Stamp)>,
-}
-
-/// What came of settling the officers with the log.
-#[derive(Debug, Default)]
-pub(super) struct Settled {
-    /// What was recorded, and where.
-    pub(super) recorded: Vec<(EventKind, LeafIndex)>,
-    /// Grants that wait for two operators.
-    pub(super) waiting: usize,
-    /// Changes that the log did not take.
-    pub(super) failed: usize,
-}
-
-/// Why officers could not be settled.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RollError {
-    /// Their files.
-    #[error(transparent)]
-    Book(#[from] OfficerBookError),
-    /// The operators' approvals.
-    #[error(transparent)]
-    Approval(#[from] ApprovalError),
-}
-
-fn stamp(file: &PathBuf) -> Stamp {
-    let meta = std::fs::metadata(file).ok()?;
-    Some((meta.len(), meta.modified().ok()?))
+    in_force: Mutex<Reread<Officers, 1>>,
+    /// One settles at a time: nothing is recorded twice.
+    settling: tokio::sync::Mutex<()>,
 }
 
 impl Roll {
     pub(super) fn open(dir: &NodeDir) -> Result<Self, OfficerBookError> {
-        let file = dir.officers_recorded();
-        let before = stamp(&file);
-        let book = Mutex::new((OfficerBook::open(dir)?, before));
-        Ok(Self { dir: dir.clone(), file, book })
+        let mut in_force = Reread::new([dir.officers_recorded()]);
+        in_force.now(|| officers::in_force(dir))?;
+        Ok(Self { dir: dir.clone(), in_force: Mutex::new(in_force), settling: tokio::sync::Mutex::default() })
     }
 
-    fn book(&self) -> MutexGuard<'_, (OfficerBook, Stamp)> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Something of the officers in force; none while their file cannot be read.
+    fn look<T>(&self, at: impl FnOnce(&Officers) -> T) -> Option<T> {
+        let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        match in_force.now(|| officers::in_force(&self.dir)) {
+            Ok(officers) => Some(at(officers)),
+            // Half a change must not let anybody ask: nobody does until the file is whole again.
+            Err(error) => {
+                tracing::error!("officers: {error}");
+                None
+            }
+        }
     }
 
     /// Records what the log does not know yet: every revocation, and the grants, unless they wait for two operators.
-    pub(super) async fn record(&self, driver: &DriverHandle, approvals: &Approvals) -> Result<Settled, RollError> {
+    pub(super) async fn settle(
+        &self,
+        driver: &DriverHandle,
+        approvals: &Approvals,
+    ) -> Result<Settled, OfficerBookError> {
+        let _alone = self.settling.lock().await;
         let now = super::now();
-        let changes = {
-            let mut book = self.book();
-            // What people and commands wrote since.
-            *book = (OfficerBook::open(&self.dir)?, stamp(&self.file));
-            book.0.changes(now)
-        };
-        let consent = match grants_digest(&changes) {
-            Some(grants) => approvals.consent(approval::Change::Officers, Digest::default(), grants, now)?,
-            None => Consent::Free,
-        };
-        let mut settled = Settled::default();
-        for change in changes {
-            let mut event = change.event();
-            match &consent {
-                Consent::Waits(_) if change.is_grant() => {
-                    settled.waiting += 1;
-                    continue;
-                }
-                Consent::Given(approved) if change.is_grant() => event.detail = approved.stamp(&event.detail),
-                _ => {}
-            }
-            match driver.event(event).await {
-                Ok(Conclusion::Recorded { index }) => {
-                    let mut book = self.book();
-                    book.0.recorded(&change)?;
-                    book.1 = stamp(&self.file);
-                    settled.recorded.push((change.kind, index));
-                }
-                // Not in the log: not in force.
-                _ => {
-                    tracing::error!(kind = %change.kind, "a change of the officers could not be recorded");
-                    settled.failed += 1;
-                }
-            }
-        }
-        if settled.waiting > 0 {
-            tracing::warn!(grants = settled.waiting, "grants of officers wait for two operators");
-        }
-        Ok(settled)
+        let mut book = OfficerBook::open(&self.dir)?;
+        let changes = book.changes(now);
+        grants::settle(driver, approvals, &changes, now, Change::event, |change| book.recorded(change)).await
     }
 
     /// Grants that wait for two operators, and reviews of accesses in an emergency that are overdue.
     pub(super) fn open_matters(&self, approvals: &Approvals, now: Millis) -> (usize, usize) {
-        let book = self.book();
-        let waiting = book.0.changes(now).iter().filter(|change| change.is_grant()).count();
-        let overdue = book.0.in_force().iter().filter(|o| o.review_due().is_some_and(|due| due <= now)).count();
-        (if approvals.rule().is_some() { waiting } else { 0 }, overdue)
+        let grants = |book: OfficerBook| book.changes(now).iter().filter(|change| change.is_grant()).count();
+        let waiting = approvals.rule().map_or(0, |_| OfficerBook::open(&self.dir).map_or(0, grants));
+        let overdue = |o: &&OfficerRecord| o.review_due().is_some_and(|due| due <= now);
+        (waiting, self.look(|officers| officers.iter().filter(overdue).count()).unwrap_or_default())
     }
 
     /// The role that was granted to an officer, in force or not.
-    pub(super) fn role(&self, id: &OfficerId) -> Option<puente_model::Role> {
-        self.book().0.in_force().find(id).map(|officer| officer.role)
+    pub(super) fn role(&self, id: &OfficerId) -> Option<Role> {
+        self.look(|officers| officers.find(id).map(|officer| officer.role)).flatten()
     }
 
     /// The officer, if the grant stands in the log and is in force now.
     pub(super) fn officer(&self, id: &OfficerId, now: Millis) -> Result<Officer, OfficerError> {
-        let current = stamp(&self.file);
-        let mut book = self.book();
-        if book.1 != current {
-            match OfficerBook::open(&self.dir) {
-                Ok(read) => *book = (read, current),
-                // Half a change must not let anybody ask: nobody does until the file is whole again.
-                Err(error) => {
-                    tracing::error!("officers: {error}");
-                    return Err(OfficerError::Unknown);
-                }
-            }
-        }
-        let record = book.0.in_force().active(id, now)?;
-        Ok(Officer { id: record.id.clone(), name: record.name.clone(), role: record.role, expires: record.expires })
+        let found = self.look(|officers| {
+            let record = officers.active(id, now)?;
+            Ok(Officer { id: record.id.clone(), name: record.name.clone(), role: record.role, expires: record.expires })
+        });
+        found.unwrap_or(Err(OfficerError::Unknown))
     }
 }

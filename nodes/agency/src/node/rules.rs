@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use puente_charter::{Charter, CharterError, ClaimedPart, Conviction};
 use puente_exchange::api::{Alarm, Conclusion, Input, Rules};
-use puente_model::{Digest, NodeUri};
+use puente_model::{Digest, NodeUri, OfficerId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::adopted::{self, Adopted, Operators, policies_consent};
-use super::officers::{RollError, Settled};
-use super::{Node, concluded};
+use super::{Node, concluded, now};
+use crate::approval::grants::Settled;
 use crate::approval::{ApprovalError, Approvals, Consent};
 use crate::config::NodeDir;
 use crate::control::failure;
@@ -258,43 +258,33 @@ impl Node {
     }
 
     async fn reload_officers(&self) -> Reloaded {
-        const WHAT: &str = "officers";
-        match self.settle_officers().await {
-            Ok(settled) if settled.failed > 0 => Reloaded::failed(WHAT, LOG, MEND_LOG),
-            Ok(settled) if settled.waiting > 0 => Reloaded::failed(WHAT, waits(&[]), SIGN),
-            Ok(settled) => Reloaded::done(WHAT, !settled.recorded.is_empty()),
-            Err(RollError::Approval(error)) => Reloaded::failed(WHAT, &error, error.mend()),
-            Err(RollError::Book(error)) => Reloaded::failed(WHAT, error, "mend officers.toml"),
-        }
+        reloaded("officers", self.officers_settled().await)
     }
 
     async fn reload_api_keys(&self) -> Reloaded {
-        const WHAT: &str = "api-keys";
-        match self.api_keys_settled().await {
-            Answer::Officers { waiting: 1.., .. } => Reloaded::failed(WHAT, waits(&[]), SIGN),
-            Answer::Officers { recorded, .. } => Reloaded::done(WHAT, !recorded.is_empty()),
-            Answer::Error { message, hint, .. } => Reloaded::failed(WHAT, message, &hint),
-            _ => Reloaded::failed(WHAT, LOG, MEND_LOG),
-        }
-    }
-
-    /// As [`Self::settle_officers`], for the command.
-    pub(super) async fn officers_settled(&self) -> Answer {
-        match self.settle_officers().await {
-            Ok(settled) if settled.failed > 0 => failure("log-unavailable", LOG, MEND_LOG),
-            Ok(Settled { recorded, waiting, .. }) => Answer::Officers {
-                recorded: recorded.into_iter().map(|(kind, index)| (kind.as_str().to_owned(), index.0)).collect(),
-                waiting,
-            },
-            Err(RollError::Approval(error)) => failure(error.code(), &error, error.mend()),
-            Err(RollError::Book(error)) => failure("officers", error, "mend officers.toml"),
-        }
+        reloaded("api-keys", self.api_keys_settled().await)
     }
 
     /// Records what the officers' files hold and the log does not.
-    pub(super) async fn settle_officers(&self) -> Result<Settled, RollError> {
-        let approvals = self.approvals()?;
-        self.roll.record(&self.driver, &approvals).await
+    pub(super) async fn officers_settled(&self) -> Answer {
+        match self.approvals() {
+            Ok(approvals) => {
+                settled(self.roll.settle(&self.driver, &approvals).await, "officers", "mend officers.toml")
+            }
+            Err(error) => failure(error.code(), &error, error.mend()),
+        }
+    }
+
+    /// Records what the API keys' files hold and the log does not.
+    pub(super) async fn api_keys_settled(&self) -> Answer {
+        match self.approvals() {
+            Ok(approvals) => {
+                let role = |id: &OfficerId| self.roll.role(id);
+                let done = self.desk.ring.settle(&self.driver, &approvals, role, now()).await;
+                settled(done, "api-keys", "mend api-keys.toml")
+            }
+            Err(error) => failure(error.code(), &error, error.mend()),
+        }
     }
 
     async fn reload_policies(&self) -> Reloaded {
@@ -347,6 +337,28 @@ fn waits(by: &[String]) -> String {
     match by {
         [] => "it needs the approval of two operators".to_owned(),
         by => format!("it needs the approval of two operators; {} has approved", by.join(", ")),
+    }
+}
+
+/// What came of settling officers or API keys with the log, for the command.
+fn settled<E: std::fmt::Display>(done: Result<Settled, E>, code: &str, mend: &str) -> Answer {
+    match done {
+        Ok(settled) if settled.failed > 0 => failure("log-unavailable", LOG, MEND_LOG),
+        Ok(Settled { recorded, waiting, .. }) => Answer::Officers {
+            recorded: recorded.into_iter().map(|(kind, index)| (kind.as_str().to_owned(), index.0)).collect(),
+            waiting,
+        },
+        Err(error) => failure(code, error, mend),
+    }
+}
+
+/// The same, for a reload.
+fn reloaded(what: &str, settled: Answer) -> Reloaded {
+    match settled {
+        Answer::Officers { waiting: 1.., .. } => Reloaded::failed(what, waits(&[]), SIGN),
+        Answer::Officers { recorded, .. } => Reloaded::done(what, !recorded.is_empty()),
+        Answer::Error { message, hint, .. } => Reloaded::failed(what, message, &hint),
+        _ => Reloaded::failed(what, LOG, MEND_LOG),
     }
 }
 

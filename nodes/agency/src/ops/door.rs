@@ -9,11 +9,10 @@ use hyper::body::Bytes;
 use puente_catalogue::Lang;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::check::{Check, State, w};
-use crate::http::{self, Body, Everybody, Handler, Limits, Method, Request, Response, StatusCode};
+use crate::http::{self, Body, Everybody, Handler, Limits, Method, Request, Response, Serving, StatusCode};
 use crate::node::Node;
 
 /// How long the engine may take to turn before it counts as dead.
@@ -33,14 +32,7 @@ pub struct DoorError {
 #[derive(Debug)]
 pub struct Door {
     node: Arc<OnceLock<Arc<Node>>>,
-    at: SocketAddr,
-    serving: JoinHandle<()>,
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
+    serving: Serving,
 }
 
 impl Door {
@@ -56,16 +48,16 @@ impl Door {
             TcpListener::from_std(socket)
         };
         let listener = listen().map_err(failed)?;
-        let at = listener.local_addr().map_err(failed)?;
         let node = Arc::new(OnceLock::new());
         let guard = Guard { node: node.clone() };
-        let serving = tokio::spawn(http::serve(listener, Arc::new(Everybody(Arc::new(guard))), Limits::default()));
-        Ok(Self { node, at, serving })
+        let guard = Arc::new(Everybody(Arc::new(guard)));
+        let serving = Serving::begin(listener, guard, Limits::default()).map_err(failed)?;
+        Ok(Self { node, serving })
     }
 
     /// Where it is.
     pub const fn at(&self) -> SocketAddr {
-        self.at
+        self.serving.at()
     }
 
     /// From now on it tells how this node does.

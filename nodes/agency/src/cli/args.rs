@@ -96,6 +96,8 @@ pub enum Command {
     /// Two nations and four agencies on this machine: real processes, sockets, questions and audits. --dir names a
     /// new or empty folder for everything; one for temporary files unless given.
     Demo(DemoArgs),
+    /// Learn to audit: invented logs with something to be found in them, or nothing.
+    Lessons(super::lessons::LessonsArgs),
     /// Gather what somebody needs who helps: versions, checks, numbers and log lines, never an identifier or a secret.
     Support(super::support::SupportArgs),
     /// Write the manual pages of every command, in both languages.

@@ -21,6 +21,7 @@ pub(crate) mod inbox;
 mod key_store;
 mod keys;
 mod leave;
+mod lessons;
 mod log;
 mod man;
 mod node;
@@ -155,6 +156,7 @@ where
         Command::Catalogue(command) => catalogue::run(&context, &command),
         Command::Records(command) => records::run(&context, &command),
         Command::Demo(args) => demo(&context, &args),
+        Command::Lessons(args) => lessons::run(&context, args),
     };
     clocks::said(&context, result)
 }

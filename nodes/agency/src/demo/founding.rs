@@ -254,18 +254,12 @@ impl Stage {
                 let lang = if self.teller.lang == puente_catalogue::Lang::Es { "es" } else { "en" };
                 let (dir, of) = (self.node_dir(agency), file.record_type);
                 let authority = format!("{} (invented)", agency.name_en);
-                jobs.push(words(&[
-                    "--dir",
-                    &dir,
-                    "--lang",
-                    lang,
-                    "import",
-                    &path,
-                    "--type",
-                    of,
-                    "--authority",
-                    &authority,
-                ]));
+                let mut job =
+                    words(&["--dir", &dir, "--lang", lang, "import", &path, "--type", of, "--authority", &authority]);
+                if self.training {
+                    job.push("--training".to_owned());
+                }
+                jobs.push(job);
                 if k == 0 || agency.id == AGENCIES[0].id {
                     self.teller.doing(Text::DoingImport, &[&path]);
                 }

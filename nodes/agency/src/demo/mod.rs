@@ -11,6 +11,7 @@ mod cast;
 mod copies;
 mod crash;
 mod founding;
+pub mod lessons;
 mod process;
 mod records;
 mod stage;
@@ -122,19 +123,24 @@ fn folder(given: Option<&Path>) -> Result<PathBuf, Failure> {
             std::env::temp_dir().join(name)
         }
     };
-    let file = |error: std::io::Error| Failure::file(&path, &error);
-    if path.exists() && std::fs::read_dir(&path).map_err(file)?.next().is_some() {
-        let message = format!("the folder {} is not empty", path.display());
-        return Err(Failure::usage("not-empty", message).hint("name an empty or new folder with --dir"));
-    }
-    std::fs::create_dir_all(&path).map_err(file)?;
-    let path = path.canonicalize().map_err(file)?;
+    let path = empty(&path)?;
     let socket = path.join("nodes").join("us-tx-dps").join("control.sock");
     if socket.as_os_str().len() > SOCKET_PATH_MAX {
         let message = format!("the path {} is too long for the nodes' sockets", path.display());
         return Err(Failure::usage("path-too-long", message).hint("name a folder with a shorter path with --dir"));
     }
     Ok(path)
+}
+
+/// Makes a folder that is new or empty; its absolute path.
+fn empty(path: &Path) -> Result<PathBuf, Failure> {
+    let file = |error: std::io::Error| Failure::file(path, &error);
+    if path.exists() && std::fs::read_dir(path).map_err(file)?.next().is_some() {
+        let message = format!("the folder {} is not empty", path.display());
+        return Err(Failure::usage("not-empty", message).hint("name an empty or new folder with --dir"));
+    }
+    std::fs::create_dir_all(path).map_err(file)?;
+    path.canonicalize().map_err(file)
 }
 
 /// Leaves the nodes running until Ctrl-C or SIGTERM.

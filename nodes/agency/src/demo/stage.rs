@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use puente_catalogue::Catalogue;
+use puente_evidence::tree::TRAINING_PATH;
 use puente_wire::PairKind;
 use serde_json::{Value, json};
 
@@ -79,14 +80,12 @@ impl Asked {
     /// Names and values of the disclosed fields.
     pub(super) fn fields(&self) -> Vec<(&str, &str)> {
         let fields = self.ran.value.get("fields").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let name = |f: &'_ Value| f.get("path").and_then(Value::as_str).and_then(|p| p.split('/').nth(2).map(str::len));
         fields
             .iter()
             .filter_map(|f| {
                 let path = text_of(f, &["path"]);
-                let at = path.match_indices('/').nth(1)?.0 + 1;
-                let len = name(f)?;
-                Some((path.get(at..at + len)?, text_of(f, &["value"])))
+                let path = path.strip_prefix(TRAINING_PATH).unwrap_or(path);
+                Some((path.split('/').nth(2)?, text_of(f, &["value"])))
             })
             .collect()
     }
@@ -131,6 +130,8 @@ pub(super) struct Stage {
     pub(super) catalogue: Catalogue,
     pub(super) source: Source,
     pub(super) records: usize,
+    /// Whether everything is brought in and asked in training, and marked so in the logs.
+    pub(super) training: bool,
     /// Hash of common part 1.
     pub(super) pin: String,
     pub(super) nodes: BTreeMap<&'static str, NodeProcess>,
@@ -162,6 +163,7 @@ impl Stage {
             catalogue,
             source: Source::new(seed),
             records,
+            training: false,
             pin: String::new(),
             nodes,
             vkeys: BTreeMap::new(),
@@ -196,6 +198,9 @@ impl Stage {
         let mut args = question.args(&self.node_dir(question.asker));
         let lang = if self.teller.lang == puente_catalogue::Lang::Es { "es" } else { "en" };
         args.splice(0..0, ["--lang".to_owned(), lang.to_owned()]);
+        if self.training {
+            args.push("--training".to_owned());
+        }
         let asked = Asked { ran: self.program.begin(&args)?.wait()? };
         self.note(question, &asked);
         Ok(asked)

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use puente_audit_log::LogPath;
 use puente_model::{Digest, Secret32};
 use puente_wire::proto::{self, Message as _};
-use puente_wire::{Entry, PairBody, PairKind};
+use puente_wire::{Entry, Pair, PairBody, PairKind};
 use serde_json::{Value, json};
 
 use super::cast::{AGENCIES, Agency, CA_DOJ, FGE_BC, FGR, TX_DPS};
-use super::copies::{Copy, copy_folder, files_below, replace_log, sign_anew};
+use super::copies::{Copy, Placed, copy_folder, files_below, replace_log, sign_anew};
 use super::stage::Stage;
 use super::words::Text;
 use crate::cli::Failure;
@@ -37,7 +37,7 @@ const TAMPERINGS: &[Tampering] = &[
         culprit: TX_DPS,
         changed: TX_DPS,
         classes: &["corrupt"],
-        how: flip_entry,
+        how: |_, dir| flip_entry(dir),
     },
     Tampering {
         kind: "dropped-last-entries",
@@ -77,7 +77,7 @@ const TAMPERINGS: &[Tampering] = &[
         culprit: FGE_BC,
         changed: FGE_BC,
         classes: &["corrupt"],
-        how: flip_tile,
+        how: |_, dir| flip_tile(dir),
     },
     Tampering {
         kind: "swapped-entries",
@@ -85,7 +85,7 @@ const TAMPERINGS: &[Tampering] = &[
         culprit: CA_DOJ,
         changed: CA_DOJ,
         classes: &["corrupt"],
-        how: swap,
+        how: |_, dir| swap(dir),
     },
     Tampering {
         kind: "forged-period-root",
@@ -101,7 +101,7 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Failure + '_ {
     |error| Failure::file(path, &error)
 }
 
-fn nothing_to_change(what: &str) -> Failure {
+pub(super) fn nothing_to_change(what: &str) -> Failure {
     Failure::unavailable("demo", format!("there is no {what} to tamper with"))
 }
 
@@ -116,24 +116,32 @@ fn flip(path: &Path) -> Result<(), Failure> {
     fs::write(path, bytes).map_err(io(path))
 }
 
-fn first_file(dir: &Path, below: &str) -> Result<PathBuf, Failure> {
+pub(super) fn first_file(dir: &Path, below: &str) -> Result<PathBuf, Failure> {
     files_below(&dir.join(below))?.into_iter().next().ok_or_else(|| nothing_to_change("file"))
 }
 
-fn flip_entry(_: &Stage, dir: &Path) -> Result<(), Failure> {
+/// Changes one bit of an entry.
+pub(super) fn flip_entry(dir: &Path) -> Result<(), Failure> {
     flip(&first_file(dir, "tile/entries")?)
 }
 
-fn flip_tile(_: &Stage, dir: &Path) -> Result<(), Failure> {
+/// Changes one bit of a tile.
+pub(super) fn flip_tile(dir: &Path) -> Result<(), Failure> {
     flip(&first_file(dir, "tile/0")?)
 }
 
 fn show_older(stage: &Stage, dir: &Path) -> Result<(), Failure> {
-    fs::remove_dir_all(dir).map_err(io(dir))?;
-    copy_folder(stage.at("copies/earlier/us-ca-doj").as_ref(), dir)
+    show_instead(stage.at("copies/earlier/us-ca-doj").as_ref(), dir)
 }
 
-fn swap(_: &Stage, dir: &Path) -> Result<(), Failure> {
+/// Puts an earlier copy in place of this one.
+pub(super) fn show_instead(earlier: &Path, dir: &Path) -> Result<(), Failure> {
+    fs::remove_dir_all(dir).map_err(io(dir))?;
+    copy_folder(earlier, dir)
+}
+
+/// Exchanges two entries that stand next to each other.
+pub(super) fn swap(dir: &Path) -> Result<(), Failure> {
     let path = first_file(dir, "tile/entries")?;
     let copy = Copy::read(dir)?;
     let mut entries: Vec<Vec<u8>> = copy.entries.into_iter().take(256).collect();
@@ -147,33 +155,51 @@ fn swap(_: &Stage, dir: &Path) -> Result<(), Failure> {
 }
 
 fn key_of(stage: &Stage, agency: &Agency) -> Result<Secret32, Failure> {
-    let path = PathBuf::from(stage.node_dir(agency)).join("keys/log.key");
+    log_key(&stage.root, agency)
+}
+
+/// The key with which an agency of the cast in this folder signs its log.
+pub(super) fn log_key(root: &Path, agency: &Agency) -> Result<Secret32, Failure> {
+    let path = root.join("nodes").join(agency.folder()).join("keys/log.key");
     crate::files::read_secret(&path).map_err(io(&path))
 }
 
-/// Signs these entries with the agency's own key and puts them in place of its log.
-fn replace(stage: &Stage, agency: &Agency, dir: &Path, copy: &Copy, entries: &[Vec<u8>]) -> Result<(), Failure> {
-    let files = sign_anew(&copy.origin, entries, &key_of(stage, agency)?)?;
-    replace_log(dir, &files)
-}
-
-/// Changes the last own entry that is of a kind, and what stands after it stays.
-fn rewrite(
-    stage: &Stage,
+/// Changes the last entry by the agency that is `wanted`, and what stands after it stays; signed with the log's own key.
+pub(super) fn rewrite(
+    key: &Secret32,
     agency: &Agency,
     dir: &Path,
     wanted: fn(&PairBody) -> bool,
-    change: fn(&mut PairBody),
+    change: fn(&mut Pair),
 ) -> Result<(), Failure> {
     let mut copy = Copy::read(dir)?;
     let own = copy.pairs().into_iter().rev().find(|p| p.pair.from.as_str() == agency.uri() && wanted(&p.pair.body));
     let mut placed = own.ok_or_else(|| nothing_to_change("entry"))?;
-    change(&mut placed.pair.body);
+    change(&mut placed.pair);
     if let Some(bytes) = copy.entries.get_mut(placed.index) {
         *bytes = Entry::Pair(placed.pair).encode();
     }
-    let entries = copy.entries.clone();
-    replace(stage, agency, dir, &copy, &entries)
+    replace_log(dir, &sign_anew(&copy.origin, &copy.entries, key)?)
+}
+
+/// Spoils what the agency's last answer committed to.
+pub(super) fn other_answer(key: &Secret32, agency: &Agency, dir: &Path) -> Result<(), Failure> {
+    let answer = |body: &PairBody| matches!(body, PairBody::Answer { .. });
+    rewrite(key, agency, dir, answer, |pair| {
+        if let PairBody::Answer { commitment, .. } = &mut pair.body {
+            spoil(commitment);
+        }
+    })
+}
+
+/// Spoils the root of the agency's last period.
+pub(super) fn other_period(key: &Secret32, agency: &Agency, dir: &Path) -> Result<(), Failure> {
+    let period = |body: &PairBody| matches!(body, PairBody::Period(_));
+    rewrite(key, agency, dir, period, |pair| {
+        if let PairBody::Period(period) = &mut pair.body {
+            spoil(&mut period.root);
+        }
+    })
 }
 
 fn spoil(digest: &mut Digest) {
@@ -181,59 +207,70 @@ fn spoil(digest: &mut Digest) {
 }
 
 fn rewrite_suffix(stage: &Stage, dir: &Path) -> Result<(), Failure> {
-    let answer = |body: &PairBody| matches!(body, PairBody::Answer { .. });
-    rewrite(stage, FGR, dir, answer, |body| {
-        if let PairBody::Answer { commitment, .. } = body {
-            spoil(commitment);
-        }
-    })
+    other_answer(&key_of(stage, FGR)?, FGR, dir)
 }
 
 fn forge_period(stage: &Stage, dir: &Path) -> Result<(), Failure> {
-    let period = |body: &PairBody| matches!(body, PairBody::Period(_));
-    rewrite(stage, TX_DPS, dir, period, |body| {
-        if let PairBody::Period(period) = body {
-            spoil(&mut period.root);
-        }
-    })
+    other_period(&key_of(stage, TX_DPS)?, TX_DPS, dir)
 }
 
 /// The asker takes the answer that it read out of its log, and what it kept beside it.
 fn deny_answer(stage: &Stage, dir: &Path) -> Result<(), Failure> {
-    let copy = Copy::read(dir)?;
-    let answer = copy.pairs().into_iter().find(|p| {
+    let released = |p: &Placed| {
         p.pair.kind() == PairKind::Answer && p.pair.exchange().is_some_and(|x| x.to_string() == stage.released)
-    });
-    let answer = answer.ok_or_else(|| nothing_to_change("answer"))?;
+    };
+    take_out(&key_of(stage, FGE_BC)?, dir, released)
+}
+
+/// Takes these entries out of the log, and what was kept beside them; signed with the log's own key.
+pub(super) fn take_out(key: &Secret32, dir: &Path, gone: impl Fn(&Placed) -> bool) -> Result<(), Failure> {
+    let copy = Copy::read(dir)?;
+    let taken: Vec<Placed> = copy.pairs().into_iter().filter(gone).collect();
+    if taken.is_empty() {
+        return Err(nothing_to_change("entry"));
+    }
+    let stays = |i: &usize| taken.iter().all(|p| p.index != *i);
     let entries: Vec<Vec<u8>> =
-        copy.entries.iter().enumerate().filter(|(i, _)| *i != answer.index).map(|(_, e)| e.clone()).collect();
-    replace(stage, FGE_BC, dir, &copy, &entries)?;
+        copy.entries.iter().enumerate().filter(|(i, _)| stays(i)).map(|(_, e)| e.clone()).collect();
+    replace_log(dir, &sign_anew(&copy.origin, &entries, key)?)?;
+    change_asides(dir, |aside| taken.iter().all(|p| aside.leaf_hash != p.leaf.0))
+}
+
+/// Goes through what is kept beside the log; what `keep` says no to goes.
+pub(super) fn change_asides(dir: &Path, mut keep: impl FnMut(&mut proto::Aside) -> bool) -> Result<(), Failure> {
     let path = dir.join("asides");
     let kept = fs::read(&path).map_err(io(&path))?;
-    let without: Vec<u8> = asides(&kept)
-        .into_iter()
-        .filter(|aside| proto::Aside::decode(*aside).is_ok_and(|a| a.leaf_hash != answer.leaf.0))
-        .flat_map(framed)
-        .collect();
-    fs::write(&path, without).map_err(io(&path))
+    let mut out = Vec::new();
+    for bytes in asides(&kept) {
+        let mut aside = proto::Aside::decode(bytes).map_err(|_| nothing_to_change("receipt"))?;
+        if keep(&mut aside) {
+            out.extend(framed(&aside.encode_to_vec()));
+        }
+    }
+    fs::write(&path, out).map_err(io(&path))
 }
 
 /// The culprit signs a second history and shows it to this partner, who keeps the head.
 fn fork(stage: &Stage, dir: &Path) -> Result<(), Failure> {
-    let nation = FGE_BC.nation();
-    let mut copy = Copy::read(stage.copy_dir(nation, TX_DPS).as_ref())?;
+    let own = stage.copy_dir(FGE_BC.nation(), TX_DPS);
+    second_history(&key_of(stage, TX_DPS)?, own.as_ref(), dir)
+}
+
+/// Signs a second history of the log in `own`, and leaves its head with the partner whose copy `partner` is.
+pub(super) fn second_history(key: &Secret32, own: &Path, partner: &Path) -> Result<(), Failure> {
+    let mut copy = Copy::read(own)?;
     let count = copy.entries.len();
     if count < 2 {
         return Err(nothing_to_change("entry"));
     }
     copy.entries.swap(count - 2, count - 1);
-    let files = sign_anew(&copy.origin, &copy.entries, &key_of(stage, TX_DPS)?)?;
+    let files = sign_anew(&copy.origin, &copy.entries, key)?;
     let head = files.into_iter().find(|f| f.path == LogPath::Checkpoint).ok_or_else(|| nothing_to_change("head"))?;
     let aside = proto::Aside {
         leaf_hash: Digest::of(&head.bytes).0.to_vec(),
         body: Some(proto::aside::Body::PeerHead(head.bytes)),
     };
-    let path = dir.join("asides");
+    let path = partner.join("asides");
     let mut kept = fs::read(&path).map_err(io(&path))?;
     kept.extend(framed(&aside.encode_to_vec()));
     fs::write(&path, kept).map_err(io(&path))

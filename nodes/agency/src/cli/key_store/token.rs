@@ -123,7 +123,7 @@ fn log_key(context: &Context, token: &Token, config: &NodeConfig, label: &str, p
 fn tls_key(context: &Context, room: &KeyRoom, token: &Token, label: &str, path: &Path) -> Result<(), Failure> {
     let unfit = || {
         Failure::usage("tls-key", "keys/tls.key.pem is no ECDSA P-256 key in PKCS#8")
-            .hint("have a certificate issued for a P-256 key: 'puente ca request'")
+            .hint("have a certificate issued for a P-256 key: 'puente ca issue'")
     };
     let pem = context.vault.read(path).map_err(|error| Failure::file(path, &error))?;
     let PrivateKeyDer::Pkcs8(der) = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| unfit())? else {

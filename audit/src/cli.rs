@@ -140,6 +140,11 @@ struct How {
     door: doors::DoorArgs,
 }
 
+/// The definition of the command line: what manual pages, completions and the tests of documents are made from.
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command line of this process and says how to exit.
 pub fn run() -> ExitCode {
     run_from(std::env::args_os())

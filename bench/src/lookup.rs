@@ -51,8 +51,8 @@ fn vin(number: u64) -> String {
 fn record(number: u64) -> NewRecord {
     let mut bytes = format!("record {number:020}").into_bytes();
     bytes.resize(RECORD_BYTES, b' ');
-    let keys = vec![(KEY.to_owned(), vin(number)), ("vehicle.plate_only".to_owned(), format!("P{}", number / 3))];
-    NewRecord { record_type: TYPE.to_owned(), bytes, keys }
+    let keys = vec![(KEY.into(), vin(number)), ("vehicle.plate_only".into(), format!("P{}", number / 3))];
+    NewRecord { record_type: TYPE.into(), bytes, keys }
 }
 
 /// Numbers in no order that a cache could know.

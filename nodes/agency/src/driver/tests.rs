@@ -189,8 +189,8 @@ fn world(nap: Duration, fail_from: usize) -> World {
     let key = Secret32::new([9; 32]);
     let (disk, recovered) = NodeDisk::open_on(slow, temp.path(), &key, signer().verifier(), 1 << 20).unwrap();
     let mut records = SqliteStore::open(&temp.path().join("records.db")).unwrap();
-    let keys = vec![("vin".to_owned(), "VIN1".to_owned())];
-    let record = NewRecord { record_type: "vehicle".to_owned(), bytes: b"r".to_vec(), keys };
+    let keys = vec![("vin".into(), "VIN1".to_owned())];
+    let record = NewRecord { record_type: "vehicle".into(), bytes: b"r".to_vec(), keys };
     records.insert(&[record]).unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let toy = Toy {

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::io::BufRead;
+use std::sync::Arc;
 
 use puente_audit_log::{Frontier, leaf_hash};
 use puente_catalogue::{ParsedRow, RecordType};
@@ -28,7 +29,7 @@ pub const BATCH_RECORDS_MAX: u64 = 100_000;
 /// Bytes of records of one batch.
 pub const BATCH_BYTES_MAX: usize = 128 << 20;
 /// Rows that are looked up in one go.
-const CHUNK_ROWS: usize = 4_096;
+const CHUNK_ROWS: usize = 25_000;
 /// Bytes of records that are looked up in one go.
 const CHUNK_BYTES: usize = 8 << 20;
 
@@ -66,8 +67,8 @@ pub struct Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    pub(crate) fn of(record_type: &str, bytes: &[u8], keys: &'a [(String, String)], decisive: &[String]) -> Self {
-        let decisive = keys.iter().filter(|(name, _)| decisive.contains(name));
+    pub(crate) fn of(record_type: &str, bytes: &[u8], keys: &'a [(Arc<str>, String)], decisive: &[String]) -> Self {
+        let decisive = keys.iter().filter(|(name, _)| decisive.iter().any(|decisive| **decisive == **name));
         Self {
             identity: identity(record_type, bytes),
             decisive: decisive.map(|(name, value)| Key { name, value }).collect(),
@@ -149,7 +150,7 @@ pub struct Summary {
 struct Pending {
     line: u64,
     row: ParsedRow,
-    keys: Vec<(String, String)>,
+    keys: Vec<(Arc<str>, String)>,
 }
 
 enum Item {
@@ -265,7 +266,7 @@ impl<R: CryptoRngCore> Gather<'_, R> {
             Found::Good { line, row } => match self.job.record_type.match_keys_of(&row.record) {
                 Ok(keys) => {
                     self.item_bytes += row.record.bytes().len();
-                    let keys = keys.into_iter().map(|k| (k.name.to_string(), k.value)).collect();
+                    let keys = keys.into_iter().map(|k| (k.name, k.value)).collect();
                     Item::Row(Box::new(Pending { line, row, keys }))
                 }
                 Err(error) => {

@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use puente_catalogue::Lang;
 use puente_model::{Digest, Label, Secret32, digest};
@@ -70,7 +71,7 @@ pub struct Imported {
     /// Canonical bytes.
     pub record: Vec<u8>,
     /// Name and value of each match key.
-    pub keys: Vec<(String, String)>,
+    pub keys: Vec<(Arc<str>, String)>,
     /// Opens the record's commitment.
     pub salt: Secret32,
     /// `digest("puente/v1/record", salt, type, record, overrides)`.

@@ -127,7 +127,7 @@ fn good_rows_go_in_and_bad_rows_are_named() {
     );
     assert!(kept.errors[1].starts_with("line 5, column entering_agency: the value is required"), "{:?}", kept.errors);
     assert!(!kept.errors.concat().contains("1M8GDM9A"), "an error names no value: {:?}", kept.errors);
-    assert!(kept.records[0].keys.iter().any(|(name, value)| name == "vehicle.vin" && value == "1M8GDM9AXKP042788"));
+    assert!(kept.records[0].keys.iter().any(|(name, value)| &**name == "vehicle.vin" && value == "1M8GDM9AXKP042788"));
 
     assert_eq!(kept.heads.len(), 1);
     let event = kept.heads[0].event();

@@ -211,8 +211,8 @@ pub(crate) fn keep_vehicle(dir: &NodeDir) {
     let cells: BTreeMap<String, String> = cells.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
     let row = vehicles.parse_row(&cells).unwrap();
     let found = vehicles.match_keys_of(&row.record).unwrap();
-    let keys = found.iter().map(|key| (key.name.to_string(), key.value.clone())).collect();
-    let record = NewRecord { record_type: "Vehicle".to_owned(), bytes: row.record.into_bytes(), keys };
+    let keys = found.iter().map(|key| (key.name.clone(), key.value.clone())).collect();
+    let record = NewRecord { record_type: "Vehicle".into(), bytes: row.record.into_bytes(), keys };
     RecordStore::open(dir).unwrap().insert(&[record]).unwrap();
 }
 

@@ -52,11 +52,11 @@ pub fn identity(record_type: &str, bytes: &[u8]) -> Digest {
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewRecord {
     /// Record type of the catalogue.
-    pub record_type: String,
+    pub record_type: Arc<str>,
     /// Canonical bytes.
     pub bytes: Vec<u8>,
     /// Name and normalised value of each match key.
-    pub keys: Vec<(String, String)>,
+    pub keys: Vec<(Arc<str>, String)>,
 }
 
 impl std::fmt::Debug for NewRecord {

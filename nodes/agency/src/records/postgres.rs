@@ -452,7 +452,7 @@ impl Tables {
     ) -> Result<HashMap<String, i32>, tokio_postgres::Error> {
         let schema = &self.schema;
         let texts = records.iter().flat_map(|r| r.keys.iter().map(|(name, _)| name).chain([&r.record_type]));
-        let texts: Vec<&str> = texts.map(String::as_str).collect::<BTreeSet<_>>().into_iter().collect();
+        let texts: Vec<&str> = texts.map(|text| &**text).collect::<BTreeSet<_>>().into_iter().collect();
         let add = format!("INSERT INTO {schema}.name (text) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING");
         tx.execute(&add, &[&texts]).await?;
         let ids = tx.query(&format!("SELECT text, id FROM {schema}.name WHERE text = ANY($1)"), &[&texts]).await?;
@@ -467,7 +467,7 @@ impl Tables {
         part: &[NewRecord],
     ) -> Result<u64, tokio_postgres::Error> {
         let schema = &self.schema;
-        let id = |text: &String| names.get(text).copied().unwrap_or_default();
+        let id = |text: &str| names.get(text).copied().unwrap_or_default();
         let identities: Vec<_> = part.iter().map(|r| identity(&r.record_type, &r.bytes)).collect();
         let types: Vec<i32> = part.iter().map(|r| id(&r.record_type)).collect();
         let bytes: Vec<&[u8]> = part.iter().map(|r| r.bytes.as_slice()).collect();

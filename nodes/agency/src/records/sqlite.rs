@@ -3,7 +3,7 @@
 //! Records at rest are as the agency keeps them: this file is its owner's only (0600) and not encrypted by the node;
 //! encrypt the disk under it. Nothing of it leaves except through an exchange.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ const MMAP_BYTES: i64 = 2 << 30;
 /// for it.
 const CACHE_KIB: i64 = -65_536;
 const VERSION: i64 = SQLITE_VERSION as i64;
+/// Keys that one statement puts: starting one costs about as much as putting one.
+const KEYS_AT_ONCE: usize = 16;
 /// The format version of `records.db`.
 pub(crate) const SQLITE_VERSION: u32 = 1;
 
@@ -39,7 +41,7 @@ pub struct SqliteStore {
     connection: Connection,
     path: PathBuf,
     disk: Arc<dyn Disk>,
-    names: HashMap<String, i64>,
+    names: BTreeMap<String, i64>,
 }
 
 impl SqliteStore {
@@ -71,7 +73,7 @@ impl SqliteStore {
         connection.execute_batch(SCHEMA).map_err(failed())?;
         connection.pragma_update(None, "user_version", VERSION).map_err(failed())?;
         connection.set_prepared_statement_cache_capacity(32);
-        Ok(Self { connection, path: path.to_owned(), disk, names: HashMap::new() })
+        Ok(Self { connection, path: path.to_owned(), disk, names: BTreeMap::new() })
     }
 
     /// As [`super::RecordStore::insert`].
@@ -81,7 +83,7 @@ impl SqliteStore {
     pub fn insert(&mut self, records: &[NewRecord]) -> Result<Inserted, DiskError> {
         self.gate(site::RECORDS_BEGIN)?;
         self.execute("BEGIN IMMEDIATE")?;
-        let inserted = self.insert_within(records).and_then(|inserted| {
+        let inserted = self.insert_within(records).map_err(DiskError::db("writing", &self.path)).and_then(|inserted| {
             self.gate(site::RECORDS_COMMIT)?;
             self.execute("COMMIT")?;
             Ok(inserted)
@@ -94,44 +96,37 @@ impl SqliteStore {
         inserted
     }
 
-    fn insert_within(&mut self, records: &[NewRecord]) -> Result<Inserted, DiskError> {
-        for text in records.iter().flat_map(|r| r.keys.iter().map(|(name, _)| name).chain([&r.record_type])) {
-            if !self.names.contains_key(text) {
-                let id = intern(&self.connection, text).map_err(DiskError::db("writing", &self.path))?;
-                self.names.insert(text.clone(), id);
-            }
-        }
-        self.insert_named(records).map_err(DiskError::db("writing", &self.path))
-    }
-
-    fn insert_named(&self, records: &[NewRecord]) -> rusqlite::Result<Inserted> {
-        let id = |text: &String| self.names.get(text).copied().unwrap_or_default();
+    fn insert_within(&mut self, records: &[NewRecord]) -> rusqlite::Result<Inserted> {
+        let Self { connection, names, .. } = self;
         let mut done = Inserted::default();
-        let mut record = self
-            .connection
-            .prepare_cached("INSERT OR IGNORE INTO record (type, bytes, commitment) VALUES (?1, ?2, ?3)")?;
-        let mut key = self
-            .connection
-            .prepare_cached("INSERT OR IGNORE INTO key (type, name, value, record) VALUES (?1, ?2, ?3, ?4)")?;
-        let mut known = self.connection.prepare_cached("SELECT id FROM record WHERE commitment = ?1")?;
+        let mut record =
+            connection.prepare_cached("INSERT OR IGNORE INTO record (type, bytes, commitment) VALUES (?1, ?2, ?3)")?;
+        let mut key = connection.prepare_cached(&insert_keys(1))?;
+        let mut row_of_keys = connection.prepare_cached(&insert_keys(KEYS_AT_ONCE))?;
+        let mut known = connection.prepare_cached("SELECT id FROM record WHERE commitment = ?1")?;
         let mut keys: Vec<(i64, i64, &[u8], i64)> = Vec::with_capacity(records.len().saturating_mul(5));
         for new in records {
             let identity = identity(&new.record_type, &new.bytes);
-            let is_new = record.execute(params![id(&new.record_type), new.bytes, identity.as_bytes()])? > 0;
+            let type_id = number(connection, names, &new.record_type)?;
+            let is_new = record.execute(params![type_id, new.bytes, identity.as_bytes()])? > 0;
             let row = if is_new {
                 done.new += 1;
-                self.connection.last_insert_rowid()
+                connection.last_insert_rowid()
             } else {
                 // A newer catalogue may find it by more keys: it gets those it lacks.
                 done.known += 1;
                 known.query_row([identity.as_bytes()], |row| row.get(0))?
             };
-            keys.extend(new.keys.iter().map(|(name, value)| (id(&new.record_type), id(name), value.as_bytes(), row)));
+            for (name, value) in &new.keys {
+                keys.push((type_id, number(connection, names, name)?, value.as_bytes(), row));
+            }
         }
         // In the order of the tree: neighbours go into the same page, which is written once.
         keys.sort_unstable();
-        for (record_type, name, value, row) in keys {
-            key.execute(params![record_type, name, value, row])?;
+        for alike in keys.chunk_by(|(t, n, ..), (u, m, ..)| (t, n) == (u, m)) {
+            let (whole, rest) = alike.as_chunks::<KEYS_AT_ONCE>();
+            whole.iter().try_for_each(|keys| put_keys(&mut row_of_keys, keys))?;
+            rest.chunks(1).try_for_each(|keys| put_keys(&mut key, keys))?;
         }
         Ok(done)
     }
@@ -268,6 +263,34 @@ impl SqliteStore {
     fn gate(&self, site: Site) -> Result<(), DiskError> {
         self.disk.gate(site).map_err(DiskError::io(site, &self.path))
     }
+}
+
+/// The number that stands for a name, which gets one if it has none.
+fn number(connection: &Connection, names: &mut BTreeMap<String, i64>, text: &str) -> rusqlite::Result<i64> {
+    if let Some(id) = names.get(text) {
+        return Ok(*id);
+    }
+    let id = intern(connection, text)?;
+    names.insert(text.to_owned(), id);
+    Ok(id)
+}
+
+/// A statement that puts `count` keys of one name of one record type.
+fn insert_keys(count: usize) -> String {
+    let rows: Vec<String> = (0..count).map(|i| format!("(?1, ?2, ?{}, ?{})", 3 + 2 * i, 4 + 2 * i)).collect();
+    format!("INSERT OR IGNORE INTO key (type, name, value, record) VALUES {}", rows.join(", "))
+}
+
+/// Runs it.
+fn put_keys(statement: &mut CachedStatement<'_>, keys: &[(i64, i64, &[u8], i64)]) -> rusqlite::Result<()> {
+    let Some((record_type, name, ..)) = keys.first() else { return Ok(()) };
+    statement.raw_bind_parameter(1, record_type)?;
+    statement.raw_bind_parameter(2, name)?;
+    for (i, (_, _, value, row)) in keys.iter().enumerate() {
+        statement.raw_bind_parameter(3 + 2 * i, value)?;
+        statement.raw_bind_parameter(4 + 2 * i, row)?;
+    }
+    statement.raw_execute().map(drop)
 }
 
 fn intern(connection: &Connection, text: &str) -> rusqlite::Result<i64> {

@@ -59,8 +59,8 @@ pub(crate) fn reads(rows: &[(&str, &str, bool)]) -> Vec<NewRecord> {
         .into();
         let row = kind.parse_row(&cells).unwrap();
         let found = kind.match_keys_of(&row.record).unwrap();
-        let keys = found.iter().map(|key| (key.name.to_string(), key.value.clone())).collect();
-        NewRecord { record_type: "PlateRead".to_owned(), bytes: row.record.into_bytes(), keys }
+        let keys = found.iter().map(|key| (key.name.clone(), key.value.clone())).collect();
+        NewRecord { record_type: "PlateRead".into(), bytes: row.record.into_bytes(), keys }
     };
     rows.iter().map(read).collect()
 }
@@ -159,7 +159,8 @@ async fn more_than_one_batch_is_erased_under_one_entry_each_and_keys_go_along() 
     assert_eq!(gone, [("PlateRead".to_owned(), BATCH_RECORDS as u64 + 1)]);
     assert_eq!(log.counts(), [BATCH_RECORDS as u64, 1]);
     let reader = crate::records::SqliteReader::open(&dir.records()).unwrap();
-    assert_eq!(reader.lookup("PlateRead", &one.keys, 10).unwrap(), Vec::<Vec<u8>>::new());
+    let keys: Vec<_> = one.keys.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+    assert_eq!(reader.lookup("PlateRead", &keys, 10).unwrap(), Vec::<Vec<u8>>::new());
     let keys: i64 = rusqlite::Connection::open(dir.records())
         .unwrap()
         .query_row("SELECT count(*) FROM key", [], |row| row.get(0))

@@ -218,9 +218,9 @@ impl Published<'_> {
 
 fn record(number: u32) -> NewRecord {
     NewRecord {
-        record_type: "vehicle".to_owned(),
+        record_type: "vehicle".into(),
         bytes: format!("record {number}").into_bytes(),
-        keys: vec![("vin".to_owned(), format!("VIN{number:014}")), ("plate".to_owned(), format!("P{}", number % 10))],
+        keys: vec![("vin".into(), format!("VIN{number:014}")), ("plate".into(), format!("P{}", number % 10))],
     }
 }
 

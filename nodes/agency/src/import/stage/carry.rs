@@ -144,6 +144,7 @@ impl Staged {
         }
         let (mut at, mut found) = (8, 0);
         let mut bytes = zeroize::Zeroizing::new(Vec::new());
+        let mut names = Names { record_type: self.head.record_type.as_str().into(), keys: Vec::new() };
         loop {
             let mut len = [0; 4];
             from.read_exact(&mut len).map_err(|_| damaged(at))?;
@@ -156,7 +157,7 @@ impl Staged {
             }
             bytes.resize(len as usize, 0);
             from.read_exact(&mut bytes).map_err(|_| damaged(at))?;
-            let (record, salt, overrides) = self.item(&bytes).ok_or_else(|| damaged(at))?;
+            let (record, salt, overrides) = names.item(&bytes).ok_or_else(|| damaged(at))?;
             visit(record, &salt, &overrides)?;
             found += 1;
             at += 4 + u64::from(len);
@@ -218,19 +219,40 @@ impl Staged {
         std::fs::remove_file(&self.path).map_err(file(&self.path))?;
         Ok(done)
     }
+}
 
-    fn item(&self, bytes: &[u8]) -> Option<(NewRecord, Secret32, String)> {
+/// Names that every record of a batch has, kept once.
+struct Names {
+    record_type: Arc<str>,
+    keys: Vec<Arc<str>>,
+}
+
+impl Names {
+    fn item(&mut self, bytes: &[u8]) -> Option<(NewRecord, Secret32, String)> {
         let (salt, mut rest) = bytes.split_first_chunk::<32>()?;
         let bytes = take_part(&mut rest)?.to_vec();
-        let text = |part: &[u8]| std::str::from_utf8(part).ok().map(str::to_owned);
-        let overrides = text(take_part(&mut rest)?)?;
+        let overrides = text(take_part(&mut rest)?)?.to_owned();
         let mut keys = Vec::new();
         while !rest.is_empty() {
-            keys.push((text(take_part(&mut rest)?)?, text(take_part(&mut rest)?)?));
+            keys.push((self.key(text(take_part(&mut rest)?)?), text(take_part(&mut rest)?)?.to_owned()));
         }
-        let record = NewRecord { record_type: self.head.record_type.clone(), bytes, keys };
+        let record = NewRecord { record_type: Arc::clone(&self.record_type), bytes, keys };
         Some((record, Secret32::new(*salt), overrides))
     }
+
+    fn key(&mut self, name: &str) -> Arc<str> {
+        // A record type has few keys.
+        let known = self.keys.iter().find(|known| ***known == *name).map(Arc::clone);
+        known.unwrap_or_else(|| {
+            let new: Arc<str> = name.into();
+            self.keys.push(Arc::clone(&new));
+            new
+        })
+    }
+}
+
+fn text(part: &[u8]) -> Option<&str> {
+    std::str::from_utf8(part).ok()
 }
 
 /// Records every staged batch in the log and stores it: at the start of a node, before anybody is served.

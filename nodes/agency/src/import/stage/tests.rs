@@ -10,7 +10,7 @@ fn record(n: u8) -> Imported {
     let bytes = vec![0x0a, 1, n];
     let overrides = String::new();
     let commitment = super::super::commit(&salt, "Vehicle", &bytes, &overrides);
-    Imported { record: bytes, keys: vec![("vehicle.vin".to_owned(), n.to_string())], salt, commitment, overrides }
+    Imported { record: bytes, keys: vec![("vehicle.vin".into(), n.to_string())], salt, commitment, overrides }
 }
 
 fn staged(folder: &Path, count: u8) -> Staged {

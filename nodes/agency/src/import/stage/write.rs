@@ -80,7 +80,7 @@ impl Staging {
         bytes.extend_from_slice(record.salt.expose());
         put_part(bytes, &record.record);
         put_part(bytes, record.overrides.as_bytes());
-        for part in record.keys.iter().flat_map(|(name, value)| [name, value]) {
+        for part in record.keys.iter().flat_map(|(name, value)| [&**name, value.as_str()]) {
             put_part(bytes, part.as_bytes());
         }
         frame(&mut self.to, bytes).map_err(file(&self.part))

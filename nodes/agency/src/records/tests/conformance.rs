@@ -5,7 +5,7 @@ use crate::import::batch::{Probe, Seen};
 
 fn vehicle(number: u32) -> NewRecord {
     NewRecord {
-        record_type: "vehicle".to_owned(),
+        record_type: "vehicle".into(),
         bytes: format!("record {number}").into_bytes(),
         keys: vec![key("vin", &format!("VIN{number:014}")), key("plate", &format!("P{}", number % 10))],
     }
@@ -50,7 +50,7 @@ fn records_are_found_by_any_key_once(store: &mut RecordStore, reader: &RecordRea
     assert!(find(&[key("colour", "P7")], 10).is_empty());
     assert!(super::find(reader, "firearm", &both, 10).unwrap().is_empty());
     // A reader sees what is inserted later, also new types; the same bytes of another type are another record.
-    let firearm = NewRecord { record_type: "firearm".to_owned(), keys: vec![key("serial", "S1")], ..vehicle(7) };
+    let firearm = NewRecord { record_type: "firearm".into(), keys: vec![key("serial", "S1")], ..vehicle(7) };
     assert_eq!(store.insert(std::slice::from_ref(&firearm)).unwrap(), Inserted { new: 1, known: 0 });
     assert_eq!(texts(super::find(reader, "firearm", &[key("serial", "S1")], 1)), ["record 7"]);
     assert_eq!(store.counts().unwrap(), [("firearm".to_owned(), 1), ("vehicle".to_owned(), 100)]);
@@ -108,7 +108,7 @@ fn hostile_values_are_values(store: &mut RecordStore, reader: &RecordReader) {
     for (at, value) in hostile.into_iter().enumerate() {
         assert!(find(reader, record_type, &[key(name, value)], 10).unwrap().is_empty(), "{at}");
         let bytes = format!("hostile {at}").into_bytes();
-        let record = NewRecord { record_type: record_type.to_owned(), bytes, keys: vec![key(name, value)] };
+        let record = NewRecord { record_type: record_type.into(), bytes, keys: vec![key(name, value)] };
         assert_eq!(store.insert(&[record]).unwrap(), Inserted { new: 1, known: 0 });
         assert_eq!(texts(find(reader, record_type, &[key(name, value)], 10)), [format!("hostile {at}")]);
     }
@@ -119,12 +119,12 @@ fn hostile_values_are_values(store: &mut RecordStore, reader: &RecordReader) {
 
 fn many_and_large_records_go_in_at_once(store: &mut RecordStore, reader: &RecordReader) {
     let large = |n: u8| NewRecord {
-        record_type: "large".to_owned(),
+        record_type: "large".into(),
         bytes: vec![n; 300_000],
         keys: (0..200).map(|k| key("k", &format!("{n}-{k}"))).collect(),
     };
     let mut records: Vec<_> = (0..40).map(large).collect();
-    records.extend((0..3_000).map(|n| NewRecord { record_type: "small".to_owned(), ..vehicle(n) }));
+    records.extend((0..3_000).map(|n| NewRecord { record_type: "small".into(), ..vehicle(n) }));
     assert_eq!(store.insert(&records).unwrap(), Inserted { new: 3_040, known: 0 });
     assert_eq!(find(reader, "large", &[key("k", "39-199")], 1).unwrap(), [vec![39; 300_000]]);
     let keys: Vec<_> = (0..40).map(|n| key("k", &format!("{n}-7"))).collect();
@@ -133,7 +133,7 @@ fn many_and_large_records_go_in_at_once(store: &mut RecordStore, reader: &Record
 }
 
 fn two_imports_at_once_store_each_record_once(open: &(dyn Fn() -> RecordStore + Sync), reader: &RecordReader) {
-    let records: Vec<_> = (0..500).map(|n| NewRecord { record_type: "raced".to_owned(), ..vehicle(n) }).collect();
+    let records: Vec<_> = (0..500).map(|n| NewRecord { record_type: "raced".into(), ..vehicle(n) }).collect();
     let import = |order: &[NewRecord]| {
         let mut store = open();
         let mut sum = Inserted::default();

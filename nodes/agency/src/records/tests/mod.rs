@@ -23,8 +23,8 @@ fn find(reader: &RecordReader, record_type: &str, keys: &[(String, String)], lim
     }
 }
 
-fn key(name: &str, value: &str) -> (String, String) {
-    (name.to_owned(), value.to_owned())
+fn key<N: for<'n> From<&'n str>>(name: &str, value: &str) -> (N, String) {
+    (name.into(), value.to_owned())
 }
 
 async fn open(dir: &NodeDir, settings: &RecordSettings) -> Result<RecordReader, RecordsError> {
@@ -54,7 +54,7 @@ fn invented_records_stand_in_a_file_of_their_own_and_neither_lookup_finds_the_ot
     let temp = tempfile::tempdir().unwrap();
     let (dir, settings) = (NodeDir::new(temp.path()), RecordSettings::default());
     let record = |n: u32| NewRecord {
-        record_type: "vehicle".to_owned(),
+        record_type: "vehicle".into(),
         bytes: format!("record {n}").into_bytes(),
         keys: vec![key("vin", &format!("V{n}"))],
     };

@@ -26,7 +26,7 @@ pub(super) fn up(health: &Health) {
 
 fn plate(number: u32) -> NewRecord {
     let keys = vec![key("plate", &format!("P{number}"))];
-    NewRecord { record_type: "vehicle".to_owned(), bytes: format!("record {number}").into_bytes(), keys }
+    NewRecord { record_type: "vehicle".into(), bytes: format!("record {number}").into_bytes(), keys }
 }
 
 fn begin(reader: &RecordReader, keys: &[(String, String)]) -> Receiver<Found> {

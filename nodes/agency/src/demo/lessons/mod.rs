@@ -205,7 +205,9 @@ pub fn start(start: &Start, lang: Lang) -> Result<Report, Failure> {
         None => chance()?,
     };
     let temporary = Temporary::unless(start.stage.as_deref());
-    let prepared = Prepared::at(temporary.path(), lang)?;
+    let path = temporary.path();
+    crate::files::make_private_dir(path).map_err(|error| Failure::file(path, &error))?;
+    let prepared = Prepared::at(path, lang)?;
     let pin = folder::lay_out(lesson, lesson.event(seed), &prepared, &dir)?;
     let sheet = sheet::name(lang);
     let shown = dir.display().to_string();

@@ -147,6 +147,9 @@ impl<'a> Build<'a> {
                 ));
             }
         };
+        if mark.flag("erased_at_end") && expires.is_none() {
+            return Err(message_flaw(message, "what is erased at its end needs one", "give expires_field"));
+        }
         Ok(RecordType {
             name: name.into(),
             labels,
@@ -157,6 +160,7 @@ impl<'a> Build<'a> {
             step_masks,
             hiding,
             expires,
+            erased_at_end: mark.flag("erased_at_end"),
             kept,
         })
     }

@@ -123,6 +123,8 @@ pub struct RecordType {
     pub(crate) hiding: Hiding,
     /// A field after whose time the record is not found any more.
     pub(crate) expires: Option<usize>,
+    /// That end is also until when a record is kept.
+    pub(crate) erased_at_end: bool,
     pub(crate) kept: Option<Kept>,
 }
 

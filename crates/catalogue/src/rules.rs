@@ -13,6 +13,8 @@ use crate::record::{Record, RecordType};
 use crate::schema::{Condition, Schema};
 use crate::validate::{day_number, instant_of, younger_than};
 
+const DAY: u64 = 86_400_000;
+
 /// The age from which a person's record may be found.
 const ADULT_YEARS: u32 = 18;
 
@@ -100,8 +102,8 @@ impl Window {
     pub(crate) fn days(&self, param: impl Fn(usize) -> Option<String>) -> Vec<String> {
         let bounds = (param(self.from).and_then(|t| instant_of(&t)), param(self.until).and_then(|t| instant_of(&t)));
         let (Some(from), Some(until)) = bounds else { return Vec::new() };
-        let day = |at: Millis| at.0 / 86_400_000;
-        (day(from)..=day(until)).map(|n| Millis(n * 86_400_000).to_string().chars().take(10).collect()).collect()
+        let day = |at: Millis| at.0 / DAY;
+        (day(from)..=day(until)).map(|n| Millis(n * DAY).to_string().chars().take(10).collect()).collect()
     }
 }
 
@@ -215,55 +217,68 @@ impl QueryKindSpec {
 }
 
 impl RecordType {
-    /// How many days records of this type are kept at most, if the catalogue says so: then they are erased.
+    /// How many days records of this type are kept at most, if the catalogue says so.
     pub fn kept_days_max(&self) -> Option<u64> {
         self.kept.as_ref().map(|kept| kept.days_max.unsigned_abs())
     }
 
-    /// Whether a record has been kept longer than its type may be: it is not only not found, it has to be erased. One
-    /// without a readable beginning is not: what is erased cannot be brought back.
+    /// When records of this type have to be erased, as a text that is another one whenever that changes; none where
+    /// nothing says so.
+    pub fn erased_when(&self) -> Option<String> {
+        let name = |i: usize| self.schema.fields.get(i).map(|f| f.name.as_str()).unwrap_or_default();
+        let ends = self.erased_at_end.then(|| self.expires.map(|i| name(i).to_owned())).flatten();
+        let kept = self.kept.as_ref().map(|kept| {
+            let unless = kept.longer_when.iter().map(|c| match c.below {
+                None => format!("!{}={}", name(c.field), c.value),
+                Some(bound) => format!("!{}<{bound}", name(c.field)),
+            });
+            format!("{}+{}d{}", name(kept.from), kept.days_max, unless.collect::<String>())
+        });
+        let rules: Vec<String> = ends.into_iter().chain(kept).collect();
+        (!rules.is_empty()).then(|| rules.join(","))
+    }
+
+    /// From when on a record is not only not found: it has to be erased, since it was kept as long as its type may be, or
+    /// as long as it says itself. None where nothing says so, and of a record without a readable beginning or end: what is
+    /// erased cannot be brought back.
     ///
     /// # Errors
     /// Bytes that are no record of the type.
-    pub fn is_overdue(&self, bytes: &[u8], now: Millis) -> Result<bool, DecodeError> {
+    pub fn due_at(&self, bytes: &[u8]) -> Result<Option<Millis>, DecodeError> {
         let values = self.values(bytes)?;
-        let begins = |kept: &Kept| {
-            values
-                .get(kept.from)
-                .and_then(|v| v.first())
-                .is_some_and(|from| instant_of(from.as_ref()).is_some() || day_number(from.as_ref()).is_some())
-        };
-        Ok(self.kept.as_ref().is_some_and(begins) && self.outstays(&values, now))
+        let own = self.expires.filter(|_| self.erased_at_end).and_then(|i| ended_at(one(&values, i)?, 0));
+        Ok(own.into_iter().chain(self.outstays_at(&values)).min())
     }
 
-    /// Whether it is past the time for which records of its type are kept at most.
-    fn outstays<S: AsRef<str>>(&self, values: &[Vec<S>], now: Millis) -> bool {
-        let Some(kept) = &self.kept else { return false };
-        if kept.longer_when.iter().any(|condition| condition.holds(values)) {
-            return false;
-        }
-        let today = i64::try_from(now.0 / 86_400_000).unwrap_or(i64::MAX);
-        match values.get(kept.from).and_then(|v| v.first()).map(AsRef::as_ref) {
-            None => true,
-            Some(from) => match instant_of(from) {
-                Some(at) => now.since(at) > kept.days_max.unsigned_abs() * 86_400_000,
-                None => day_number(from).is_none_or(|day| today - day > kept.days_max),
-            },
-        }
+    /// When it will have been kept for as long as records of its type may be; none for ever, or if that cannot be told.
+    fn outstays_at<S: AsRef<str>>(&self, values: &[Vec<S>]) -> Option<Millis> {
+        let kept = self.kept.as_ref().filter(|kept| !kept.longer_when.iter().any(|c| c.holds(values)))?;
+        // The last instant of its time is still within it.
+        let from = one(values, kept.from)?;
+        let over = ended_at(from, kept.days_max.unsigned_abs())?;
+        Some(if instant_of(from).is_some() { over.plus(1) } else { over })
     }
 
     /// Whether the record's own end has passed, or that of all records of its type.
     fn lapsed<S: AsRef<str>>(&self, values: &[Vec<S>], now: Millis) -> bool {
-        let one = |i: usize| values.get(i).and_then(|v| v.first()).map(AsRef::as_ref);
-        let today = i64::try_from(now.0 / 86_400_000).unwrap_or(i64::MAX);
-        if self.outstays(values, now) {
-            return true;
-        }
-        let Some(end) = self.expires.and_then(one) else { return false };
-        match instant_of(end) {
-            Some(end) => end <= now,
-            // A date: the record stands to the end of that day.
-            None => day_number(end).is_none_or(|day| today > day),
-        }
+        let over = |end: Option<Millis>| end.is_none_or(|end| end <= now);
+        let limited = self.kept.as_ref().is_some_and(|k| !k.longer_when.iter().any(|c| c.holds(values)));
+        // What cannot be told is not found.
+        (limited && over(self.outstays_at(values)))
+            || self.expires.and_then(|i| one(values, i)).is_some_and(|end| over(ended_at(end, 0)))
+    }
+}
+
+fn one<S: AsRef<str>>(values: &[Vec<S>], field: usize) -> Option<&str> {
+    values.get(field).and_then(|v| v.first()).map(AsRef::as_ref)
+}
+
+/// So many days after an instant, or after the end of a day; none if the text is neither.
+fn ended_at(from: &str, days: u64) -> Option<Millis> {
+    let days = days.saturating_mul(DAY);
+    match instant_of(from) {
+        Some(at) => Some(at.plus(days)),
+        // A date: it stands to the end of that day.
+        None => Some(Millis(u64::try_from((day_number(from)? + 1).max(0)).ok()?.saturating_mul(DAY)).plus(days)),
     }
 }

@@ -98,6 +98,25 @@ fn a_plate_on_no_hot_list_gives_no_hit_and_is_gone_after_thirty_days_whatever_it
     assert!(found(Step::HitNoHit, &[], soon) && found(Step::CoreData, &[], "2026-09-01T00:00:00Z"));
 }
 
+#[test]
+fn a_plate_read_is_due_after_thirty_days_or_when_it_says_so_whichever_is_first() {
+    let due = |change: &[(&str, &str)]| {
+        let row = read(&[&[("expires_at", "2099-01-01T00:00:00Z"), ("hot_list", "no")], change].concat());
+        let kind = record_type("PlateRead");
+        kind.due_at(kind.parse_row(&row).unwrap().record.bytes()).unwrap().map(|at| at.to_string())
+    };
+    assert_eq!(due(&[]).as_deref(), Some("2026-04-01T23:30:00.001Z"));
+    let early = "2026-03-20T00:00:00.000Z";
+    assert_eq!(due(&[("expires_at", early)]).as_deref(), Some(early));
+    // On a hot list it is kept as long as it says, and not for ever.
+    assert_eq!(due(&[("hot_list", "yes")]).as_deref(), Some("2099-01-01T00:00:00.000Z"));
+    let when = |name: &str| record_type(name).erased_when();
+    let said = "expires_at,read_at+30d!hot_list=true";
+    assert_eq!(when("PlateRead").as_deref(), Some(said));
+    // A warrant that has lapsed holds no more; nobody said that it is not kept.
+    assert_eq!(when("WantedPerson"), None);
+}
+
 fn request(change: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut row = cells(&[
         ("request_id", "BC-T-1"),

@@ -72,7 +72,7 @@ impl From<StageError> for Failure {
             StageError::File { error, .. } if is_full(&error) => disk_full(text),
             StageError::File { path, error } => Self::file(&path, &error),
             StageError::Busy(_) => Self::unavailable("busy", text).hint("wait until it has ended"),
-            StageError::Damaged { .. } => Self::findings("damaged", text),
+            StageError::Damaged { .. } | StageError::Openings { .. } => Self::findings("damaged", text),
             StageError::Store(error) => Self::unavailable("store", text).hint(error.mend()),
         }
     }

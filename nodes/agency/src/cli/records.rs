@@ -42,11 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(3_600);
 fn retention(context: &Context, erase: bool) -> Result<Report, Failure> {
     let lang = context.lang;
     let config = NodeConfig::load(&context.dir).map_err(|error| load_failure(error.into()))?;
-    if config.records.mapping.is_some() {
-        let value = json!({"mapped": true, "erase": erase, "records": {}});
-        return Ok(Report::new(value, String::new())
-            .note("the records are the agency's own tables, read in place: this program never erases there"));
-    }
+    let mapped = config.records.mapping.is_some();
     let counts: BTreeMap<String, u64> = if erase {
         let mut node = client::running(context)?;
         let Answer::Retained { erased } = client::call(&mut node, Command::Retain, Some(PATIENCE))? else {
@@ -58,7 +54,9 @@ fn retention(context: &Context, erase: bool) -> Result<Report, Failure> {
         let catalogue = load::catalogue(extra.as_deref()).map_err(load_failure)?;
         let job = Retention { dir: &context.dir, settings: &config.records, catalogue: &catalogue };
         let failed = |error: RetentionError| Failure::unavailable("retention", error.to_string()).hint(error.mend());
-        job.due(context.now).map_err(failed)?.into_iter().collect()
+        let mut due = job.due(context.now).map_err(failed)?;
+        due.extend(job.training_due(&config.training, context.now).map_err(failed)?);
+        due
     };
     let last = Last::read(&context.dir);
     let mut rows: Vec<(String, String)> =
@@ -67,10 +65,14 @@ fn retention(context: &Context, erase: bool) -> Result<Report, Failure> {
         rows.push((text(lang, "last erased").to_owned(), context.clocks().instant(Millis(last.at))));
     }
     let value = json!({
-        "mapped": false, "erase": erase, "records": counts,
+        "mapped": mapped, "erase": erase, "records": counts,
         "last": (last.at > 0).then(|| Millis(last.at).to_string()), "erased_in_all": last.erased,
     });
     let report = Report::new(value, table(&rows));
+    let report = match mapped {
+        true => report.note("the records are the agency's own tables, read in place: this program never erases there"),
+        false => report,
+    };
     Ok(match erase {
         true => report.note("erased; the log says how many, and nothing of what they were"),
         false => report.note("nothing was changed: this many have been kept as long as they may be"),

@@ -3,7 +3,7 @@
 use super::{Node, now};
 use crate::control::failure;
 use crate::control_api::Answer;
-use crate::retention::{Last, Retention, RetentionError};
+use crate::retention::{Gone, Last, Retention, RetentionError};
 
 /// How long after a time that went through the next one is due, in milliseconds: a day, less the hour between two looks.
 const EVERY_MILLIS: u64 = 23 * 3_600_000;
@@ -16,7 +16,7 @@ impl Node {
         }
         match self.retain().await {
             Ok(erased) => {
-                for (record_type, count) in erased.iter().filter(|(_, count)| *count > 0) {
+                for (record_type, count) in erased {
                     tracing::info!(record_type, count, "erased: kept as long as they may be");
                 }
             }
@@ -24,17 +24,21 @@ impl Node {
         }
     }
 
-    async fn retain(&self) -> Result<Vec<(String, u64)>, RetentionError> {
+    async fn retain(&self) -> Result<Gone, RetentionError> {
         // One at a time: the second finds nothing left to do.
         let _turn = self.retaining.lock().await;
         let (settings, catalogue) = (&self.bearings.config.records, &self.bearings.catalogue);
-        Retention { dir: &self.dir, settings, catalogue }.run(&self.driver, now()).await
+        let job = Retention { dir: &self.dir, settings, catalogue };
+        let mut erased = job.run(&self.driver, now()).await?;
+        erased.extend(job.run_training(&self.bearings.config.training, &self.driver, now()).await?);
+        erased.retain(|_, count| *count > 0);
+        Ok(erased)
     }
 
     /// Does the job now, for an operator.
     pub(super) async fn retain_now(&self) -> Answer {
         match self.retain().await {
-            Ok(erased) => Answer::Retained { erased: erased.into_iter().collect() },
+            Ok(erased) => Answer::Retained { erased },
             Err(error) => failure("retention", &error, &error.mend()),
         }
     }

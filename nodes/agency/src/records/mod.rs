@@ -3,6 +3,7 @@
 //! [`RecordStore`] is the writing side (imports), [`RecordReader`] the reading side, which the engine's task owns. A store
 //! that answers in some microseconds is read in line; a hop to another thread would cost more than the lookup.
 
+mod due;
 mod health;
 mod links;
 mod mapping;
@@ -29,6 +30,7 @@ use mapping::{MappedFile, MappedTables};
 use postgres::Tables;
 use server::Server;
 
+pub use due::Looked;
 pub use health::{Health, RecordsStatus};
 pub use links::WAITING_MAX;
 pub use mapping::{FIELD_CODES_MAX, Finding, MAPPING_BYTES_MAX, Severity};

@@ -5,6 +5,7 @@
 //! <schema>.name      record types and names of match keys, once each
 //! <schema>.record    canonical bytes, and their identity: one row per record
 //! <schema>.match_key (type, name, value) → record
+//! <schema>.due, .due_upto  when records have to be erased (`due`)
 //! ```
 //!
 //! Values of keys are bytes: no collation has a say in what equals what. A value that is too long for an index stands
@@ -56,7 +57,7 @@ fn at(row: &tokio_postgres::Row) -> Result<Option<usize>, tokio_postgres::Error>
 #[derive(Clone)]
 pub(super) struct Tables {
     /// The schema's name, quoted.
-    schema: String,
+    pub(super) schema: String,
 }
 
 impl Tables {
@@ -275,13 +276,15 @@ impl PostgresStore {
             // Thousands of rows go in at once: the limit of a lookup is not theirs.
             let session = "SET statement_timeout = '10min'; SET lock_timeout = '10min'; SET plan_cache_mode = auto";
             client.batch_execute(session).await.map_err(|error| describe(&error))?;
-            tables.ensure(&mut client).await.map(|()| client)
+            tables.ensure(&mut client).await?;
+            tables.ensure_due(&client).await.map_err(|error| describe(&error))?;
+            Ok(client)
         });
         let client = opened?.map_err(RecordsError::Server)?;
         Ok(Self { runtime: Some(runtime), client, tables })
     }
 
-    fn run<'s, T: Send, F: Future<Output = Result<T, tokio_postgres::Error>> + Send>(
+    pub(super) fn run<'s, T: Send, F: Future<Output = Result<T, tokio_postgres::Error>> + Send>(
         &'s mut self,
         work: impl FnOnce(&'s mut Client, &'s Tables) -> F,
     ) -> Result<T, RecordsError> {
@@ -419,6 +422,10 @@ impl Tables {
              WHERE r.identity = ANY($1) AND m.type = r.type AND m.record = r.id"
         );
         tx.execute(&keys, &[&identities]).await?;
+        let due = format!(
+            "DELETE FROM {schema}.due d USING {schema}.record r WHERE r.identity = ANY($1) AND d.record = r.id"
+        );
+        tx.execute(&due, &[&identities]).await?;
         let erased =
             tx.execute(&format!("DELETE FROM {schema}.record WHERE identity = ANY($1)"), &[&identities]).await?;
         tx.commit().await?;
@@ -427,7 +434,7 @@ impl Tables {
 
     async fn vacuum(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
         let schema = &self.schema;
-        client.batch_execute(&format!("VACUUM {schema}.match_key, {schema}.record")).await
+        client.batch_execute(&format!("VACUUM {schema}.match_key, {schema}.record, {schema}.due")).await
     }
 
     async fn insert(&self, client: &mut Client, records: &[NewRecord]) -> Result<Inserted, tokio_postgres::Error> {

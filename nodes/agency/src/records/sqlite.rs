@@ -38,8 +38,8 @@ const SCHEMA: &str = "
 
 /// The writing side: imports.
 pub struct SqliteStore {
-    connection: Connection,
-    path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
     disk: Arc<dyn Disk>,
     names: BTreeMap<String, i64>,
 }
@@ -71,6 +71,7 @@ impl SqliteStore {
             return Err(DiskError::Version { path: path.to_owned(), found, expected });
         }
         connection.execute_batch(SCHEMA).map_err(failed())?;
+        connection.execute_batch(super::due::SQLITE_SCHEMA).map_err(failed())?;
         connection.pragma_update(None, "user_version", VERSION).map_err(failed())?;
         connection.set_prepared_statement_cache_capacity(32);
         Ok(Self { connection, path: path.to_owned(), disk, names: BTreeMap::new() })
@@ -253,6 +254,7 @@ impl SqliteStore {
             [],
         )?;
         let erased = self.connection.execute("DELETE FROM record WHERE id IN (SELECT id FROM doomed)", [])?;
+        self.forget_due()?;
         Ok(erased as u64)
     }
 
@@ -293,7 +295,7 @@ fn put_keys(statement: &mut CachedStatement<'_>, keys: &[(i64, i64, &[u8], i64)]
     statement.raw_execute().map(drop)
 }
 
-fn intern(connection: &Connection, text: &str) -> rusqlite::Result<i64> {
+pub(super) fn intern(connection: &Connection, text: &str) -> rusqlite::Result<i64> {
     connection.prepare_cached("INSERT OR IGNORE INTO name (text) VALUES (?1)")?.execute([text])?;
     connection.prepare_cached("SELECT id FROM name WHERE text = ?1")?.query_row([text], |row| row.get(0))
 }

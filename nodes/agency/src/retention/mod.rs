@@ -3,35 +3,46 @@
 //! ```text
 //! retention/<root>.due        which records are erased next, synced; the log may not hold their ERASE yet
 //! retention/<root>.recorded   the log holds it: they are being erased
+//! retention/<root>.erased     they are; what opens their commitments is being destroyed
 //! retention/last.json         when the job last went through, and how many records it erased since the node was made
 //! ```
 //!
-//! How long is the catalogue's word (`kept_days_max` of a record type). ERASE carries type, count and a root over a fresh
-//! salt and the records' identities; the salt goes with the file, so nothing that is left tells what was erased. Each step
-//! is a rename or one transaction: a crash repeats the step that it interrupted, ERASE is recorded once for a batch, and
-//! erasing what is gone changes nothing. An agency's own tables, read in place, are never touched.
+//! How long is the catalogue's word (`kept_days_max` and `erased_at_end` of a record type). ERASE carries type, count and a
+//! root over a fresh salt and the records' identities; the salt goes with the file, so nothing that is left tells what was
+//! erased. What opens the commitments that COLLECT once made of them goes as well; the commitments stay, so that every other
+//! record of their batch can still be shown to be in it. Each step is a rename or one transaction: a crash repeats the step
+//! that it interrupted, ERASE is recorded once for a batch, and erasing what is gone changes nothing. An agency's own tables,
+//! read in place, are never touched.
+//!
+//! Each record is read once, in the first pass after it came, to note when it will be due, and once more when it is.
 
+mod batch;
 #[cfg(test)]
 pub(crate) mod tests;
+mod training;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use puente_catalogue::Catalogue;
+use puente_catalogue::{Catalogue, RecordType};
 use puente_exchange::api::{Conclusion, LocalEvent};
-use puente_model::{Digest, EventKind, Label, Millis, digest};
+use puente_model::Millis;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::config::NodeDir;
 use crate::files;
-use crate::records::{RecordSettings, RecordStore, RecordsError, identity};
+use crate::import::stage::{Folder, StageError, Turn};
+use crate::records::{Looked, RecordSettings, RecordStore, RecordsError};
+
+use batch::Batch;
 
 /// Records under one ERASE.
 pub(crate) const BATCH_RECORDS: usize = 10_000;
 /// Records that are read at once.
 const PAGE_RECORDS: usize = 2_000;
-const ROOT: Label = Label("puente/v1/erased");
+/// Batches whose openings are destroyed in one reading of all of their type's.
+const BATCHES_AT_ONCE: usize = 50;
 
 /// Why the job did not go through. What it had recorded stays, and the next time it goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +50,9 @@ pub enum RetentionError {
     /// The record store.
     #[error(transparent)]
     Store(#[from] RecordsError),
+    /// What opens the commitments of imported records.
+    #[error(transparent)]
+    Openings(#[from] StageError),
     /// A file of the job's.
     #[error("{path}: {error}")]
     File {
@@ -57,6 +71,7 @@ impl RetentionError {
     pub fn mend(&self) -> String {
         match self {
             Self::Store(error) => error.mend(),
+            Self::Openings(_) => "mend the file that it names; the job goes on from there".to_owned(),
             Self::File { .. } => "check who owns the folder retention of the node, and the disk".to_owned(),
             Self::Log => "see 'puente node status'; the job goes on once the log takes entries".to_owned(),
         }
@@ -65,51 +80,6 @@ impl RetentionError {
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> RetentionError + '_ {
     move |error| RetentionError::File { path: path.to_owned(), error }
-}
-
-/// Records of one type that are erased under one ERASE.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Batch {
-    record_type: String,
-    /// Days after which they had to go.
-    days: u64,
-    /// Over the salt and the identities, ascending.
-    root: Digest32,
-    records: Vec<Digest32>,
-}
-
-/// A digest as a file of the job's holds it.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-struct Digest32(String);
-
-impl Batch {
-    fn of(record_type: &str, days: u64, mut records: Vec<Digest>) -> io::Result<Self> {
-        let salt = files::fresh_secret()?;
-        records.sort_unstable();
-        let mut covered: Vec<&[u8]> = vec![salt.expose().as_slice()];
-        covered.extend(records.iter().map(|record| record.as_bytes().as_slice()));
-        let root = Digest32(digest(ROOT, &covered).to_string());
-        let records = records.iter().map(|record| Digest32(record.to_string())).collect();
-        Ok(Self { record_type: record_type.to_owned(), days, root, records })
-    }
-
-    /// The entry that says that they go.
-    fn event(&self) -> LocalEvent {
-        let count = self.records.len() as u64;
-        let (root, record_type) = (&self.root, &self.record_type);
-        let detail = json!({"root": root, "count": count, "record_type": record_type, "kept_days_max": self.days});
-        LocalEvent {
-            kind: EventKind::Erase,
-            record_type: self.record_type.clone(),
-            count,
-            purpose: None,
-            basis: None,
-            role: None,
-            detail: detail.to_string().into_bytes(),
-        }
-    }
 }
 
 /// What the job did last, as the node's folder keeps it.
@@ -144,7 +114,11 @@ impl Recorder for crate::driver::DriverHandle {
     }
 }
 
+/// Records that were erased, by type.
+pub type Gone = BTreeMap<String, u64>;
+
 /// The job for one node's own store.
+#[derive(Clone, Copy)]
 pub struct Retention<'n> {
     /// The node's folder.
     pub dir: &'n NodeDir,
@@ -159,19 +133,21 @@ impl Retention<'_> {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn due(&self, now: Millis) -> Result<Vec<(String, u64)>, RetentionError> {
-        let Some(mut store) = self.store()? else { return Ok(Vec::new()) };
-        let mut out = Vec::new();
-        for record_type in self.catalogue.record_types().iter().filter(|kind| kind.kept_days_max().is_some()) {
-            let mut count = 0;
-            let mut after = 0;
-            loop {
-                let (found, next) = overdue(&mut store, record_type, after, now)?;
-                count += found.len() as u64;
-                let Some(next) = next else { break };
-                after = next;
+    pub fn due(&self, now: Millis) -> Result<Gone, RetentionError> {
+        let Some(mut store) = self.store()? else { return Ok(Gone::new()) };
+        let mut out = Gone::new();
+        for (kind, rule) in self.limited() {
+            let mut after = store.looked_upto(kind.name(), &rule)?;
+            // What another rule said counts for nothing.
+            let mut count = if after > 0 { store.count_due(kind.name(), now)? } else { 0 };
+            while let Some((looked, more)) = look(&mut store, kind, after)? {
+                count += looked.iter().filter(|(_, at)| at.is_some_and(|at| at <= now)).count() as u64;
+                after = looked.last().map_or(after, |(place, _)| *place);
+                if !more {
+                    break;
+                }
             }
-            out.push((record_type.name().to_owned(), count));
+            out.insert(kind.name().to_owned(), count);
         }
         Ok(out)
     }
@@ -181,33 +157,52 @@ impl Retention<'_> {
     ///
     /// # Errors
     /// [`RetentionError`]; what was erased before stays erased, and stands in the log.
-    pub async fn run(&self, log: &impl Recorder, now: Millis) -> Result<Vec<(String, u64)>, RetentionError> {
-        let mut gone: std::collections::BTreeMap<String, u64> = std::collections::BTreeMap::new();
+    pub async fn run(&self, log: &impl Recorder, now: Millis) -> Result<Gone, RetentionError> {
+        let mut gone = Gone::new();
         if self.settings.mapping.is_some() {
-            return Ok(Vec::new());
+            return Ok(gone);
         }
-        for path in self.pending()? {
-            let (record_type, count) = self.carry_on(path, log).await?;
-            *gone.entry(record_type).or_default() += count;
-        }
-        for record_type in self.catalogue.record_types() {
-            let Some(days) = record_type.kept_days_max() else { continue };
+        self.finish_earlier(log, &mut gone).await?;
+        for (kind, rule) in self.limited() {
+            tokio::task::block_in_place(|| self.note_new(kind, &rule))?;
             loop {
-                let records = tokio::task::block_in_place(|| self.next(record_type, now))?;
+                let records = tokio::task::block_in_place(|| self.next(kind, &rule, now))?;
                 if records.is_empty() {
                     break;
                 }
-                let path = self.stage(record_type.name(), days, records)?;
-                let (name, count) = self.carry_on(path, log).await?;
-                *gone.entry(name).or_default() += count;
+                let path = self.stage(kind.name(), &rule, false, &records)?;
+                self.carry_on(path, log, &mut gone).await?;
+                if self.files(&["erased"])?.len() >= BATCHES_AT_ONCE {
+                    tokio::task::block_in_place(|| self.forget())?;
+                }
             }
         }
+        // While an import runs its openings are still to come: an hour later there is another look.
+        let through = tokio::task::block_in_place(|| self.forget())?;
+        self.note_last(now, through, &gone)?;
+        Ok(gone)
+    }
+
+    /// What an earlier time staged goes first.
+    async fn finish_earlier(&self, log: &impl Recorder, gone: &mut Gone) -> Result<(), RetentionError> {
+        for path in self.files(&["due", "recorded"])? {
+            self.carry_on(path, log, gone).await?;
+        }
+        Ok(())
+    }
+
+    fn note_last(&self, now: Millis, through: bool, gone: &Gone) -> Result<(), RetentionError> {
         let before = Last::read(self.dir);
-        let last = Last { at: now.0, erased: before.erased + gone.values().sum::<u64>() };
+        let at = if through { now.0 } else { before.at };
+        let last = Last { at, erased: before.erased + gone.values().sum::<u64>() };
         let path = self.folder()?.join("last.json");
         let bytes = serde_json::to_vec(&last).map_err(|error| file(&path)(error.into()))?;
-        files::replace(&path, &bytes, true).map_err(file(&path))?;
-        Ok(gone.into_iter().collect())
+        files::replace(&path, &bytes, true).map_err(file(&path))
+    }
+
+    /// Types that are not kept for ever, and until when.
+    fn limited(&self) -> impl Iterator<Item = (&RecordType, String)> {
+        self.catalogue.record_types().iter().filter_map(|kind| Some((kind, kind.erased_when()?)))
     }
 
     fn store(&self) -> Result<Option<RecordStore>, RetentionError> {
@@ -224,37 +219,61 @@ impl Retention<'_> {
         Ok(folder)
     }
 
-    /// The identities of the next records that are due, at most a batch of them.
-    fn next(&self, record_type: &puente_catalogue::RecordType, now: Millis) -> Result<Vec<Digest>, RetentionError> {
-        let Some(mut store) = self.store()? else { return Ok(Vec::new()) };
-        let (mut out, mut after) = (Vec::new(), 0);
-        while out.len() + PAGE_RECORDS <= BATCH_RECORDS {
-            let (found, next) = overdue(&mut store, record_type, after, now)?;
-            out.extend(found);
-            let Some(next) = next else { break };
-            after = next;
+    /// Notes when the records that came since the last time will be due.
+    fn note_new(&self, kind: &RecordType, rule: &str) -> Result<(), RetentionError> {
+        let Some(mut store) = self.store()? else { return Ok(()) };
+        let mut after = store.looked_upto(kind.name(), rule)?;
+        while let Some((looked, more)) = look(&mut store, kind, after)? {
+            store.note_due(kind.name(), rule, &looked)?;
+            after = looked.last().map_or(after, |(place, _)| *place);
+            if !more {
+                break;
+            }
         }
-        Ok(out)
+        Ok(())
+    }
+
+    /// The next records that are due, at most a batch of them.
+    fn next(&self, kind: &RecordType, rule: &str, now: Millis) -> Result<Vec<Vec<u8>>, RetentionError> {
+        let Some(mut store) = self.store()? else { return Ok(Vec::new()) };
+        loop {
+            let mut due = store.due(kind.name(), now, BATCH_RECORDS)?;
+            // The note is the index's word; whether a record goes is its own.
+            let at = |bytes: &[u8]| kind.due_at(bytes).ok().flatten();
+            let wrong: Vec<Looked> = due
+                .iter()
+                .map(|(place, bytes)| (*place, at(bytes)))
+                .filter(|(_, at)| at.is_none_or(|at| at > now))
+                .collect();
+            if wrong.is_empty() {
+                return Ok(due.into_iter().map(|(_, bytes)| bytes).collect());
+            }
+            store.note_due(kind.name(), rule, &wrong)?;
+            due.retain(|(place, _)| wrong.iter().all(|(other, _)| other != place));
+            if !due.is_empty() {
+                return Ok(due.into_iter().map(|(_, bytes)| bytes).collect());
+            }
+        }
     }
 
     /// Writes down which records go, before anything says so.
-    pub(crate) fn stage(&self, name: &str, days: u64, records: Vec<Digest>) -> Result<PathBuf, RetentionError> {
+    fn stage(&self, name: &str, rule: &str, training: bool, records: &[Vec<u8>]) -> Result<PathBuf, RetentionError> {
         let folder = self.folder()?;
-        let batch = Batch::of(name, days, records).map_err(file(&folder))?;
-        let path = folder.join(format!("{}.due", batch.root.0));
+        let batch = Batch::of(name, rule, training, records.iter().map(Vec::as_slice)).map_err(file(&folder))?;
+        let path = folder.join(format!("{}.due", batch.name()));
         let bytes = serde_json::to_vec(&batch).map_err(|error| file(&path)(error.into()))?;
         files::replace(&path, &bytes, true).map_err(file(&path))?;
         Ok(path)
     }
 
-    /// Batches that a time before left undone.
-    fn pending(&self) -> Result<Vec<PathBuf>, RetentionError> {
+    /// Batches with one of these endings.
+    fn files(&self, endings: &[&str]) -> Result<Vec<PathBuf>, RetentionError> {
         let folder = self.folder()?;
         let entries = std::fs::read_dir(&folder).map_err(file(&folder))?;
         let mut out = Vec::new();
         for entry in entries {
             let path = entry.map_err(file(&folder))?.path();
-            if path.extension().is_some_and(|ending| ending == "due" || ending == "recorded") {
+            if path.extension().is_some_and(|ending| endings.iter().any(|other| ending == *other)) {
                 out.push(path);
             }
         }
@@ -262,10 +281,9 @@ impl Retention<'_> {
         Ok(out)
     }
 
-    /// From wherever a batch is: the log holds its ERASE, then its records are erased, then its file goes.
-    async fn carry_on(&self, path: PathBuf, log: &impl Recorder) -> Result<(String, u64), RetentionError> {
-        let bytes = files::read(&path).map_err(file(&path))?;
-        let batch: Batch = serde_json::from_slice(&bytes).map_err(|error| file(&path)(error.into()))?;
+    /// From wherever a batch is: the log holds its ERASE, then its records are erased.
+    async fn carry_on(&self, path: PathBuf, log: &impl Recorder, gone: &mut Gone) -> Result<(), RetentionError> {
+        let batch = read(&path)?;
         let recorded = path.with_extension("recorded");
         if path != recorded {
             match log.record(batch.event()).await {
@@ -274,27 +292,59 @@ impl Retention<'_> {
             }
             files::rename(&path, &recorded).map_err(file(&path))?;
         }
-        let parse = |text: &Digest32| text.0.parse().map_err(|_| file(&recorded)(io::ErrorKind::InvalidData.into()));
-        let records = batch.records.iter().map(parse).collect::<Result<Vec<Digest>, _>>()?;
+        let records = batch.records().map_err(file(&recorded))?;
         let erased = tokio::task::block_in_place(|| match self.store()? {
             Some(mut store) => Ok::<u64, RetentionError>(store.erase(&records)?),
             None => Ok(0),
         })?;
-        std::fs::remove_file(&recorded).map_err(file(&recorded))?;
-        Ok((batch.record_type, erased))
+        *gone.entry(batch.event().record_type).or_default() += erased;
+        files::rename(&recorded, &path.with_extension("erased")).map_err(file(&recorded))
+    }
+
+    /// Destroys what opens the commitments of records that are erased; false while an import runs, which may be about to
+    /// write some.
+    fn forget(&self) -> Result<bool, RetentionError> {
+        let paths = self.files(&["erased"])?;
+        if paths.is_empty() {
+            return Ok(true);
+        }
+        let folder = Folder::new(&self.dir.imports());
+        let Some(turn) = enter(&folder)? else { return Ok(false) };
+        for some in paths.chunks(BATCHES_AT_ONCE) {
+            let mut erased: BTreeMap<String, BTreeSet<_>> = BTreeMap::new();
+            for path in some {
+                let batch = read(path)?;
+                let digests: Vec<_> = batch.openings().map_err(file(path))?;
+                erased.entry(batch.record_type().to_owned()).or_default().extend(digests);
+            }
+            for (record_type, digests) in &erased {
+                folder.forget(&turn, record_type, digests)?;
+            }
+            some.iter().try_for_each(|path| std::fs::remove_file(path).map_err(file(path)))?;
+        }
+        Ok(true)
     }
 }
 
-/// Records of a page that are due, and the place after which the next page begins; none after the last.
-fn overdue(
-    store: &mut RecordStore,
-    record_type: &puente_catalogue::RecordType,
-    after: i64,
-    now: Millis,
-) -> Result<(Vec<Digest>, Option<i64>), RetentionError> {
-    let page = store.page(record_type.name(), after, PAGE_RECORDS)?;
-    let next = page.last().map(|(place, _)| *place).filter(|_| page.len() == PAGE_RECORDS);
+/// The turn to change what imports left; none while one runs.
+fn enter(folder: &Folder) -> Result<Option<Turn>, RetentionError> {
+    match folder.enter() {
+        Ok(turn) => Ok(Some(turn)),
+        Err(StageError::Busy(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read(path: &Path) -> Result<Batch, RetentionError> {
+    let bytes = files::read(path).map_err(file(path))?;
+    serde_json::from_slice(&bytes).map_err(|error| file(path)(error.into()))
+}
+
+/// A page of records after a place, each with when it is due, and whether there may be more; none if there is none.
+fn look(store: &mut RecordStore, kind: &RecordType, after: i64) -> Result<Option<(Vec<Looked>, bool)>, RetentionError> {
+    let page = store.page(kind.name(), after, PAGE_RECORDS)?;
+    let more = page.len() == PAGE_RECORDS;
     // What is no record of the type any more is not understood, so not erased.
-    let due = page.iter().filter(|(_, bytes)| record_type.is_overdue(bytes, now).unwrap_or(false));
-    Ok((due.map(|(_, bytes)| identity(record_type.name(), bytes)).collect(), next))
+    let looked: Vec<Looked> = page.iter().map(|(place, bytes)| (*place, kind.due_at(bytes).ok().flatten())).collect();
+    Ok((!looked.is_empty()).then_some((looked, more)))
 }

@@ -1,14 +1,14 @@
 //! Carrying a batch on: from staged to collected to stored, each step a rename.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Seek as _, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use puente_exchange::api::{Conclusion, LocalEvent};
-use puente_model::{Digest, Secret32};
+use puente_model::Secret32;
 
+use super::openings::Openings;
 use super::{Folder, Head, ITEM_BYTES_MAX, MAGIC, StageError, Step, file};
 use crate::config::NodeDir;
 use crate::driver::DriverHandle;
@@ -182,9 +182,7 @@ impl Staged {
             return Err(StageError::Damaged { path: self.path, at: 0 });
         }
         let folder = &self.folder;
-        let draft = self.path.with_extension("openings-part");
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft);
-        let mut openings = BufWriter::with_capacity(256 * 1024, opened.map_err(file(&draft))?);
+        let mut openings = Openings::begin(self.path.with_extension("openings-part"))?;
         let (mut chunk, mut chunk_bytes) = (Vec::new(), 0);
         let mut done = Inserted::default();
         let mut put = |chunk: &mut Vec<NewRecord>| -> Result<(), StageError> {
@@ -196,7 +194,7 @@ impl Staged {
             Ok(())
         };
         self.each(&mut |record, salt, overrides| {
-            open_with(&mut openings, salt, &record.bytes, overrides).map_err(file(&draft))?;
+            openings.put(salt, &record, overrides)?;
             chunk_bytes += record.bytes.len();
             chunk.push(record);
             if chunk.len() >= CHUNK || chunk_bytes >= CHUNK_BYTES {
@@ -208,7 +206,7 @@ impl Staged {
         if !chunk.is_empty() {
             put(&mut chunk)?;
         }
-        openings.flush().and_then(|()| openings.get_ref().sync_all()).map_err(file(&draft))?;
+        let draft = openings.finish()?;
         folder.step(Step::Openings, &draft)?;
         rename(&draft, &self.path.with_extension("openings"), &folder.path)?;
         let batch = self.path.with_extension("batch");
@@ -292,11 +290,4 @@ pub async fn settle(dir: &NodeDir, settings: Option<&RecordSettings>, driver: &D
             Err(error) => tracing::error!("imports: {error}"),
         }
     }
-}
-
-fn open_with(to: &mut impl Write, salt: &Secret32, record: &[u8], overrides: &str) -> io::Result<()> {
-    to.write_all(salt.expose())?;
-    to.write_all(Digest::of(record).as_bytes())?;
-    to.write_all(&u32::try_from(overrides.len()).unwrap_or(u32::MAX).to_be_bytes())?;
-    to.write_all(overrides.as_bytes())
 }

@@ -6,8 +6,7 @@
 //! imports/<batch>.problems    what there is to say about its rows, one JSON object a line
 //! imports/<batch>.staged      whole and synced; not yet in the log
 //! imports/<batch>.collected   the log holds the COLLECT entry; on its way into the record store
-//! imports/<batch>.openings    stored; opens each record's commitment:
-//!                             (salt, 32 bytes ‖ SHA-256 of the record ‖ u32be length ‖ overrides)*
+//! imports/<batch>.openings    stored; opens each record's commitment, until it is erased (`openings`)
 //! imports/<batch>.batch       stored; what the batch was, for the next import of the same file
 //! ```
 //!
@@ -20,6 +19,7 @@
 //! both do. The system lets go of it when the process ends.
 
 mod carry;
+mod openings;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -40,6 +40,7 @@ use crate::records::RecordsError;
 
 use carry::read_head;
 pub use carry::{Staged, settle};
+pub use openings::commitments;
 pub use write::{Staging, problems};
 
 const MAGIC: &[u8; 8] = b"puenteI2";
@@ -71,6 +72,16 @@ pub enum StageError {
     /// A staged file was changed or cut.
     #[error("{path} is damaged at byte {at}: remove it and import the file again; the log holds no entry of it")]
     Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Where.
+        at: u64,
+    },
+    /// A file of openings was changed or cut.
+    #[error(
+        "{path} is damaged at byte {at}: restore it from a backup, or remove it: what it opened can then not be opened any more"
+    )]
+    Openings {
         /// Which.
         path: PathBuf,
         /// Where.
@@ -113,6 +124,8 @@ pub enum Step {
     Batch,
     /// Remove its file.
     Remove,
+    /// Put in the place of its openings what is left of them when records were erased.
+    Forget,
 }
 
 /// Hears of every step before it is taken, and may refuse it: for suites that break each one.

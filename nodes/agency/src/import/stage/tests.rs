@@ -52,7 +52,7 @@ fn records_are_found_only_after_their_entry() {
     assert!(pending(&folder).unwrap().is_empty());
     let heads = Folder::new(&folder).heads().unwrap();
     assert_eq!((heads.len(), heads[0].1.counts.rejected), (1, 1));
-    assert_eq!(heads[0].0.with_extension("openings").metadata().unwrap().len(), 3 * 68);
+    assert_eq!(heads[0].0.with_extension("openings").metadata().unwrap().len(), 8 + 3 * (33 + 68));
 }
 
 #[test]

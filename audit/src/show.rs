@@ -84,11 +84,11 @@ pub(crate) fn shown(index: u64, bytes: &[u8]) -> Shown {
             out.kind = "SEEDS".to_owned();
             out.minute = Some(seeds.minute.to_string());
             let whom: Vec<&str> = seeds.seeds.iter().map(|s| s.auditor.as_str()).collect();
-            let what = match seeds.purpose {
-                SeedUse::Escrow => "escrow",
-                SeedUse::Headers => "headers",
+            let whom = whom.join(", ");
+            out.says = match seeds.purpose {
+                SeedUse::Escrow => format!("seeds of openings in escrow, sealed to {whom}"),
+                SeedUse::Headers => format!("seeds of sealed headers, sealed to {whom}"),
             };
-            out.says = format!("{what} seeds for {}", whom.join(", "));
         }
         Err(error) => {
             out.kind = "UNREADABLE".to_owned();

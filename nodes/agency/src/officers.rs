@@ -8,6 +8,7 @@
 //! start, before it serves anybody, and the `officer` command does it through
 //! the control socket of a running node.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ use puente_model::{EventKind, Label, Millis, OfficerId};
 use crate::approval::{self, AccessChange};
 use crate::config::NodeDir;
 use crate::files;
+use crate::ops::expiry::Ending;
 
 /// Why the officers could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -218,6 +220,31 @@ impl Change {
     }
 }
 
+/// Days for which grants that have ended are still told of.
+pub const ENDED_DAYS: u64 = 30;
+const DAY: u64 = 86_400_000;
+
+/// When grants end that were not revoked: day by day, and for [`ENDED_DAYS`] after it. Access in an emergency is meant to
+/// end, and is not told of.
+pub fn endings(officers: &Officers, now: Millis) -> Vec<Ending> {
+    let lately =
+        |o: &&OfficerRecord| o.revoked.is_none() && !o.is_emergency() && o.expires.plus(ENDED_DAYS * DAY) > now;
+    // Of each day: how many, the longest that one was granted for, the first end.
+    let mut days: BTreeMap<u64, (usize, u64, Millis)> = BTreeMap::new();
+    for officer in officers.iter().filter(lately) {
+        let (life, end) = (officer.expires.since(officer.granted), officer.expires);
+        let day = days.entry(end.0 / DAY).or_insert((0, life, end));
+        *day = (day.0 + 1, day.1.max(life), day.2.min(end));
+    }
+    days.into_values().map(|(count, life, end)| Ending::officers(count, life, end)).collect()
+}
+
+/// How many grants have their end told of now.
+pub fn told(officers: &Officers, now: Millis) -> usize {
+    let due = endings(officers, now).into_iter().filter(|ending| ending.stage(now).is_some());
+    due.filter_map(|ending| ending.name.parse::<usize>().ok()).sum()
+}
+
 /// Officers whose grants stand in the log, whatever is wanted.
 ///
 /// # Errors
@@ -312,6 +339,36 @@ mod tests {
         std::fs::write(dir.officers(), "").unwrap();
         let mut book = OfficerBook::open(&dir).unwrap();
         assert!(matches!(book.add(ana()), Err(OfficerBookError::Officer(OfficerError::Exists))));
+    }
+
+    #[test]
+    fn ends_are_told_of_day_by_day_and_name_nobody() {
+        let at = |days: u64| Millis(days * DAY);
+        let granted = |id: &str, from: u64, days: u64, emergency: &str, revoked: Option<Millis>| OfficerRecord {
+            id: id.parse().unwrap(),
+            granted: at(from),
+            expires: at(from + days),
+            emergency: emergency.to_owned(),
+            revoked,
+            ..ana()
+        };
+        let mut officers = Officers::default();
+        for record in [
+            granted("o-1", 0, 365, "", None),
+            granted("o-2", 200, 165, "", None),
+            granted("o-3", 0, 370, "", None),
+            granted("o-4", 0, 365, "", Some(at(9))),
+            granted("o-5", 364, 1, "a child is missing", None),
+        ] {
+            officers.add(record).unwrap();
+        }
+        let ends = |day: u64| -> Vec<(String, Millis)> {
+            endings(&officers, at(day)).into_iter().map(|ending| (ending.name, ending.end)).collect()
+        };
+        let both = vec![("2".to_owned(), at(365)), ("1".to_owned(), at(370))];
+        assert_eq!((ends(300), ends(394)), (both.clone(), both));
+        assert_eq!(ends(395), [("1".to_owned(), at(370))], "thirty days after its end");
+        assert_eq!([300, 335, 340, 366].map(|day| told(&officers, at(day))), [0, 2, 3, 3]);
     }
 
     #[test]

@@ -298,8 +298,13 @@ fn every_metric_that_an_alert_names_exists() {
     let meter = puente_agency::ops::meter::Meter::new();
     meter.exchange("asker", "vehicle.status", "DISPUTED");
     let ends = Some(1);
-    let snapshot =
-        puente_agency::ops::meter::Snapshot { certificate_ends: ends, api_key_ends: ends, ..Default::default() };
+    let snapshot = puente_agency::ops::meter::Snapshot {
+        certificate_ends: ends,
+        root_ends: ends,
+        api_key_ends: ends,
+        officer_ends: ends,
+        ..Default::default()
+    };
     let shown = meter.show(std::time::SystemTime::now(), &snapshot);
     let series: Vec<&str> = shown.lines().filter(|line| !line.starts_with('#')).collect();
     let mut named = 0;
@@ -308,11 +313,13 @@ fn every_metric_that_an_alert_names_exists() {
             let name: String = line[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
             let found: Vec<&&str> = series.iter().filter(|s| s.split(['{', ' ']).next() == Some(&name)).collect();
             assert!(!found.is_empty(), "no such metric: {name} in {line}");
-            // A label's value that is spelled out exists, too.
-            if let Some(value) = line[at + name.len()..].strip_prefix('{').and_then(|rest| rest.split('}').next())
-                && value.contains("=\"")
-            {
-                assert!(found.iter().any(|series| series.contains(value)), "{name}{{{value}}} in {line}");
+            // A label's value that is spelled out exists, too, and each of a choice of them.
+            if let Some(value) = line[at + name.len()..].strip_prefix('{').and_then(|rest| rest.split('}').next()) {
+                let (label, values) = value.split_once("=~").or_else(|| value.split_once('=')).unwrap();
+                for one in values.trim_matches('"').split('|').filter(|one| !one.contains(['*', '+', '.', '['])) {
+                    let wanted = format!("{label}=\"{one}\"");
+                    assert!(found.iter().any(|series| series.contains(&wanted)), "{name}{{{wanted}}} in {line}");
+                }
             }
             named += 1;
         }

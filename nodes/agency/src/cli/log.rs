@@ -181,12 +181,12 @@ impl Screen {
                 self.entry(veiled.minute, "veiled", &[veiled.stage.to_string()], &self.own),
             ),
             Ok(Entry::Seeds(seeds)) => {
-                let purpose = match seeds.purpose {
-                    SeedUse::Escrow => "escrow",
-                    SeedUse::Headers => "headers",
-                };
                 let auditors: Vec<&str> = seeds.seeds.iter().map(|s| s.auditor.as_str()).collect();
-                let english = format!("{purpose} seeds for {}", auditors.join(", "));
+                let whom = auditors.join(", ");
+                let (purpose, english) = match seeds.purpose {
+                    SeedUse::Escrow => ("escrow", format!("seeds of openings in escrow, sealed to {whom}")),
+                    SeedUse::Headers => ("headers", format!("seeds of sealed headers, sealed to {whom}")),
+                };
                 (
                     json!({"type": "seeds", "use": purpose, "minute": seeds.minute.to_string(), "auditors": auditors}),
                     self.entry(seeds.minute, "seeds", &[say(self.lang, &english).into_owned()], &self.own),

@@ -440,7 +440,9 @@ impl Node {
         let charter = charter.common();
         let grace = u64::from(charter.grace_days) * 86_400;
         let links = self.net.links();
-        let keys = self.desk.ring.endings(now());
+        let next = |endings: Vec<Ending>| {
+            endings.iter().map(|ending| ending.end).filter(|end| *end > now()).min().map(|end| end.0 / 1_000)
+        };
         let snapshot = Snapshot {
             ready: checks.iter().all(|check| check.state < State::Unknown),
             log_entries: driver.disk.size,
@@ -458,7 +460,8 @@ impl Node {
             certificate_ends: self.net.certificate_life().map(|life| life.end.0 / 1_000),
             charter_ends: charter.expires.0 / 1_000 + grace,
             root_ends: roots.min().map(|end| end.0 / 1_000),
-            api_key_ends: keys.iter().map(|key| key.end).filter(|end| *end > now()).min().map(|end| end.0 / 1_000),
+            api_key_ends: next(self.desk.ring.endings(now())),
+            officer_ends: next(self.roll.endings(now())),
             notices: self.notices.lock().unwrap_or_else(PoisonError::into_inner).count(),
             failed_lookups: self.records.status().failed,
             alarms: driver.alarms_total,

@@ -12,6 +12,7 @@ use crate::config::NodeDir;
 use crate::driver::DriverHandle;
 use crate::files::Reread;
 use crate::officers::{self, Change, OfficerBook, OfficerBookError};
+use crate::ops::expiry::Ending;
 
 /// The officers in force, read again whenever the recorded file changes.
 pub(super) struct Roll {
@@ -60,6 +61,16 @@ impl Roll {
         let waiting = approvals.rule().map_or(0, |_| OfficerBook::open(&self.dir).map_or(0, grants));
         let overdue = |o: &&OfficerRecord| o.review_due().is_some_and(|due| due <= now);
         (waiting, self.look(|officers| officers.iter().filter(overdue).count()).unwrap_or_default())
+    }
+
+    /// When grants end. None of a file that cannot be read: nobody may ask then, and the log says so.
+    pub(super) fn endings(&self, now: Millis) -> Vec<Ending> {
+        self.look(|officers| officers::endings(officers, now)).unwrap_or_default()
+    }
+
+    /// How many grants have their end told of now.
+    pub(super) fn told(&self, now: Millis) -> usize {
+        self.look(|officers| officers::told(officers, now)).unwrap_or_default()
     }
 
     /// The role that was granted to an officer, in force or not.

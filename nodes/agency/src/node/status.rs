@@ -39,6 +39,7 @@ impl Node {
         let nation = self.bearings.config.node.jurisdiction();
         let mut out = endings(charter, &nation, self.net.certificate_life(), now());
         out.extend(self.desk.ring.endings(now()));
+        out.extend(self.roll.endings(now()));
         out
     }
 
@@ -83,6 +84,12 @@ impl Node {
             let words = format!("{told} API keys end soon, or have ended");
             let fix = w("'puente api-key list' names them; make each program's next key with 'puente api-key add'");
             note("api-key-ends", words, fix);
+        }
+        let told = self.roll.told(now());
+        if told > 0 {
+            let words = format!("{told} grants of officers end soon, or have ended");
+            let fix = w("'puente officer list' names them; grant anew with 'puente officer add', under another id");
+            note("officer-grants-end", words, fix);
         }
         if let Some(why) = self.now.problem() {
             let words = format!("the policies do not hold under the charter in force; the ones before rule: {why}");

@@ -29,9 +29,10 @@ pub struct Notice {
 /// Something that ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
-    /// What it is: `charter`, `charter-grace`, `certificate`, `root`, `legal-basis` or `api-key`. Stable, never translated.
+    /// What it is: `charter`, `charter-grace`, `certificate`, `root`, `legal-basis`, `api-key` or `officers`. Stable, never
+    /// translated.
     pub what: &'static str,
-    /// Which one, where there are several.
+    /// Which one, where there are several; of officers only how many: who they are is nobody's business but theirs.
     pub name: String,
     /// When it ends.
     pub end: Millis,
@@ -52,6 +53,11 @@ impl Ending {
     /// The end of an API key of the node's: its id, how long it was granted for, and until when.
     pub fn api_key(id: String, granted: Millis, end: Millis) -> Self {
         Self { life: Some(end.since(granted)), ..Self::new("api-key", id, end) }
+    }
+
+    /// The end of so many officers' grants on one day: the first of them, and for how long they were granted.
+    pub fn officers(count: usize, life: u64, end: Millis) -> Self {
+        Self { life: Some(life), ..Self::new("officers", count.to_string(), end) }
     }
 
     /// The newest notice that is due. What is renewed at two thirds of its life is told of only once it should have been;
@@ -75,6 +81,8 @@ impl Ending {
             ("root", true) => "root-ended",
             ("api-key", false) => "api-key-ends",
             ("api-key", true) => "api-key-ended",
+            ("officers", false) => "officer-grants-end",
+            ("officers", true) => "officer-grants-ended",
             (_, false) => "legal-basis-ends",
             (_, true) => "legal-basis-lapsed",
         }
@@ -97,6 +105,8 @@ impl Ending {
             ("root", true) => "a root of this nation has ended: its certificates count for nothing".to_owned(),
             ("api-key", false) => format!("the API key {name} ends in {days} days"),
             ("api-key", true) => format!("the API key {name} has ended: its program is let in no more"),
+            ("officers", false) => format!("officers' grants that end in {days} days: {name}"),
+            ("officers", true) => format!("officers' grants that have ended, so that nobody asks with them: {name}"),
             (_, false) => format!("the legal basis '{name}' lapses in {days} days"),
             (_, true) => format!("the legal basis '{name}' has lapsed"),
         };
@@ -199,6 +209,16 @@ mod tests {
         let told = key(90, 14).unwrap();
         assert_eq!((told.code, &*told.message), ("api-key-ends", "the API key 0011223344556677 ends in 14 days"));
         assert_eq!(key(90, 0).unwrap().code, "api-key-ended");
+    }
+
+    #[test]
+    fn officers_are_told_of_by_their_number_alone() {
+        let told = |left: u64| Ending::officers(3, 365 * DAY, NOW.plus(left * DAY)).notice(NOW);
+        let days = [31, 30, 14, 7, 1, 0].map(|left| told(left).map(|notice| notice.days));
+        assert_eq!(days, [None, Some(30), Some(14), Some(7), Some(1), Some(0)]);
+        let notice = told(7).unwrap();
+        assert_eq!((notice.code, &*notice.message), ("officer-grants-end", "officers' grants that end in 7 days: 3"));
+        assert_eq!(told(0).unwrap().code, "officer-grants-ended");
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct Snapshot {
     pub root_ends: Option<u64>,
     /// End of the first API key in force to end, Unix seconds.
     pub api_key_ends: Option<u64>,
+    /// End of the first officer's grant that is to end, in seconds since 1970; none without one.
+    pub officer_ends: Option<u64>,
     /// Notices of what ends that were given since the start.
     pub notices: u64,
     /// Lookups that failed since the start.
@@ -309,6 +311,7 @@ impl Meter {
             ("charter", Some(snapshot.charter_ends)),
             ("root", snapshot.root_ends),
             ("api-key", snapshot.api_key_ends),
+            ("officer", snapshot.officer_ends),
         ];
         for (what, end) in ends {
             if let Some(end) = end {
@@ -363,6 +366,7 @@ mod tests {
             certificate_ends: Some(1),
             root_ends: Some(1),
             api_key_ends: Some(1),
+            officer_ends: Some(1),
             disk_free_bytes: Some(1),
             traces: Some((1, 1)),
             faults: classes.map(|class| (class, 2)).into(),

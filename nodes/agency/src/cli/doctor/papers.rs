@@ -10,7 +10,7 @@ use crate::init;
 use crate::load::Bearings;
 use crate::net::certified;
 use crate::node::{certificate_check, charter_check};
-use crate::officers::OfficerBook;
+use crate::officers::{self, OfficerBook};
 use crate::ops::check::{Check, State, Words, w};
 use crate::ops::expiry::endings;
 use crate::renewal::Life;
@@ -327,7 +327,6 @@ fn api_keys(patient: &Patient<'_>) -> Check {
 /// Counts only: who they are is shown by 'puente officer list'.
 fn officers(patient: &Patient<'_>) -> Vec<Check> {
     let now = patient.context.now;
-    let fix = w("see 'puente officer list'");
     let book = match OfficerBook::open(&patient.context.dir) {
         Ok(book) => book,
         Err(_) => {
@@ -342,7 +341,7 @@ fn officers(patient: &Patient<'_>) -> Vec<Check> {
         }
     };
     let active: Vec<_> = book.in_force().iter().filter(|o| o.revoked.is_none() && o.expires > now).collect();
-    let ending = active.iter().filter(|o| o.expires < now.plus(SOON)).count();
+    let ending = officers::told(book.in_force(), now);
     let waiting = book.changes(now).len();
     let officers = match (active.len(), waiting) {
         (0, 0) => Check::not(
@@ -364,15 +363,15 @@ fn officers(patient: &Patient<'_>) -> Vec<Check> {
         ),
     };
     let expiry = if ending == 0 {
-        Check::ok("officers-expiry", w("no grant ends within two weeks"), "")
+        Check::ok("officers-expiry", w("no grant of an officer ends soon"), "")
     } else {
         Check::not(
             State::Warn,
             "officers-expiry",
-            "grants-end",
-            w("grants end within two weeks"),
+            "officer-grants-end",
+            w("grants of officers end soon, or have ended"),
             ending.to_string(),
-            fix,
+            w("'puente officer list' names them; grant anew with 'puente officer add', under another id"),
         )
     };
     vec![officers, expiry]

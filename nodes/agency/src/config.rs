@@ -503,6 +503,12 @@ mod tests {
         assert_eq!(error.at, Some((SAMPLE.lines().count() + 1, 1)), "{error}");
         assert!(error.mend.contains("the charter's"), "{error:?}");
 
+        for (days, good) in [("0", false), ("1", true), ("3650", true), ("3651", false)] {
+            let text = format!("{SAMPLE}\n[training]\nkept_days = {days}\n");
+            let config = NodeConfig::parse("node.toml", &text);
+            assert_eq!(config.as_ref().ok().map(|c| c.training.take_part), good.then_some(true), "{days}: {config:?}");
+        }
+
         let text = "node = \"puente://mx/fge-bc/n1\"\nlisten = \"127.0.0.1:1\"\nlog = 0\n";
         let error = NodeConfig::parse("node.toml", text).unwrap_err();
         assert_eq!(error.at, Some((3, 1)));

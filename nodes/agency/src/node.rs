@@ -11,6 +11,8 @@ mod leaving;
 #[cfg(test)]
 mod leaving_test;
 mod officers;
+#[cfg(test)]
+mod officers_test;
 mod questions;
 mod retaining;
 #[cfg(test)]

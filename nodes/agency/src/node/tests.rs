@@ -25,7 +25,7 @@ use crate::signer::LogSigner;
 pub(crate) const MX: &str = "puente://mx/fge-bc/n1";
 pub(crate) const US: &str = "puente://us/tx-dps/n1";
 pub(crate) const VIN: &str = "1M8GDM9AXKP042788";
-const DAY: u64 = 86_400_000;
+pub(super) const DAY: u64 = 86_400_000;
 
 pub(super) fn key(name: &str) -> SigningKey {
     SigningKey::from_bytes(&Digest::of(name.as_bytes()).0)

@@ -113,6 +113,7 @@ fn a_plate_read_is_due_after_thirty_days_or_when_it_says_so_whichever_is_first()
     let when = |name: &str| record_type(name).erased_when();
     let said = "expires_at,read_at+30d!hot_list=true";
     assert_eq!(when("PlateRead").as_deref(), Some(said));
+    assert_eq!(when("Seizure").as_deref(), Some("date+3653d"), "ten years, leap days and all");
     // A warrant that has lapsed holds no more; nobody said that it is not kept.
     assert_eq!(when("WantedPerson"), None);
 }

@@ -52,23 +52,26 @@ impl Openings {
     /// The next record's.
     pub(super) fn put(&mut self, salt: &Secret32, record: &NewRecord, overrides: &str) -> Result<(), StageError> {
         let commitment = super::super::commit(salt, &record.record_type, &record.bytes, overrides);
-        let (salt, overrides) = (salt.clone(), Zeroizing::new(overrides.as_bytes().to_vec()));
-        let opening = Opening { salt, record: Digest::of(&record.bytes), overrides };
-        self.write(&commitment, Some(&opening))
+        self.open(&commitment, salt, &Digest::of(&record.bytes), overrides.as_bytes()).map_err(file(&self.path))
     }
 
-    fn write(&mut self, commitment: &Digest, opening: Option<&Opening>) -> Result<(), StageError> {
-        let to = &mut self.to;
-        let mut write = || -> io::Result<()> {
-            to.write_all(commitment.as_bytes())?;
-            let Some(Opening { salt, record, overrides }) = opening else { return to.write_all(&[ERASED]) };
-            to.write_all(&[OPEN])?;
-            to.write_all(salt.expose())?;
-            to.write_all(record.as_bytes())?;
-            to.write_all(&u32::try_from(overrides.len()).unwrap_or(u32::MAX).to_be_bytes())?;
-            to.write_all(overrides)
+    /// What is in another file, or what is left of it.
+    fn copy(&mut self, commitment: &Digest, opening: Option<&Opening>) -> Result<(), StageError> {
+        let copied = match opening {
+            Some(Opening { salt, record, overrides }) => self.open(commitment, salt, record, overrides),
+            None => self.to.write_all(commitment.as_bytes()).and_then(|()| self.to.write_all(&[ERASED])),
         };
-        write().map_err(file(&self.path))
+        copied.map_err(file(&self.path))
+    }
+
+    fn open(&mut self, commitment: &Digest, salt: &Secret32, record: &Digest, overrides: &[u8]) -> io::Result<()> {
+        let to = &mut self.to;
+        to.write_all(commitment.as_bytes())?;
+        to.write_all(&[OPEN])?;
+        to.write_all(salt.expose())?;
+        to.write_all(record.as_bytes())?;
+        to.write_all(&u32::try_from(overrides.len()).unwrap_or(u32::MAX).to_be_bytes())?;
+        to.write_all(overrides)
     }
 
     /// Everything is on disk.
@@ -86,36 +89,31 @@ pub(super) fn each(
     let opened = File::open(path).map_err(file(path))?;
     let size = opened.metadata().map_err(file(path))?.len();
     let mut from = BufReader::with_capacity(256 * 1024, opened);
-    let mut at = 0;
-    let mut take = |bytes: &mut [u8]| -> Result<(), StageError> {
-        from.read_exact(bytes).map_err(|_| StageError::Openings { path: path.to_owned(), at })?;
-        at += bytes.len() as u64;
-        Ok(())
-    };
     let damaged = |at: u64| StageError::Openings { path: path.to_owned(), at };
+    let mut take = |bytes: &mut [u8], at: u64| from.read_exact(bytes).map_err(|_| damaged(at));
     let mut magic = [0; 8];
-    take(&mut magic)?;
+    take(&mut magic, 0)?;
     if &magic != MAGIC {
         return Err(damaged(0));
     }
     let mut read = MAGIC.len() as u64;
     while read < size {
         let (mut commitment, mut kind) = ([0; 32], [0]);
-        take(&mut commitment)?;
-        take(&mut kind)?;
+        take(&mut commitment, read)?;
+        take(&mut kind, read)?;
         let opening = match kind {
             [ERASED] => None,
             [OPEN] => {
                 let (mut salt, mut record, mut len) = ([0; 32], [0; 32], [0; 4]);
-                take(&mut salt)?;
-                take(&mut record)?;
-                take(&mut len)?;
+                take(&mut salt, read)?;
+                take(&mut record, read)?;
+                take(&mut len, read)?;
                 let len = u32::from_be_bytes(len);
                 if len > ITEM_BYTES_MAX {
                     return Err(damaged(read));
                 }
                 let mut overrides = Zeroizing::new(vec![0; len as usize]);
-                take(&mut overrides)?;
+                take(&mut overrides, read)?;
                 read += 68 + u64::from(len);
                 Some(Opening { salt: Secret32::new(salt), record: Digest(record), overrides })
             }
@@ -188,7 +186,7 @@ impl Folder {
             let mut tree = Frontier::default();
             each(path, &mut |commitment, opening| {
                 tree.push(leaf_hash(commitment.as_bytes()));
-                draft.write(&commitment, opening.filter(|opening| !erased.contains(&opening.record)).as_ref())
+                draft.copy(&commitment, opening.filter(|opening| !erased.contains(&opening.record)).as_ref())
             })?;
             if tree.root().to_string() != head.root {
                 return Err(StageError::Openings { path: path.to_owned(), at: 0 });

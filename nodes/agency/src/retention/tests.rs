@@ -91,7 +91,7 @@ fn bring_in(dir: &NodeDir, settings: &RecordSettings, records: &[NewRecord]) -> 
     }
     let accepted = records.len() as u64;
     let counts = Counts { rows: accepted, accepted, ..Counts::default() };
-    let (record_type, authority) = (records[0].record_type.clone(), "us/tx-dps".to_owned());
+    let (record_type, authority) = (records[0].record_type.to_string(), "us/tx-dps".to_owned());
     let root = tree.root().to_string();
     let mut staged =
         staging.finish(Head { record_type, authority, provenance: None, counts, root, part: None }).unwrap();

@@ -210,6 +210,17 @@ impl SignedCheckpoint {
         self.0.1.signatures()
     }
 
+    /// Has the log's key sign this very head once more, and sees whether the signature is good under `key`: whoever holds
+    /// the private half signs. The text is one that stands signed already, so that nothing new comes to be said; a key that
+    /// signs as RFC 8032 has it gives the bytes that everybody holds.
+    ///
+    /// # Errors
+    /// What `sign` says.
+    pub fn sign_again<E>(&self, key: &VerifierKey, sign: impl FnOnce(&[u8]) -> Result<[u8; 64], E>) -> Result<bool, E> {
+        let text = self.0.1.text().as_bytes();
+        Ok(key.accepts(text, &sign(text)?))
+    }
+
     /// Cosigns as a witness (cosignature/v1): "this is the largest consistent tree I have seen at `now`".
     ///
     /// The caller has checked consistency with what it cosigned before, and stored that durably.

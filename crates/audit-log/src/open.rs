@@ -3,7 +3,7 @@
 use puente_model::{Digest, TreeSize};
 
 use crate::bundle::Entries;
-use crate::checkpoint::SignedCheckpoint;
+use crate::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::edge::Edge;
 use crate::frontier::Frontier;
 use crate::prove::pyramid;
@@ -54,23 +54,39 @@ impl Log {
     /// Reads the partial tiles and bundle of the right edge and the newest full
     /// tile of each level, and checks all of them against the head. O(log n).
     pub fn open(head: &SignedCheckpoint, reader: &dyn TileReader) -> Result<Self, OpenError> {
-        let size = head.size().0;
-        let edge = read_edge(size, reader)?;
-        if edge.root() != head.root() {
-            return Err(OpenError::Root { size: head.size(), computed: edge.root(), signed: head.root() });
-        }
-        check_full_tiles(size, &edge)?;
-        let partial = match BundleId::new(size >> 8, (size % 256) as u16) {
-            Ok(id) => read_bundle(reader, id)?,
-            Err(_) => Vec::new(),
-        };
-        for (index, entry) in (size >> 8 << 8..size).zip(Entries::new(&partial)) {
-            if entry.ok().map(second::leaf) != edge.node(0, index) {
-                return Err(OpenError::Entry { index });
-            }
-        }
+        let (edge, partial) = checked(head.checkpoint(), reader)?;
         Ok(Self::assemble(head.origin(), edge, partial, Some(head.clone())))
     }
+
+    /// A log as large as a checkpoint says that nobody signed: for trying out, in memory and under a key that is nobody's,
+    /// what entries would cost it. It has no head before it takes some.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn imagined(checkpoint: &Checkpoint, reader: &dyn TileReader) -> Result<Self, OpenError> {
+        let (edge, partial) = checked(checkpoint, reader)?;
+        Ok(Self::assemble(checkpoint.origin(), edge, partial, None))
+    }
+}
+
+/// The right edge and the newest bundle of the files, if they are what the checkpoint says.
+fn checked(head: &Checkpoint, reader: &dyn TileReader) -> Result<(Edge, Vec<u8>), OpenError> {
+    let size = head.size().0;
+    let edge = read_edge(size, reader)?;
+    if edge.root() != head.root() {
+        return Err(OpenError::Root { size: head.size(), computed: edge.root(), signed: head.root() });
+    }
+    check_full_tiles(size, &edge)?;
+    let partial = match BundleId::new(size >> 8, (size % 256) as u16) {
+        Ok(id) => read_bundle(reader, id)?,
+        Err(_) => Vec::new(),
+    };
+    for (index, entry) in (size >> 8 << 8..size).zip(Entries::new(&partial)) {
+        if entry.ok().map(second::leaf) != edge.node(0, index) {
+            return Err(OpenError::Entry { index });
+        }
+    }
+    Ok((edge, partial))
 }
 
 /// Rows of nodes for each height, from the newest full tile and the partial tile of each level.

@@ -65,6 +65,11 @@ pub enum Input {
         /// Who could not be reached.
         peer: NodeUri,
     },
+    /// Somebody wants to know whether a question to this node itself would succeed: [`Conclusion::Tried`].
+    Try {
+        /// Names the conclusion.
+        ticket: Ticket,
+    },
     /// One whole frame arrived, without its length prefix.
     Frame {
         /// On this connection.
@@ -262,6 +267,7 @@ impl Input {
             | Self::Leave { ticket, .. }
             | Self::Offer { ticket, .. }
             | Self::Rules { ticket, .. }
+            | Self::Try { ticket }
             | Self::Bar { ticket, .. } => Some(*ticket),
             Self::Connected { .. }
             | Self::Disconnected { .. }
@@ -597,6 +603,8 @@ pub enum Conclusion {
         /// Who does.
         roles: Vec<Role>,
     },
+    /// A question to this node itself would succeed, or why not.
+    Tried(Result<(), crate::Unable>),
     /// The event is in the log.
     Recorded {
         /// Where.

@@ -111,6 +111,7 @@ pub struct Engine {
     pub(crate) holds: HashMap<ExchangeId, Holding>,
     pub(crate) lookups: HashMap<u64, ExchangeId>,
     pub(crate) next_lookup: u64,
+    pub(crate) trials: crate::trial::Trials,
     pub(crate) officers: HashMap<OfficerId, (u64, u32)>,
     /// Who waits for the COLLECT of a batch (digest of its details) to stand.
     pub(crate) collecting: HashMap<Digest, Vec<Ticket>>,
@@ -261,6 +262,7 @@ impl Engine {
             Input::NotKept => self.not_kept(now),
             Input::Rules { ticket, rules } => self.change(now, Some(ticket), rules),
             Input::Bar { ticket, peer, reason } => self.bar(now, ticket, peer, reason),
+            Input::Try { ticket } => self.try_out(now, ticket),
             Input::Tick => {}
         }
     }

@@ -31,9 +31,9 @@ impl fmt::Debug for Asked {
 }
 
 /// A record that a question means.
-struct Meant<'a> {
-    bytes: &'a [u8],
-    found: Match,
+pub(crate) struct Meant<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) found: Match,
 }
 
 /// The names of the keys that matched, in the order in which records were found, each once.
@@ -45,6 +45,9 @@ fn matched<'a>(meant: &'a [Meant<'_>]) -> Vec<&'a str> {
 
 impl Engine {
     pub(crate) fn found(&mut self, now: Millis, lookup: u64, records: Result<Vec<Vec<u8>>, String>) {
+        if self.tried(lookup, &records) {
+            return;
+        }
         let Some(exchange) = self.lookups.remove(&lookup) else { return };
         let Some(hold) = self.holds.get_mut(&exchange) else { return };
         if let Some(known) = self.peers.get_mut(&hold.peer) {
@@ -215,15 +218,7 @@ impl Engine {
             return Say::Nothing(Outcome::NeedsData, text, meant.len(), grant.handling);
         }
         if terms.step == Step::HitNoHit || grant.field_numbers.is_empty() {
-            let text = Explanation {
-                at: now,
-                text_en: join(grant, "a hit is not a match: have a person confirm it before asking for core data"),
-                text_es: join(
-                    grant,
-                    "un acierto no es una coincidencia: que una persona lo confirme antes de pedir datos",
-                ),
-                ..Explanation::default()
-            };
+            let text = unconfirmed(now, grant);
             return Say::Nothing(Outcome::HitUnconfirmed, shown(text), meant.len(), grant.handling);
         }
         if self.charter.is_sensitive(&terms.kind) {
@@ -272,7 +267,7 @@ impl Engine {
 }
 
 /// The leaves of what is disclosed, paths strictly increasing.
-fn disclosed(
+pub(crate) fn disclosed(
     mode: Mode,
     grant: &Grant,
     record_type: &RecordType,
@@ -302,8 +297,18 @@ fn duplicate(now: Millis) -> Explanation {
     )
 }
 
+/// What it means that something was found.
+pub(crate) fn unconfirmed(now: Millis, grant: &Grant) -> Explanation {
+    Explanation {
+        at: now,
+        text_en: join(grant, "a hit is not a match: have a person confirm it before asking for core data"),
+        text_es: join(grant, "un acierto no es una coincidencia: que una persona lo confirme antes de pedir datos"),
+        ..Explanation::default()
+    }
+}
+
 /// What it means that nothing was found.
-fn nothing(now: Millis, kind: &QueryKindSpec) -> Explanation {
+pub(crate) fn nothing(now: Millis, kind: &QueryKindSpec) -> Explanation {
     if !kind.is_directed() {
         return Explanation { at: now, ..Explanation::default() };
     }

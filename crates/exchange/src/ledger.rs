@@ -62,7 +62,7 @@ struct InFlight<T> {
 }
 
 /// The driver said that the batch is durable: this journal has nothing left to do.
-struct AlreadyDurable;
+pub(crate) struct AlreadyDurable;
 
 impl Journal for AlreadyDurable {
     type Error = std::convert::Infallible;

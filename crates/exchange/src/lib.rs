@@ -39,12 +39,15 @@ mod period;
 mod persist;
 mod question;
 mod record;
+pub mod rehearsal;
 mod resend;
 mod seeds;
 mod standing;
+mod trial;
 mod vocabulary;
 
 pub use engine::{Appeal, Engine, OpenError, Setup, Standing};
 pub use ledger::Tuning;
 pub use minor::MINOR;
+pub use trial::Unable;
 pub use vocabulary::vocabulary;

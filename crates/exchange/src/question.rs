@@ -187,20 +187,7 @@ impl Engine {
         let half = draft.half.unwrap_or_else(|| self.random());
         let exchange = ExchangeId::new(self.log_number, seq, half);
         let reply_key = ReplyKey::generate(&mut self.rng).map_err(|e| e.to_string())?;
-        let payload = QueryPayload {
-            asked_at: now,
-            due_at: draft.due_at,
-            case_ref: draft.case_ref.clone(),
-            officer: draft.officer.clone(),
-            params: params.pairs().to_vec(),
-            urgency: draft.urgency,
-            justification: draft.justification.clone(),
-            facts_statement: draft.facts_statement.clone(),
-            offence: draft.offence.clone(),
-            reply_key: *reply_key.public(),
-            confirms: draft.confirms,
-        }
-        .encode();
+        let payload = draft.payload(now, params.pairs().to_vec(), *reply_key.public()).encode();
         if payload.len() > limits::QUERY_BYTES_MAX {
             return Err(format!(
                 "the question has {} bytes; at most {} are allowed",
@@ -213,17 +200,7 @@ impl Engine {
         let opening = [salt.expose().as_slice(), &payload].concat();
         let (escrow, escrow_hash, mut before) =
             self.make_escrow(now, &draft.to, exchange, PairKind::Query, commitment, &opening)?;
-        let terms = Terms {
-            exchange,
-            kind: draft.kind.clone(),
-            step: draft.step,
-            purpose: draft.purpose,
-            basis: draft.basis.clone(),
-            handling: draft.handling,
-            group: String::new(),
-            epoch: 0,
-            mode: draft.mode,
-        };
+        let terms = draft.terms(exchange);
         let due = Minute(draft.due_at.0.div_ceil(60_000));
         let query = self.pair(&draft.to, now, PairBody::Query { terms, due, commitment, escrow: escrow_hash });
         let mut wrapped = self.wrap(now, query.clone()).map_err(|e| e.to_string())?;
@@ -292,6 +269,40 @@ impl Engine {
             .map_err(|e| e.to_string())?;
         let (escrow, hash) = made.value;
         Ok((escrow, hash, made.entry.into_iter().collect()))
+    }
+}
+
+impl Draft {
+    /// The part of the question that its entry only commits to.
+    pub(crate) fn payload(&self, now: Millis, params: Vec<(String, String)>, reply_key: [u8; 32]) -> QueryPayload {
+        QueryPayload {
+            asked_at: now,
+            due_at: self.due_at,
+            case_ref: self.case_ref.clone(),
+            officer: self.officer.clone(),
+            params,
+            urgency: self.urgency,
+            justification: self.justification.clone(),
+            facts_statement: self.facts_statement.clone(),
+            offence: self.offence.clone(),
+            reply_key,
+            confirms: self.confirms,
+        }
+    }
+
+    /// The part that every entry of the exchange repeats.
+    pub(crate) fn terms(&self, exchange: ExchangeId) -> Terms {
+        Terms {
+            exchange,
+            kind: self.kind.clone(),
+            step: self.step,
+            purpose: self.purpose,
+            basis: self.basis.clone(),
+            handling: self.handling,
+            group: String::new(),
+            epoch: 0,
+            mode: self.mode,
+        }
     }
 }
 

@@ -31,11 +31,8 @@ impl Engine {
             let leaf = puente_audit_log::leaf_hash(&entry);
             return Ok(Wrapped { entry, leaf, header: Vec::new(), salt: Vec::new(), asides: Vec::new(), before: None });
         }
-        let (stage, minute) = (pair.stage(), pair.minute);
-        let header = Header::Pair(pair).encode();
         let salt = Secret32::new(self.random());
-        let commitment = Header::commit(&header, &salt);
-        let entry = Entry::Veiled(Veiled { stage, minute, commitment }).encode();
+        let (entry, header) = veiled(pair, &salt);
         self.veil(now, entry, header, &salt)
     }
 
@@ -175,6 +172,14 @@ impl Engine {
         };
         (intent, opened)
     }
+}
+
+/// An entry of a domestic exchange under its veil, and the header that it commits to.
+pub(crate) fn veiled(pair: Pair, salt: &Secret32) -> (Vec<u8>, Vec<u8>) {
+    let (stage, minute) = (pair.stage(), pair.minute);
+    let header = Header::Pair(pair).encode();
+    let commitment = Header::commit(&header, salt);
+    (Entry::Veiled(Veiled { stage, minute, commitment }).encode(), header)
 }
 
 /// An entry ready to be recorded, and what travels or stays beside it.

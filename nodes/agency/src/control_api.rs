@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use puente_exchange::api::{Answered, Conclusion, LocalEvent};
+use puente_exchange::api::{Answered, Conclusion, Draft, LocalEvent};
 use puente_model::{
-    Digest, EventKind, ExchangeId, Handling, LegalBasisId, NodeUri, OfficerId, Purpose, QueryKind, Role, Step, Urgency,
+    Digest, EventKind, ExchangeId, Handling, LegalBasisId, Millis, Mode, NodeUri, OfficerId, Purpose, QueryKind, Role,
+    Step, Urgency,
 };
+use puente_wire::Officer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -251,6 +253,32 @@ pub struct Question {
     /// Nobody waits: answered by `asked` once the question stands in the log, and it goes on by itself.
     #[serde(default)]
     pub stays: bool,
+}
+
+impl Question {
+    /// The question as the engine takes it, by this officer; `half` names it for whoever may put it once only.
+    pub(crate) fn draft(self, officer: Officer, now: Millis, half: Option<[u8; 8]>) -> Draft {
+        Draft {
+            to: self.to,
+            kind: self.kind,
+            step: self.step,
+            purpose: self.purpose,
+            basis: self.basis,
+            handling: self.handling,
+            officer,
+            case_ref: self.case_ref,
+            params: self.params.into_iter().collect(),
+            due_at: now.plus(self.due_in_millis),
+            urgency: self.urgency,
+            justification: self.justification,
+            facts_statement: self.facts_statement,
+            offence: self.offence,
+            confirms: self.confirms,
+            mode: if self.training { Mode::Training } else { Mode::Open },
+            stays: self.stays,
+            half,
+        }
+    }
 }
 
 impl std::fmt::Debug for Question {
@@ -621,6 +649,11 @@ pub enum Concluded {
         /// Where.
         index: u64,
     },
+    /// A question to the node itself would succeed, or why not.
+    Tried {
+        /// Why not; null if it would.
+        unable: Option<String>,
+    },
     /// Periods are closed.
     PeriodsClosed {
         /// How many numberings.
@@ -700,6 +733,7 @@ impl From<&Conclusion> for Concluded {
             Conclusion::NotYours { roles } => {
                 Self::NotYours { roles: roles.iter().map(|role| role.to_string()).collect() }
             }
+            Conclusion::Tried(result) => Self::Tried { unable: result.as_ref().err().map(ToString::to_string) },
             Conclusion::Recorded { index } => Self::Recorded { index: index.0 },
             Conclusion::PeriodsClosed { closed, unreachable } => Self::PeriodsClosed {
                 closed: *closed,

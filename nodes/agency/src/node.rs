@@ -37,7 +37,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use puente_exchange::api::{Conclusion, Input};
 use puente_exchange::{Engine, Setup, Tuning};
-use puente_model::{EventKind, Millis, Mode};
+use puente_model::{EventKind, Millis};
 use serde_json::json;
 use tokio::sync::{Mutex, watch};
 
@@ -50,7 +50,7 @@ use crate::control_api::{Answer, Command, Concluded, Question};
 use crate::disk::{Disk, DiskError, ExportAsides, NodeDisk, RealDisk, SEGMENT_BYTES};
 use crate::driver::{Driver, DriverHandle, DriverOptions, Gone, Watch};
 use crate::files;
-use crate::keys::{KeyRoom, PassphraseSource, TokenError, Vault};
+use crate::keys::{HeadKey, KeyRoom, PassphraseSource, TokenError, Vault};
 use crate::load::Bearings;
 use crate::net::{Net, NetOptions};
 use crate::ops::check::Check;
@@ -84,6 +84,8 @@ pub(crate) fn now() -> Millis {
 pub struct Node {
     dir: NodeDir,
     keys: Arc<KeyRoom>,
+    /// Signs the heads of the log, for the engine and for whoever asks whether it does.
+    signer: Arc<HeadKey>,
     bearings: Bearings,
     now: Arc<InForceNow>,
     driver: DriverHandle,
@@ -98,6 +100,8 @@ pub struct Node {
     clock: ClockWatch,
     /// The last checks, and when they were made.
     checked: Mutex<Option<(Instant, Arc<Vec<Check>>)>>,
+    /// When a question to the node itself succeeded last.
+    asked_itself: std::sync::Mutex<Option<Instant>>,
     /// What the policies' folder was found to hold, when its files were like this.
     policies_seen: Mutex<Option<(Stamps, Result<puente_model::Digest, String>)>>,
     /// Which notices of what ends were given.
@@ -218,7 +222,7 @@ impl Node {
             charter: bearings.charter.clone(),
             catalogue: bearings.catalogue.clone(),
             policy: Arc::new(policy),
-            signer,
+            signer: Box::new(Arc::clone(&signer)),
             tree: recovered.tree,
             tiles: Box::new(disk.tiles()),
             store: Box::new(disk.store()?),
@@ -271,6 +275,7 @@ impl Node {
             retaining: Mutex::default(),
             dir,
             keys,
+            signer,
             bearings,
             now: now_in_force,
             driver,
@@ -284,6 +289,7 @@ impl Node {
             traces,
             clock,
             checked,
+            asked_itself: std::sync::Mutex::default(),
             policies_seen,
             notices,
             draining,
@@ -417,26 +423,7 @@ impl Node {
                 return failure("officer", error, hint);
             }
         };
-        let draft = puente_exchange::api::Draft {
-            to: question.to,
-            kind: question.kind,
-            step: question.step,
-            purpose: question.purpose,
-            basis: question.basis,
-            handling: question.handling,
-            officer,
-            case_ref: question.case_ref,
-            params: question.params.into_iter().collect(),
-            due_at: now().plus(question.due_in_millis),
-            urgency: question.urgency,
-            justification: question.justification,
-            facts_statement: question.facts_statement,
-            offence: question.offence,
-            confirms: question.confirms,
-            mode: if question.training { Mode::Training } else { Mode::Open },
-            stays: question.stays,
-            half,
-        };
+        let draft = question.draft(officer, now(), half);
         concluded(self.driver.ask(draft).await)
     }
 

@@ -125,6 +125,19 @@ fn readiness_names_each_thing_that_is_broken_and_comes_back() {
     assert_eq!(status["ready"], true, "{status}");
     fs::remove_file(&rules).unwrap();
 
+    // A rule that validates and cannot be evaluated refuses whatever is asked: the node finds out by asking itself.
+    let overflow = "@id(\"broken\")\n@reason(\"statutory-bar\")\n@explain_en(\"barred\")\n@explain_es(\"prohibido\")\n\
+                    forbid (principal, action == Action::\"answer\", resource)\n\
+                    when { 9223372036854775807 + (if context.same_nation then 0 else 1) > 0 };\n";
+    fs::write(dir.join("policies/inbound-broken.cedar"), overflow).unwrap();
+    let reloaded = fed.mx.run(&["node", "reload"]);
+    assert!(reloaded.status.success(), "{}", String::from_utf8_lossy(&reloaded.stderr));
+    let value = until(at, Some("self-query"));
+    assert_eq!(check(&value, "self-query")["code"], "rules", "{value}");
+    fs::remove_file(dir.join("policies/inbound-broken.cedar")).unwrap();
+    fed.mx.run(&["node", "reload"]);
+    until(at, None);
+
     // The head is from the future of the clock.
     let head = fs::File::options().write(true).open(dir.join("log/checkpoint")).unwrap();
     let published = head.metadata().unwrap().modified().unwrap();

@@ -53,6 +53,7 @@ pub enum Ending {
         closed: usize,
         unreachable: usize,
     },
+    Tried(Result<(), puente_exchange::Unable>),
     LogUnavailable,
     LogSuspended,
 }
@@ -87,6 +88,7 @@ pub(super) fn ending(conclusion: Conclusion) -> Ending {
         Conclusion::Ended { .. } => Ending::Ended,
         Conclusion::Unknown { .. } => Ending::Unknown,
         Conclusion::AlreadyConfirmed { next, .. } => Ending::AlreadyConfirmed(next),
+        Conclusion::Tried(result) => Ending::Tried(result),
         Conclusion::Recorded { .. } => Ending::Recorded,
         Conclusion::PeriodsClosed { closed, unreachable } => {
             Ending::PeriodsClosed { closed, unreachable: unreachable.len() }

@@ -48,6 +48,13 @@ impl Sim {
         self.nodes[node].charter.as_ref().unwrap_or(&self.world.charter).vector().to_string()
     }
 
+    /// Has a node find out whether a question to itself would succeed.
+    pub fn try_out(&mut self, node: usize) -> Ticket {
+        let ticket = self.ticket();
+        self.input(node, Input::Try { ticket });
+        ticket
+    }
+
     pub fn close_periods(&mut self, node: usize) -> Ticket {
         let ticket = self.ticket();
         self.note(|| format!("node {node} closes periods"));

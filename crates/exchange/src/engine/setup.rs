@@ -175,6 +175,7 @@ impl Engine {
             holds: HashMap::new(),
             lookups: HashMap::new(),
             next_lookup: 1,
+            trials: crate::trial::Trials::default(),
             officers: HashMap::new(),
             collecting: HashMap::new(),
             closers: HashMap::new(),

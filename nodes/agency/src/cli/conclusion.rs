@@ -130,6 +130,7 @@ fn report_of(lang: Lang, bearings: &Bearings, about: &About<'_>, concluded: &Con
         | Concluded::NotWaiting { .. }
         | Concluded::NotYours { .. }
         | Concluded::Recorded { .. }
+        | Concluded::Tried { .. }
         | Concluded::PeriodsClosed { .. }
         | Concluded::InForce { .. }
         | Concluded::NotAdopted { .. } => return Err(client::unexpected()),

@@ -13,6 +13,8 @@ mod charter;
 pub(crate) mod client;
 mod clocks;
 pub(crate) mod conclusion;
+mod cost;
+mod disclosure;
 mod doctor;
 mod formats;
 mod heartbeat;

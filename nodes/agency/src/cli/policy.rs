@@ -1,15 +1,22 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use puente_model::Millis;
-use puente_policy::{Cases, Direction, PolicyError, PolicySet, Request};
+use puente_catalogue::{FieldMask, RecordType, SampleOf};
+use puente_charter::OfficerRecord;
+use puente_exchange::rehearsal::Foreseen;
+use puente_model::limits::DEADLINE_MILLIS_MAX;
+use puente_model::{Digest, Millis, Step};
+use puente_policy::{Cases, Direction, PolicyError, PolicySet, Request, Verdict};
+use puente_wire::Officer;
 use puente_words::{say, text};
 use serde_json::{Value, json};
 
 use super::args::{ExplainArgs, PolicyCommand};
+use super::disclosure::{self, Going};
 use super::output::{Exit, Failure, Report, wrap};
 use super::query::{self, Basics};
-use super::{Context, load_failure, words};
+use super::{Context, client, cost, load_failure, words};
+use crate::control_api::Question;
 use crate::files;
 use crate::load::{self, Bearings, LoadError};
 use crate::officers::OfficerBook;
@@ -130,7 +137,129 @@ fn explain(context: &Context, bearings: &Bearings, args: &ExplainArgs) -> Result
         .map(|line| format!("{line}\n"))
         .collect();
     let exit = if explanation.verdict.is_permit() { Exit::Ok } else { Exit::Findings };
-    Ok(Report::new(explanation.to_json(), text).note("nobody was asked").exit(exit))
+    let mut value = explanation.to_json();
+    let more = beyond(context, bearings, (&basics, args), (&set, &request, &explanation.verdict))?;
+    if let Some(object) = value.as_object_mut() {
+        object.insert("leakage".to_owned(), more.leakage);
+        object.insert("cost".to_owned(), more.cost);
+    }
+    Ok(Report::new(value, format!("{text}\n{}", more.text)).note("nobody was asked").exit(exit))
+}
+
+/// What lies beyond the verdict.
+struct Beyond {
+    leakage: Value,
+    cost: Value,
+    text: String,
+}
+
+/// The question with parameters in normal form; where it comes without the ones it needs, with those of the catalogue's
+/// sample, which is said.
+fn asked(
+    context: &Context,
+    bearings: &Bearings,
+    (basics, args): (&Basics<'_>, &ExplainArgs),
+    record_type: &RecordType,
+) -> Result<(Question, bool), Failure> {
+    let wanted = &args.query;
+    let given = query::params(wanted)?;
+    let (params, sample) = match basics.kind.parse_params(&given) {
+        Ok(params) => (params, false),
+        Err(findings) => {
+            let of = SampleOf { number: 1, agency: &bearings.config.node.agency(), now: context.now };
+            let mut filled = basics.kind.sample_params(record_type, &of);
+            filled.extend(given.clone());
+            let filled = basics.kind.parse_params(&filled);
+            (filled.map_err(|_| query::malformed(&findings, context.lang))?, true)
+        }
+    };
+    let due = query::duration(&wanted.due)?;
+    let question = Question {
+        to: if args.inbound { bearings.config.node.clone() } else { wanted.to.clone() },
+        kind: wanted.kind.clone(),
+        step: wanted.step,
+        purpose: basics.purpose,
+        basis: basics.basis.clone(),
+        handling: wanted.handling,
+        officer: wanted.officer.clone(),
+        case_ref: wanted.case_ref.clone(),
+        params: params.pairs().iter().cloned().collect(),
+        due_in_millis: u64::try_from(due.as_millis()).unwrap_or(DEADLINE_MILLIS_MAX),
+        urgency: query::urgency(wanted),
+        justification: wanted.urgent.clone().unwrap_or_default(),
+        facts_statement: wanted.facts.clone(),
+        offence: wanted.offence.clone(),
+        // A later step quotes a hit, whichever.
+        confirms: wanted.confirms.or((wanted.step != Step::HitNoHit).then(Digest::default)),
+        training: wanted.training,
+        stays: true,
+    };
+    Ok((question, sample))
+}
+
+fn beyond(
+    context: &Context,
+    bearings: &Bearings,
+    (basics, args): (&Basics<'_>, &ExplainArgs),
+    (set, request, verdict): (&PolicySet, &Request, &Verdict),
+) -> Result<Beyond, Failure> {
+    let lang = context.lang;
+    let (kind, catalogue) = (basics.kind, &bearings.catalogue);
+    let record_type = catalogue.record_type(kind.record_type()).ok_or_else(client::unexpected)?;
+    let (question, sample) = asked(context, bearings, (basics, args), record_type)?;
+    let (own, other) = (&bearings.config.node, &args.query.to);
+    let (asker, holder) = if args.inbound { (other, own) } else { (own, other) };
+    let known = OfficerBook::open(&context.dir)?.wanted().find(&question.officer).cloned();
+    let officer = known.filter(|_| !args.inbound).unwrap_or_else(|| OfficerRecord {
+        id: question.officer.clone(),
+        name: String::new(),
+        role: request.officer_role,
+        granted: context.now,
+        expires: context.now,
+        revoked: None,
+        emergency: String::new(),
+        review: String::new(),
+    });
+
+    let going = Going { question: &question, officer: &officer, from: asker };
+    let told = disclosure::told((kind, record_type), (set, request), context.now);
+    let leaves = args.inbound || verdict.is_permit();
+    let leakage = json!({
+        "leaves": leaves,
+        "question": leaves.then(|| going.to_json(context)),
+        "answer": leaves.then(|| disclosure::told_json(&told)),
+    });
+    let shown = match leaves {
+        true => format!("{}\n{}", going.text(context, other), disclosure::told_text(lang, &told)),
+        false => format!("{}\n", disclosure::lines(text(lang, "refused here: nothing leaves this agency"), 0)),
+    };
+
+    let person =
+        Officer { id: officer.id.clone(), name: officer.name.clone(), role: officer.role, expires: officer.expires };
+    let draft = question.clone().draft(person, context.now, None);
+    let wanted = cost::Wanted { bearings, draft: &draft, kind, policy_hash: set.hash(), asker, holder, sample };
+    let of = SampleOf { number: 1, agency: &holder.agency(), now: context.now };
+    let record = record_type.sample(&of).map(|row| row.record.into_bytes()).unwrap_or_default();
+    let costs = match verdict {
+        Verdict::Refuse(refusal) if args.inbound => cost::costs(context, &wanted, &[Foreseen::Refused(refusal)]),
+        Verdict::Refuse(_) => cost::costs(context, &wanted, &[Foreseen::RefusedHere]),
+        Verdict::Permit(grant) => {
+            let mut grant = grant.clone();
+            if !args.inbound && question.step != Step::HitNoHit {
+                // The other agency's rules say what is shown; by default it is this.
+                let mask = kind.step(question.step).map_or(FieldMask::EMPTY, |step| step.default_mask);
+                grant.field_numbers = mask.numbers().collect();
+                grant.field_class = record_type.class_of(mask);
+            }
+            let answers = match question.step {
+                Step::HitNoHit => [Foreseen::NoHit, Foreseen::Hit(&grant)],
+                _ if grant.field_numbers.is_empty() => [Foreseen::NoHit, Foreseen::Hit(&grant)],
+                _ => [Foreseen::NoHit, Foreseen::CoreData { grant: &grant, record_type, record: &record }],
+            };
+            cost::costs(context, &wanted, &answers)
+        }
+    };
+    Ok(Beyond { leakage, cost: costs.to_json(), text: format!("{shown}\n{}", costs.text(context)) })
 }
 
 fn test(context: &Context, bearings: &Bearings, path: &Path) -> Result<Report, Failure> {

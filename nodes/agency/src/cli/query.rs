@@ -5,12 +5,12 @@ use puente_catalogue::{Finding, Lang, QueryKindSpec};
 use puente_charter::{LegalBasisError, OfficerError, OfficerRecord};
 use puente_model::limits::{DEADLINE_MILLIS_MAX, FACTS_CHARS_MAX};
 use puente_model::{Digest, Handling, LegalBasisId, Millis, NodeUri, OfficerId, Purpose, QueryKind, Step, Urgency};
-use puente_words::text;
 use serde_json::{Value, json};
 
 use super::args::QueryArgs;
-use super::conclusion::{About, printable};
-use super::output::{Failure, Report, table};
+use super::conclusion::About;
+use super::disclosure::Going;
+use super::output::{Failure, Report};
 use super::words::Text;
 use super::{Context, client, load_failure, outbox};
 use crate::config::closest;
@@ -228,7 +228,7 @@ pub(super) fn params(args: &QueryArgs) -> Result<BTreeMap<String, String>, Failu
 }
 
 /// Findings about parameters as a failure; nothing was sent.
-fn malformed(findings: &[Finding], lang: Lang) -> Failure {
+pub(super) fn malformed(findings: &[Finding], lang: Lang) -> Failure {
     let errors: Vec<Value> = findings
         .iter()
         .map(|f| json!({"parameter": f.column, "code": f.code(), "message": f.message(lang), "mend": f.mend(lang)}))
@@ -360,7 +360,7 @@ pub(super) fn run(context: &Context, args: &QueryArgs, stays: bool, dry: bool) -
     let checked = check(Bench { bearings: &bearings, lang: context.lang, now: context.now }, &wish)?;
     let officer = officer(context, args)?;
     if dry {
-        return Ok(leaving(context, &checked.question, &officer));
+        return Ok(leaving(context, &bearings, &checked.question, &officer));
     }
     let kind = bearings.catalogue.query_kind(args.kind.as_str()).ok_or_else(client::unexpected)?;
     let about = About { kind, to: &args.to, training: args.training };
@@ -375,49 +375,14 @@ pub(super) fn run(context: &Context, args: &QueryArgs, stays: bool, dry: bool) -
 }
 
 /// What would leave this agency: in the clear for whoever holds the log, and what only the holder reads.
-fn leaving(context: &Context, question: &Question, officer: &OfficerRecord) -> Report {
-    let lang = context.lang;
-    let due = context.now.plus(question.due_in_millis);
-    let mode = if question.training { "training" } else { "open" };
-    let clear = [
-        (text(lang, "purpose"), format!("{} ({})", question.purpose, question.basis)),
-        (text(lang, "asked"), format!("{} {}", question.kind, question.step)),
-        (text(lang, "to"), question.to.to_string()),
-        (text(lang, "handling"), question.handling.to_string()),
-        (text(lang, "mode"), mode.to_owned()),
-        (text(lang, "due at"), context.clocks_with(Some(question.to.as_str())).instant(due)),
-    ];
-    let params: Vec<String> = question.params.iter().map(|(name, value)| format!("{name} {value}")).collect();
-    let sealed = [
-        (text(lang, "case"), question.case_ref.clone()),
-        (text(lang, "officer"), format!("{} {} ({})", officer.id, officer.name, officer.role.as_str())),
-        (text(lang, "question"), params.join(", ")),
-        (text(lang, "facts"), question.facts_statement.clone()),
-        (text(lang, "offence"), question.offence.clone()),
-        (text(lang, "urgent"), question.justification.clone()),
-    ];
-    let shown = |rows: &[(&str, String)]| {
-        let rows = rows.iter().filter(|(_, value)| !value.is_empty());
-        table(&rows.map(|(label, value)| (format!("  {label}"), printable(value))).collect::<Vec<_>>())
-    };
-    let screen = format!(
-        "{}\n{}\n{}\n{}",
-        text(lang, "in the clear, in the logs of both agencies, for the auditors of both nations:"),
-        shown(&clear),
-        text(lang, "sealed in the logs, read by the agency that is asked:"),
-        shown(&sealed)
-    );
-    let value = json!({
-        "dry_run": true,
-        "clear": {"purpose": question.purpose.as_str(), "basis": question.basis.to_string(),
-            "kind": question.kind.to_string(), "step": question.step.as_str(), "to": question.to.as_str(),
-            "handling": question.handling.as_str(), "mode": mode, "due_at": due.to_string()},
-        "sealed": {"case": question.case_ref, "params": question.params, "facts": question.facts_statement,
-            "officer": {"id": officer.id.to_string(), "name": officer.name, "role": officer.role.as_str(),
-                "expires": officer.expires.to_string()},
-            "offence": question.offence, "urgent": question.justification},
-    });
-    let report = Report::new(value, screen).note("nobody was asked and nothing was recorded");
+fn leaving(context: &Context, bearings: &Bearings, question: &Question, officer: &OfficerRecord) -> Report {
+    let going = Going { question, officer, from: &bearings.config.node };
+    let mut value = going.to_json(context);
+    if let Some(object) = value.as_object_mut() {
+        object.insert("dry_run".to_owned(), Value::Bool(true));
+    }
+    let report =
+        Report::new(value, going.text(context, &question.to)).note("nobody was asked and nothing was recorded");
     if question.training { report.in_training() } else { report }
 }
 

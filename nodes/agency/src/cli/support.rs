@@ -142,7 +142,8 @@ fn signer(context: &Context) -> Result<Box<dyn Signer + Send>, String> {
     let config = NodeConfig::load(&context.dir).map_err(|error| error.to_string())?;
     let origin = config.origin().map_err(|error| error.to_string())?;
     let room = KeyRoom::open(context.vault.clone(), &config.keys).map_err(|error| error.to_string())?;
-    room.log_signer(&context.dir, &origin, config.log).map_err(|error| error.to_string())
+    let signer = room.log_signer(&context.dir, &origin, config.log).map_err(|error| error.to_string())?;
+    Ok(Box::new(signer))
 }
 
 /// The text of a bundle, short enough to be signed: the oldest log lines make room.

@@ -56,9 +56,13 @@ impl World {
     }
 
     fn new() -> Self {
+        Self::of(FEDERATION)
+    }
+
+    fn of(federation: &str) -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap() };
         let at = world.path();
-        let mut text = FEDERATION.to_owned();
+        let mut text = federation.to_owned();
         for nation in ["mx", "us"] {
             ok(at, &format!("ca init --jurisdiction {nation} --out @/ca-{nation}"));
             let key = ok(at, &format!("charter keygen --name {nation}-gov-1 --out @/{nation}-gov-1.key"));
@@ -288,6 +292,70 @@ fn an_import_names_bad_rows_and_stages_good_ones() {
     assert!(report.text.contains("2 filas: 1 aceptadas, 1 rechazadas") && report.text.contains("no entró nada nuevo"));
 }
 
+/// Whatever arrives where the peers are said to be: a socket of each kind under one number.
+struct Ears {
+    udp: std::net::UdpSocket,
+    tcp: std::net::TcpListener,
+}
+
+impl Ears {
+    fn new() -> Self {
+        let pair = (0..100).find_map(|_| {
+            let tcp = std::net::TcpListener::bind("127.0.0.1:0").ok()?;
+            let udp = std::net::UdpSocket::bind(tcp.local_addr().ok()?).ok()?;
+            Some(Self { udp, tcp })
+        });
+        let ears = pair.expect("a number that is free for both");
+        ears.udp.set_nonblocking(true).unwrap();
+        ears.tcp.set_nonblocking(true).unwrap();
+        ears
+    }
+
+    fn hear_nothing(&self) -> bool {
+        let nothing = |kind: std::io::ErrorKind| kind == std::io::ErrorKind::WouldBlock;
+        self.udp.recv(&mut [0; 2_048]).is_err_and(|error| nothing(error.kind()))
+            && self.tcp.accept().is_err_and(|error| nothing(error.kind()))
+    }
+}
+
+#[test]
+fn explaining_contacts_nobody() {
+    let ears = Ears::new();
+    let address = ears.tcp.local_addr().unwrap().to_string();
+    let listening = FEDERATION
+        .lines()
+        .map(
+            |line| if line.starts_with("endpoints") { format!("endpoints = [\"{address}\"]") } else { line.to_owned() },
+        )
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(listening.matches(&address).count() >= 2, "every member is where the test listens");
+    let world = World::of(&listening);
+    let at = world.path();
+    let add = "--dir @/n1 officer add o-1042 --name Ana_Ruiz --role investigator --expires 2099-12-31";
+    assert!(ok(at, add).json.is_object());
+    let dir = NodeDir::new(world.file("n1"));
+    let mut book = crate::officers::OfficerBook::open(&dir).unwrap();
+    let grant = book.changes(NOW).remove(0);
+    book.recorded(&grant).unwrap();
+    let explain = ASK.replace("query", "policy explain");
+    for more in ["", "--inbound", "--step 2 --facts seen", "--training"] {
+        ok(at, &format!("{explain} {LAWFUL} {VIN} {more}"));
+        assert!(ears.hear_nothing(), "explain {more}");
+    }
+    ok(at, &format!("{ASK} {LAWFUL} {VIN} --dry-run"));
+    assert!(ears.hear_nothing(), "--dry-run");
+    // The ears do hear: they would have told.
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"a", &address).unwrap();
+    std::net::TcpStream::connect(&address).unwrap();
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while ears.udp.peek(&mut [0; 1]).is_err() || ears.hear_nothing() {
+        assert!(std::time::Instant::now() < end, "what is sent to them arrives");
+    }
+    // Nor is there anything that was recorded.
+    assert!(!world.file("n1/log/checkpoint").exists());
+}
+
 #[test]
 fn policies_are_checked_tested_and_explained() {
     let world = World::new();
@@ -312,6 +380,42 @@ fn policies_are_checked_tested_and_explained() {
         report.text
     );
     assert!(!report.json["alternatives"].as_array().unwrap().is_empty());
+
+    // What it would tell whom, and what it would take: by the same words as a dry run, down to the bytes.
+    let report = ok(at, &format!("{explain} {LAWFUL} {VIN}"));
+    let (leakage, cost) = (&report.json["leakage"], &report.json["cost"]);
+    assert_eq!(leakage["question"]["clear"]["purpose"], "vehicle-recovery");
+    assert_eq!(leakage["question"]["sealed"]["params"]["vin"], "1M8GDM9AXKP042788");
+    assert_eq!(leakage["question"]["hashed"].as_array().unwrap().len(), 4);
+    let steps = leakage["answer"]["steps"].as_array().unwrap();
+    assert!(steps[0]["fields"].as_array().unwrap().is_empty() && !steps[1]["fields"].as_array().unwrap().is_empty());
+    assert!(steps[1]["masked"].as_array().unwrap().contains(&"owner_name".into()), "{}", steps[1]);
+    assert_eq!((&cost["params"], &cost["answers"][0]["outcome"]), (&"given".into(), &"NO_HIT".into()), "{cost}");
+    assert_eq!((&cost["answers"][0]["asker"]["entries"], &cost["answers"][0]["round_trips"]), (&2.into(), &1.into()));
+    let bytes = |report: &Report, by: &str| report.json["cost"]["answers"][1][by]["bytes_sent"].as_u64().unwrap();
+    let longer = ok(at, &format!("{explain}-as-the-file-is-called {LAWFUL} {VIN}"));
+    // A case reference that is longer goes to the other side, and nowhere else.
+    assert!(bytes(&longer, "asker") > bytes(&report, "asker") && bytes(&longer, "holder") == bytes(&report, "holder"));
+    let core = ok(at, &format!("{explain} {LAWFUL} {VIN} --step 2 --facts seen_at_the_crossing --lang es"));
+    assert_eq!(core.json["cost"]["answers"][1]["outcome"], "CORE_DATA", "{}", core.json["cost"]);
+    assert_eq!(core.json["cost"]["answers"][1]["round_trips"], 2);
+    assert!(
+        core.text.contains("lo que cuesta:") && core.text.lines().all(|l| l.chars().count() <= 80),
+        "{}",
+        core.text
+    );
+    // As the agency that is asked, the own rules say what is shown and what is masked.
+    let inbound = ok(at, &format!("{explain} {LAWFUL} {VIN} --inbound"));
+    assert_eq!(inbound.json["leakage"]["answer"]["decided_by"], "own-rules");
+    // What is refused here leaves nothing but an entry in the own log.
+    let refused = ok(at, &format!("{explain} {LAWFUL} {VIN}").replace("investigator", "observer"));
+    assert_eq!(
+        (&refused.json["leakage"]["leaves"], &refused.json["leakage"]["question"]),
+        (&false.into(), &Value::Null)
+    );
+    let alone = &refused.json["cost"]["answers"][0];
+    assert_eq!((&alone["asker"]["entries"], &alone["holder"]["entries"]), (&1.into(), &0.into()), "{alone}");
+    assert!(alone["frames"].as_array().unwrap().is_empty());
 
     std::fs::write(world.file("n1/policies/more.cedar"), "permit (principal, action, resource) when { context.mood };")
         .unwrap();

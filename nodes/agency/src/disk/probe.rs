@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use puente_audit_log::LogPath;
+
 use super::NodeDisk;
 use super::evidence_reader::EvidenceReader;
 
@@ -46,6 +48,13 @@ impl NodeDisk {
             }
         }
         Edge::Busy
+    }
+
+    /// The newest published head: a signed note; none before the first.
+    pub fn published_head(&self) -> Option<Vec<u8>> {
+        let published = self.0.shared.lock().published.clone()?;
+        let head = published.edge.iter().find(|file| file.path == LogPath::Checkpoint)?;
+        Some(head.bytes.clone())
     }
 
     /// The journal's newest segment, if it is not where it was made.

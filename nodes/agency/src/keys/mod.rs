@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use crate::files;
 
 pub use passphrase::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARS_MIN, PassphraseError, PassphraseSource};
+pub(crate) use room::HeadKey;
 pub use room::{KeyRoom, RoomError};
 pub(crate) use sealed::{is_sealed, open, recipient_of, seal, unlock};
 pub(crate) use token::{Care, Kind, Private, TokenSigner, TokenTlsKey, Work};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use puente_audit_log::{KeyError, Signer};
+use puente_audit_log::{KeyError, Signer, VerifierKey};
 use puente_model::{NodeUri, Origin, Secret32};
 use rustls::sign::SigningKey;
 
@@ -42,6 +42,44 @@ pub enum RoomError {
     /// The TLS key, or the certificate.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+}
+
+/// What signs the heads of one log, wherever its key is.
+#[derive(Debug)]
+pub(crate) enum HeadKey {
+    File(Box<LogSigner>),
+    Token(Box<TokenSigner>),
+}
+
+impl HeadKey {
+    /// One attempt, for whoever can do without: [`Signer::sign`] waits until there is a signature.
+    pub(crate) fn try_sign(&self, message: &[u8]) -> Result<[u8; 64], TokenError> {
+        match self {
+            Self::File(signer) => Ok(signer.sign(message)),
+            Self::Token(signer) => signer.try_sign(message),
+        }
+    }
+
+    /// The public half, with the log's name.
+    pub(crate) fn verifier(&self) -> &VerifierKey {
+        match self {
+            Self::File(signer) => signer.verifier(),
+            Self::Token(signer) => signer.verifier(),
+        }
+    }
+}
+
+impl Signer for HeadKey {
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        match self {
+            Self::File(signer) => signer.sign(message),
+            Self::Token(signer) => signer.sign(message),
+        }
+    }
+
+    fn verifier(&self) -> &VerifierKey {
+        Self::verifier(self)
+    }
 }
 
 /// The private keys of one node.
@@ -89,18 +127,16 @@ impl KeyRoom {
     }
 
     /// Signs the heads of the node's `k`-th log.
-    pub(crate) fn log_signer(
-        &self,
-        dir: &NodeDir,
-        origin: &Origin,
-        k: u32,
-    ) -> Result<Box<dyn Signer + Send>, RoomError> {
+    pub(crate) fn log_signer(&self, dir: &NodeDir, origin: &Origin, k: u32) -> Result<Arc<HeadKey>, RoomError> {
         match (&self.token, self.config.log_label(k)) {
             (Some(token), Some(label)) => {
                 let signer = TokenSigner::new(token.clone(), label, origin.as_str())?;
-                Ok(Box::new(signer))
+                Ok(Arc::new(HeadKey::Token(Box::new(signer))))
             }
-            _ => Ok(Box::new(LogSigner::new(origin.as_str(), &self.secret(&dir.log_key_of(k))?)?)),
+            _ => {
+                let signer = LogSigner::new(origin.as_str(), &self.secret(&dir.log_key_of(k))?)?;
+                Ok(Arc::new(HeadKey::File(Box::new(signer))))
+            }
         }
     }
 

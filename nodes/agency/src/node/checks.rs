@@ -4,7 +4,10 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use puente_audit_log::{ClaimedCheckpoint, VerifierKey};
 use puente_charter::CharterStatus;
+use puente_exchange::Unable;
+use puente_exchange::api::{Conclusion, Input};
 use puente_model::Millis;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -13,6 +16,7 @@ use super::suspension::{self, Why};
 use super::{Node, now};
 use crate::disk::{Edge, SEGMENT_BYTES};
 use crate::driver::{CoreView, DriverStatus};
+use crate::keys::HeadKey;
 use crate::net::Over;
 use crate::ops::check::{Check, State, Words, w};
 use crate::ops::expiry::Ending;
@@ -23,6 +27,8 @@ use crate::renewal::Life;
 
 /// How long checks hold before they are made again.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long a question to the node itself that succeeded is good for.
+const ASKED_FRESH: Duration = Duration::from_secs(5);
 /// How long the engine, or a store, may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a batch may be on its way to the disk.
@@ -235,6 +241,29 @@ fn records_answer(health: &RecordsStatus, file: &Path) -> Result<(), String> {
     }
 }
 
+/// Whether `signer` signs a head as `key` says.
+fn signs(note: &[u8], key: &VerifierKey, signer: &HeadKey) -> Result<(), String> {
+    let head = ClaimedCheckpoint::parse(note).and_then(|claimed| claimed.verify(key));
+    let head = head.map_err(|error| error.to_string())?;
+    match head.sign_again(key, |text| signer.try_sign(text)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("its signature is not good under the key in the charter".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What to do where a question to this node would fail.
+fn mend(unable: &Unable) -> Words {
+    match unable {
+        Unable::Charter => w("ask your governance body for the next common part, signed by every nation"),
+        Unable::Escrow(_) => w("ask your governance body for auditors with a sealing key of this quarter"),
+        Unable::Rules(_) => w("mend the rule that is named; 'puente policy check' and 'puente policy test' try it out"),
+        Unable::Store(_) => MEND_DISK,
+        Unable::Records { .. } => w("see which program holds the database, or what keeps the disk busy"),
+        _ => w("run the same version of puente as the federation, with the same extra record types"),
+    }
+}
+
 /// Runs blocking work with a bound; none: it did not end in time.
 async fn within<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     timeout(PATIENCE, spawn_blocking(work)).await.ok()?.ok()
@@ -267,13 +296,14 @@ impl Node {
         let (disk, evidence, records) = (self.disk.clone(), self.disk.clone(), self.dir.records());
         let health = self.records.clone();
         let journal = self.dir.journal();
-        let (view, edge, evidence, records, room, policies) = tokio::join!(
+        let (view, edge, evidence, records, room, policies, itself) = tokio::join!(
             timeout(PATIENCE, self.driver.view()),
             within(move || disk.edge()),
             within(move || evidence.evidence_answers()),
             within(move || records_answer(&health.status(), &records)),
             within(move || room_check("disk-space", &journal)),
             self.policies_check(),
+            self.self_query_check(),
         );
         let view = view.ok().and_then(Result::ok);
         let driver = self.driver.status();
@@ -297,6 +327,7 @@ impl Node {
             policies,
             self.listen_check(),
             self.alarm_check(&driver),
+            itself,
         ];
         if self.draining.load(std::sync::atomic::Ordering::Relaxed) {
             let cause = w("the node is stopping");
@@ -343,6 +374,60 @@ impl Node {
                 Check::not(State::Fail, name, "token", cause, error.to_string(), w(error.mend()))
             }
         }
+    }
+
+    /// Whether a signed question to this node itself would succeed: the log's key signs, and the engine judges, seals and
+    /// looks up an invented question with the parts that real ones use. Nothing is recorded of it.
+    async fn self_query_check(&self) -> Check {
+        let name = "self-query";
+        let fresh = *self.asked_itself.lock().unwrap_or_else(PoisonError::into_inner);
+        let cause = w("a question to this node itself would be answered");
+        if fresh.is_some_and(|at| at.elapsed() < ASKED_FRESH) {
+            return Check::ok(name, cause, "");
+        }
+        let fix = w("see which other check fails, and what the node's log says; 'puente doctor' looks from outside");
+        let not = |code, cause, evidence: String, fix| Check::not(State::Fail, name, code, cause, evidence, fix);
+        let (signs, tried) =
+            tokio::join!(self.head_is_signed(), timeout(PATIENCE, self.driver.wish(|ticket| Input::Try { ticket })),);
+        if let Err(why) = signs {
+            let cause = w("the log's key does not sign as the charter says: nothing can be asked or answered");
+            let fix = w(
+                "compare 'puente keys show' with the log's key in the annex; plug the token in, if the key is in one",
+            );
+            return not("log-key", cause, why, fix);
+        }
+        match tried {
+            Ok(Ok(Conclusion::Tried(Ok(())))) => {
+                *self.asked_itself.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                Check::ok(name, cause, "")
+            }
+            Ok(Ok(Conclusion::Tried(Err(unable)))) => {
+                let (code, fix) = (unable.code(), mend(&unable));
+                not(code, w("a question to this node itself would fail"), unable.to_string(), fix)
+            }
+            Ok(_) => not("stopped", w("a question to this node itself would fail"), String::new(), fix),
+            Err(_) => {
+                let waited = format!("{} ms", PATIENCE.as_millis());
+                not("no-answer", w("a question to this node itself is not answered in time"), waited, fix)
+            }
+        }
+    }
+
+    /// The log's key signs the newest published head once more, and the signature is good under the charter's key. No
+    /// other text is ever given to it for this.
+    async fn head_is_signed(&self) -> Result<(), String> {
+        let Some(note) = self.disk.published_head() else { return Ok(()) };
+        let charter = self.now.charter.load_full();
+        let config = &self.bearings.config;
+        let origin = config.origin().map_err(|error| error.to_string())?;
+        let member = charter.member(&config.node);
+        let Some(entry) = member.and_then(|member| member.logs.iter().find(|log| log.origin == origin)) else {
+            return Err(format!("the charter does not name the log {origin}"));
+        };
+        let key: VerifierKey = entry.vkey.parse().map_err(|error: puente_audit_log::KeyError| error.to_string())?;
+        let signer = Arc::clone(&self.signer);
+        let silent = || Err("the key does not answer in time".to_owned());
+        within(move || signs(&note, &key, &signer)).await.unwrap_or_else(silent)
     }
 
     fn member_check(&self) -> Check {
@@ -469,5 +554,37 @@ impl Node {
             faults: self.net.faults(),
         };
         self.meter.show(SystemTime::now(), &snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use puente_audit_log::{Ed25519Signer, KeyKind, Log, Signer as _};
+    use puente_model::Secret32;
+
+    use super::*;
+    use crate::signer::LogSigner;
+
+    #[test]
+    fn a_head_is_signed_again_and_nothing_else() {
+        let origin = "mx/fge-bc/n1/log1";
+        let seed = || Secret32::new([7; 32]);
+        let own = Ed25519Signer::new(origin, KeyKind::Ed25519, &seed()).unwrap();
+        let sealed = Log::empty(origin).unwrap().stage(&[b"entry"]).unwrap().sign(&own).unwrap();
+        let head = sealed.batch().head.clone();
+        let key = |seed| HeadKey::File(Box::new(LogSigner::new(origin, &seed).unwrap()));
+        assert_eq!(signs(head.note_bytes(), own.verifier(), &key(seed())), Ok(()));
+        // The very bytes that are public already.
+        let text = head.checkpoint().to_string();
+        head.sign_again(own.verifier(), |asked| {
+            assert_eq!(asked, text.as_bytes());
+            Ok::<_, ()>(key(seed()).sign(asked))
+        })
+        .unwrap();
+        let other = || Secret32::new([8; 32]);
+        assert!(signs(head.note_bytes(), own.verifier(), &key(other())).unwrap_err().contains("not good"));
+        let theirs = Ed25519Signer::new(origin, KeyKind::Ed25519, &other()).unwrap();
+        assert!(signs(head.note_bytes(), theirs.verifier(), &key(other())).is_err(), "the charter names another key");
+        assert!(signs(b"no head", own.verifier(), &key(seed())).is_err());
     }
 }

@@ -475,7 +475,11 @@ async fn a_node_says_where_its_papers_are_in_their_life() {
     let (unwell, _) = papers(Millis(now().0 - DAY), 30).await;
     assert_eq!(unwell, [("charter", ("charter-grace", State::Warn))].into());
     let (unwell, metrics) = papers(Millis(now().0 - 15 * DAY), 9).await;
-    let expected = [("charter", ("charter-expired", State::Fail)), ("certificate", ("certificate-ended", State::Fail))];
+    let expected = [
+        ("charter", ("charter-expired", State::Fail)),
+        ("certificate", ("certificate-ended", State::Fail)),
+        ("self-query", ("charter", State::Fail)),
+    ];
     assert_eq!(unwell, expected.into());
     assert!(days("certificate", &metrics) < 0.0 && days("charter", &metrics) < 0.0);
     assert!(metrics.lines().any(|line| line == "puente_ready 0"), "{metrics}");

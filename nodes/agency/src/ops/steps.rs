@@ -150,6 +150,7 @@ fn end(conclusion: &Conclusion) -> Option<(String, Option<ExchangeId>)> {
         | Conclusion::AlreadyConfirmed { .. }
         | Conclusion::Compared { .. }
         | Conclusion::Left { .. }
+        | Conclusion::Tried(_)
         | Conclusion::Recorded { .. }
         | Conclusion::PeriodsClosed { .. } => return None,
     })

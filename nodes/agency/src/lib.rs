@@ -26,6 +26,7 @@ pub mod officers;
 pub mod ops;
 pub mod outbox;
 pub mod parts;
+pub mod progress;
 pub mod records;
 pub mod renewal;
 pub mod retention;

@@ -60,7 +60,7 @@ const OTHERS: &[(&str, &str)] = &[
 const CHOICE: &str = "\u{1}";
 /// Options of other programs that prose names.
 const OTHER_OPTIONS: &[(&str, &str)] =
-    &[("--cell-ms", "puente-bench"), ("--passes", "puente-bench"), ("--rows", "puente-bench"), ("--release", "cargo")];
+    &[("--cell-ms", "puente-bench"), ("--passes", "puente-bench"), ("--release", "cargo")];
 /// Commands of cargo that .ci/run does not run as they stand, and why.
 const CARGO: &[(&str, &str)] = &[
     ("cargo run --release --bin puente", ".ci/run builds the same program and runs the rest of the line with it"),

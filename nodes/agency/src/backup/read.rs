@@ -5,21 +5,30 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::{BackupError, FILES_MAX, FileEntry, MANIFEST, MANIFEST_BYTES_MAX, Manifest, VERSION, check_name};
 use crate::files;
+use crate::progress::{Counted, Phase, Progress};
 
 /// A backup on its way out of its encryption.
 pub type Opened = Box<dyn Read>;
 
-/// Opens a backup with any of these identities.
+/// Opens a backup with any of these identities; `progress` counts what is read of it.
 ///
 /// # Errors
 /// It cannot be read, is no age file, or none of them opens it.
-pub fn open_backup(path: &Path, identities: &[Box<dyn age::Identity>]) -> Result<Opened, BackupError> {
-    let file = BufReader::with_capacity(1 << 20, File::open(path).map_err(BackupError::file(path))?);
+pub fn open_backup(
+    path: &Path,
+    identities: &[Box<dyn age::Identity>],
+    progress: &Arc<Progress>,
+) -> Result<Opened, BackupError> {
+    let file = File::open(path).map_err(BackupError::file(path))?;
+    let of = file.metadata().ok().map(|metadata| metadata.len());
+    progress.begin(Phase { what: "the backup is read", code: "read", of });
+    let file = BufReader::with_capacity(1 << 20, Counted::new(file, progress));
     let sealed = |error: age::DecryptError| BackupError::Sealed(error.to_string());
     let decryptor = age::Decryptor::new_buffered(file).map_err(sealed)?;
     let identities = identities.iter().map(AsRef::as_ref);

@@ -1,7 +1,9 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::*;
+use crate::progress::Progress;
 
 fn manifest() -> Manifest {
     Manifest {
@@ -25,7 +27,7 @@ fn recipients(of: &age::x25519::Identity) -> Vec<Box<dyn age::Recipient + Send>>
 }
 
 fn open(path: &Path, with: &age::x25519::Identity) -> Result<Opened, BackupError> {
-    open_backup(path, &[Box::new(with.clone())])
+    open_backup(path, &[Box::new(with.clone())], &Arc::default())
 }
 
 /// A folder with a few files, backed up.
@@ -41,9 +43,12 @@ fn backup(dir: &Path, key: &age::x25519::Identity) -> PathBuf {
     contents.folder("log", &node.join("log")).unwrap();
     contents.beginning("log/asides", node.join("log/asides"), 4).unwrap();
     assert_eq!(contents.len(), 3, "what is not there is not missed");
-    let out = dir.join("backup.age");
-    let bytes = write_backup(&out, &contents, &mut manifest(), &recipients(key)).unwrap();
+    assert_eq!(contents.bytes(), 4 + 100_000 + 4);
+    let (out, progress) = (dir.join("backup.age"), Arc::new(Progress::default()));
+    let bytes = write_backup(&out, &contents, &mut manifest(), &recipients(key), &progress).unwrap();
     assert_eq!(std::fs::metadata(&out).unwrap().len(), bytes);
+    let (phase, done) = progress.now().unwrap();
+    assert_eq!((phase.code, phase.of, done), ("compare", Some(bytes), bytes));
     out
 }
 
@@ -56,11 +61,15 @@ fn a_backup_comes_back_as_it_was() {
     assert_eq!((found.entries, found.files.len()), (3, 3));
     assert_eq!(std::fs::read(to.join("log/asides")).unwrap(), b"0123");
     assert_eq!(std::fs::read(to.join("log/tile/0/000")).unwrap(), vec![7; 100_000]);
-    // Looking alone writes nothing.
-    assert_eq!(unpack(open(&out, &key).unwrap(), None).unwrap(), found);
+    // Looking alone writes nothing; all of it is read.
+    let progress = Arc::new(Progress::default());
+    let opened = open_backup(&out, &[Box::new(key.clone())], &progress).unwrap();
+    assert_eq!(unpack(opened, None).unwrap(), found);
+    let ((phase, done), bytes) = (progress.now().unwrap(), std::fs::metadata(&out).unwrap().len());
+    assert_eq!((phase.code, phase.of, done), ("read", Some(bytes), bytes));
     assert!(matches!(open(&out, &self::key()), Err(BackupError::Sealed(_))));
     // Nothing is overwritten.
-    let again = write_backup(&out, &Contents::default(), &mut manifest(), &recipients(&key));
+    let again = write_backup(&out, &Contents::default(), &mut manifest(), &recipients(&key), &Arc::default());
     assert!(matches!(again, Err(BackupError::File { .. })));
     assert!(out.exists());
 }

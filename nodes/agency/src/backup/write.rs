@@ -5,10 +5,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::{BackupError, FileEntry, MANIFEST, Manifest, check_name};
+use crate::progress::{Counted, Phase, Progress};
 
 /// What goes into a backup: name in the archive, where it lies, how many bytes of it (all, if none is said).
 #[derive(Debug, Default)]
@@ -64,6 +66,12 @@ impl Contents {
         Ok(())
     }
 
+    /// How many bytes, as far as can be seen before they are read.
+    pub fn bytes(&self) -> u64 {
+        let len = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        self.files.values().map(|(path, part)| part.unwrap_or_else(|| len(path))).sum()
+    }
+
     /// How many files.
     pub fn len(&self) -> usize {
         self.files.len()
@@ -110,7 +118,8 @@ impl<R: Read> Read for Digesting<R> {
     }
 }
 
-/// Writes a backup for these recipients into a new file, and reads it back. `manifest.files` is filled in.
+/// Writes a backup for these recipients into a new file, and reads it back. `manifest.files` is filled in; `progress` counts
+/// what is written, then what is compared.
 ///
 /// Returns the bytes of the file.
 ///
@@ -121,11 +130,14 @@ pub fn write_backup(
     contents: &Contents,
     manifest: &mut Manifest,
     recipients: &[Box<dyn age::Recipient + Send>],
+    progress: &Arc<Progress>,
 ) -> Result<u64, BackupError> {
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(out).map_err(BackupError::file(out))?;
-    let written = write_all(out, file, contents, manifest, recipients).and_then(|(digest, bytes)| {
-        let mut back = Digesting::new(File::open(out).map_err(BackupError::file(out))?);
+    progress.begin(Phase { what: "the backup is written", code: "write", of: Some(contents.bytes()) });
+    let written = write_all(out, file, contents, manifest, recipients, progress).and_then(|(digest, bytes)| {
+        progress.begin(Phase { what: "the backup is compared", code: "compare", of: Some(bytes) });
+        let mut back = Digesting::new(Counted::new(File::open(out).map_err(BackupError::file(out))?, progress));
         io::copy(&mut back, &mut io::sink()).map_err(BackupError::file(out))?;
         let same = back.bytes == bytes && back.digest.finalize()[..] == digest[..];
         same.then_some(bytes).ok_or_else(|| BackupError::NotWritten(out.to_owned()))
@@ -143,6 +155,7 @@ fn write_all(
     contents: &Contents,
     manifest: &mut Manifest,
     recipients: &[Box<dyn age::Recipient + Send>],
+    progress: &Arc<Progress>,
 ) -> Result<(Vec<u8>, u64), BackupError> {
     let failed = || BackupError::file(out);
     let recipients = recipients.iter().map(|recipient| recipient.as_ref() as &dyn age::Recipient);
@@ -151,7 +164,7 @@ fn write_all(
     let sink = Digesting::new(BufWriter::with_capacity(1 << 20, file));
     let mut archive = tar::Builder::new(encryptor.wrap_output(sink).map_err(failed())?);
     for (name, (path, len)) in &contents.files {
-        let entry = append(&mut archive, name, path, *len)?;
+        let entry = append(&mut archive, name, path, *len, progress)?;
         manifest.files.insert(name.clone(), entry);
     }
     let bytes = serde_json::to_vec(manifest).map_err(|error| BackupError::Damaged(error.to_string()))?;
@@ -179,6 +192,7 @@ fn append<W: Write>(
     name: &str,
     path: &Path,
     len: Option<u64>,
+    progress: &Arc<Progress>,
 ) -> Result<FileEntry, BackupError> {
     let failed = || BackupError::file(path);
     let file = File::open(path).map_err(failed())?;
@@ -186,7 +200,7 @@ fn append<W: Write>(
         Some(len) => len,
         None => file.metadata().map_err(failed())?.len(),
     };
-    let mut source = Digesting::new(file.take(len));
+    let mut source = Digesting::new(Counted::new(file.take(len), progress));
     archive.append_data(&mut header(len), name, &mut source).map_err(failed())?;
     if source.bytes != len {
         return Err(BackupError::Changed(name.to_owned()));

@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use age::secrecy::SecretString;
@@ -22,6 +23,7 @@ use crate::files;
 use crate::keys::{PassphraseSource, Vault, is_sealed, recipient_of, unlock};
 use crate::load::Bearings;
 use crate::node::suspension::Suspension;
+use crate::progress::{Phase, Progress};
 
 /// How long a running node may take to copy what changes.
 const PATIENCE: Duration = Duration::from_secs(3_600);
@@ -126,7 +128,9 @@ pub(super) fn backup(context: &Context, args: &BackupArgs) -> Result<Report, Fai
         .transpose()?;
     let recipients = recipients(&args.recipients, opener.as_ref())?;
     let scratch = Scratch::new(dir.path().join(format!(".backup.{}", std::process::id())))?;
-    let _beat = Heartbeat::start(context, || "the backup is made".to_owned());
+    let progress = Arc::new(Progress::default());
+    progress.begin(Phase { what: "the backup is made", code: "snapshot", of: None });
+    let _beat = Heartbeat::start(context, &progress);
     let snapshot = snapshot(context, &bearings, &scratch.0)?;
     let mut contents = Contents::default();
     gather(&dir, &scratch.0, snapshot, args, &mut contents)?;
@@ -140,10 +144,10 @@ pub(super) fn backup(context: &Context, args: &BackupArgs) -> Result<Report, Fai
         records: !args.without_records,
         files: std::collections::BTreeMap::new(),
     };
-    let bytes = backup::write_backup(&args.out, &contents, &mut manifest, &recipients)?;
+    let bytes = backup::write_backup(&args.out, &contents, &mut manifest, &recipients, &progress)?;
     if let Some(passphrase) = opener {
         // What a person can open is opened; what only a key elsewhere opens was compared byte for byte.
-        let found = backup::unpack(backup::open_backup(&args.out, &[Box::new(unlock(&passphrase))])?, None)?;
+        let found = backup::unpack(backup::open_backup(&args.out, &[Box::new(unlock(&passphrase))], &progress)?, None)?;
         if found != manifest {
             return Err(BackupError::NotWritten(args.out.clone()).into());
         }
@@ -242,8 +246,9 @@ fn gather(
 
 /// `puente restore`.
 pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<Report, Failure> {
-    let opened = backup::open_backup(&args.file, &identities(context, args)?)?;
-    let _beat = Heartbeat::start(context, || "the backup is read".to_owned());
+    let progress = Arc::new(Progress::default());
+    let opened = backup::open_backup(&args.file, &identities(context, args)?, &progress)?;
+    let _beat = Heartbeat::start(context, &progress);
     if args.check {
         let manifest = backup::unpack(opened, None)?;
         return Ok(Report::new(json!(manifest), format!("{}\n", manifest.node)).note("whole; nothing was written"));
@@ -260,6 +265,7 @@ pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<Report, F
     if let Some(from) = &args.keys {
         copy_keys(from, &dir)?;
     }
+    progress.begin(Phase { what: "the log is verified", code: "verify", of: None });
     let sealed = verify(context, &dir, &manifest)?;
     Suspension::restored(context.now).write(&dir).map_err(|error| Failure::file(&dir.suspension(), &error))?;
     // An empty folder of that name makes way.

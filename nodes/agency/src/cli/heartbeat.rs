@@ -1,13 +1,17 @@
-//! Long work is never silent: every few seconds a line on stderr says that it goes on.
+//! Long work is never silent: every few seconds a line on stderr says how far it has come; with `--json` the line is an object.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use puente_model::Lang;
 use puente_words::say;
+use serde_json::json;
 
 use super::Context;
+use crate::progress::{Phase, Progress};
 
 /// Silence lasts no longer.
 const EVERY: Duration = Duration::from_secs(4);
@@ -19,17 +23,22 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// From now on; `now` says what is under way, in English. Programs are told nothing.
-    pub(super) fn start(context: &Context, now: impl Fn() -> String + Send + 'static) -> Self {
-        if context.json {
-            return Self { stop: None, thread: None };
-        }
+    /// For work that nobody counts: a node does it.
+    pub(super) fn of(context: &Context, what: &'static str, code: &'static str) -> Self {
+        let progress = Arc::new(Progress::default());
+        progress.begin(Phase { what, code, of: None });
+        Self::start(context, &progress)
+    }
+
+    /// From now on, what `progress` counts.
+    pub(super) fn start(context: &Context, progress: &Arc<Progress>) -> Self {
         let (stop, stopped) = mpsc::channel();
-        let lang = context.lang;
+        let (lang, as_json, progress) = (context.lang, context.json, Arc::clone(progress));
         let tell = move |seconds: u64| {
-            let english = format!("{}: {seconds} s so far", now());
-            // Nobody may be listening any more.
-            let _ = writeln!(anstream::stderr(), "{}", say(lang, &english));
+            if let Some((phase, done)) = progress.now() {
+                // Nobody may be listening any more.
+                let _ = writeln!(anstream::stderr(), "{}", line(as_json, lang, &phase, done, seconds));
+            }
         };
         // Without a thread the work is done in silence.
         let thread = std::thread::Builder::new().name("heartbeat".to_owned());
@@ -56,6 +65,23 @@ fn beat(stopped: &Receiver<()>, every: Duration, tell: impl Fn(u64)) {
     }
 }
 
+fn line(as_json: bool, lang: Lang, phase: &Phase, done: u64, seconds: u64) -> String {
+    let Phase { what, code, of } = phase;
+    if as_json {
+        let now = json!({"phase": code, "done": done, "of": of, "unit": "bytes", "seconds": seconds});
+        return json!({ "progress": now }).to_string();
+    }
+    let mb = |bytes: u64| bytes / 1_000_000;
+    let done = mb(done);
+    let english = match (of.map(mb), done) {
+        (Some(of), _) => format!("{what}: {done} of {of} MB, {seconds} s so far"),
+        // Nothing that is counted in bytes.
+        (None, 0) => format!("{what}: {seconds} s so far"),
+        (None, _) => format!("{what}: {done} MB, {seconds} s so far"),
+    };
+    say(lang, &english).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -74,5 +100,19 @@ mod tests {
         });
         assert_eq!(*told.lock().unwrap(), [0, 0, 0]);
         assert!(EVERY < Duration::from_secs(5), "silence lasts no longer");
+    }
+
+    #[test]
+    fn people_and_programs_are_told_how_far_it_has_come() {
+        let phase = Phase { what: "the backup is written", code: "write", of: Some(40_000_000) };
+        let said = |json, lang| line(json, lang, &phase, 12_500_000, 8);
+        assert_eq!(said(false, Lang::En), "the backup is written: 12 of 40 MB, 8 s so far");
+        assert_eq!(said(false, Lang::Es), "se escribe el respaldo: 12 de 40 MB, 8 s hasta ahora");
+        let value: serde_json::Value = serde_json::from_str(&said(true, Lang::Es)).unwrap();
+        let now = json!({"phase": "write", "done": 12_500_000, "of": 40_000_000, "unit": "bytes", "seconds": 8});
+        assert_eq!(value, json!({ "progress": now }));
+        let unbounded = Phase { of: None, ..phase };
+        assert_eq!(line(false, Lang::Es, &unbounded, 7_000_000, 4), "se escribe el respaldo: 7 MB, 4 s hasta ahora");
+        assert_eq!(line(false, Lang::Es, &unbounded, 0, 4), "se escribe el respaldo: 4 s hasta ahora");
     }
 }

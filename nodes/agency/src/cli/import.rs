@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -28,6 +27,7 @@ use crate::import::text;
 use crate::import::words::fill;
 use crate::import::{self, AUTHORITY_CHARS_MAX, Counts, ImportError, Options, Outcome, RowError};
 use crate::load;
+use crate::progress::{Phase, Progress};
 use crate::records::{RecordSettings, RecordStore};
 use crate::training::marked;
 
@@ -240,7 +240,7 @@ struct Hall {
     bar: ProgressBar,
     /// Where there is no bar.
     _beat: Option<Heartbeat>,
-    rows: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     json: bool,
     lang: Lang,
     problems: Problems,
@@ -263,14 +263,13 @@ impl Hall {
                 Some(to)
             }
         };
-        let (bar, rows) = (bar(context, bytes), Arc::new(AtomicU64::new(0)));
-        let seen = rows.clone();
-        let beat = || Heartbeat::start(context, move || format!("{} rows", seen.load(Ordering::Relaxed)));
+        let (bar, progress) = (bar(context, bytes), Arc::new(Progress::default()));
+        progress.begin(Phase { what: "records are brought in", code: "import", of: bytes });
         Ok(Self {
             errors,
-            _beat: bar.is_hidden().then(beat),
+            _beat: bar.is_hidden().then(|| Heartbeat::start(context, &progress)),
             bar,
-            rows,
+            progress,
             json: context.json,
             lang: context.lang,
             problems: Problems::default(),
@@ -379,7 +378,7 @@ impl Audience for Hall {
 
     fn progress(&mut self, bytes: u64, rows: u64) {
         if rows.is_multiple_of(1_024) {
-            self.rows.store(rows, Ordering::Relaxed);
+            self.progress.reach(bytes);
             self.bar.set_position(bytes);
             self.bar.set_message(fill(Text::Rows.get(self.lang), &[&rows.to_string()]));
         }

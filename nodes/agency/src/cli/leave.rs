@@ -8,6 +8,7 @@ use puente_model::Lang;
 use puente_words::{say, text};
 use serde_json::json;
 
+use super::heartbeat::Heartbeat;
 use super::output::{Failure, Report, table};
 use super::{Context, client};
 use crate::control_api::{Answer, Command};
@@ -42,12 +43,14 @@ pub(super) fn run(context: &Context, args: LeaveArgs) -> Result<Report, Failure>
     }
     let out = std::path::absolute(&args.out).map_err(|error| Failure::file(&args.out, &error))?;
     let mut node = client::running(context)?;
+    let beat = Heartbeat::of(context, "what is open ends, and the log is closed", "leave");
     let command = Command::Leave { reason: args.reason, to: out };
     let Answer::Left { index, entries, folder, draft, unasked } = client::call(&mut node, command, Some(PATIENCE))?
     else {
         return Err(client::unexpected());
     };
     client::call(&mut node, Command::Shutdown, None)?;
+    drop(beat);
     let lang = context.lang;
     let english = format!("{entries} entries, closed");
     let mut rows = vec![

@@ -8,6 +8,7 @@ use puente_model::Millis;
 use puente_words::{Lang, say, text};
 use serde_json::{Value, json};
 
+use super::heartbeat::Heartbeat;
 use super::output::{Exit, Failure, Report, table};
 use super::{Context, client, load_failure};
 use crate::config::NodeConfig;
@@ -43,6 +44,8 @@ fn retention(context: &Context, erase: bool) -> Result<Report, Failure> {
     let lang = context.lang;
     let config = NodeConfig::load(&context.dir).map_err(|error| load_failure(error.into()))?;
     let mapped = config.records.mapping.is_some();
+    let what = if erase { "records that are due are erased" } else { "records that are due are looked for" };
+    let beat = Heartbeat::of(context, what, "retention");
     let counts: BTreeMap<String, u64> = if erase {
         let mut node = client::running(context)?;
         let Answer::Retained { erased } = client::call(&mut node, Command::Retain, Some(PATIENCE))? else {
@@ -58,6 +61,7 @@ fn retention(context: &Context, erase: bool) -> Result<Report, Failure> {
         due.extend(job.training_due(&config.training, context.now).map_err(failed)?);
         due
     };
+    drop(beat);
     let last = Last::read(&context.dir);
     let mut rows: Vec<(String, String)> =
         counts.iter().map(|(record_type, count)| (record_type.clone(), count.to_string())).collect();

@@ -110,7 +110,7 @@ fn handed_out(dir: &Path) -> Result<Digest, Failure> {
     }
     if paths.len() > FILES_MAX {
         let message = format!("{} holds more than {FILES_MAX} files", dir.display());
-        return Err(Failure::usage("no-lesson", message));
+        return Err(Failure::usage("no-lesson", message).hint("begin the lesson again in a new folder"));
     }
     let mut hash = Sha256::new();
     for path in &paths {

@@ -530,7 +530,7 @@ mod tests {
             "case_ref":"NUC-77","params":{"vin":"1M8GDM9AXKP042788"},"due_in_millis":1000,"urgency":"routine"}"#;
         let command: Command = serde_json::from_str(line).unwrap();
         let text = format!("{command:?}");
-        assert!(!text.contains("1M8") && !text.contains("1042") && !text.contains("NUC"), "{text}");
+        assert!(!text.contains("1M8") && !text.contains("o-1042") && !text.contains("NUC"), "{text}");
         let bad = line.replace("vehicle-recovery", "curiosity");
         let error = serde_json::from_str::<Command>(&bad).unwrap_err().to_string();
         assert!(error.contains("use one of"), "{error}");

@@ -258,7 +258,7 @@ fn metrics_count_exchanges_and_name_nobody() {
         assert!(metric(text, "puente_log_entries").is_some_and(|n| n > 10.0), "{text}");
         assert_eq!(metric(text, "puente_store_errors_total{what=\"records\"}"), Some(0.0), "{text}");
         // Nobody: no officer, no case, no vehicle.
-        for canary in ["1042", "o-77", "Agent", "FGEBC", "WVW", "ZZZ1KZ"] {
+        for canary in ["o-1042", "o-77", "Agent", "FGEBC", "WVW", "ZZZ1KZ"] {
             assert!(!text.contains(canary), "{canary}\n{text}");
         }
     }
@@ -376,7 +376,7 @@ fn the_doctor_sees_what_is_broken_whether_the_node_runs_or_not() {
     for step in ["member", "dns", "udp", "tls", "certificate", "ready", "charter", "catalogue"] {
         assert!(value.to_string().contains(&format!("{step} ")), "{step}: {value}");
     }
-    for canary in ["1042", "Agent"] {
+    for canary in ["o-1042", "Agent"] {
         assert!(!value.to_string().contains(canary), "{value}");
     }
 

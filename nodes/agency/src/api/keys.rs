@@ -541,6 +541,6 @@ mod tests {
         assert!(matches!(book.revoke(good.id, good.granted), Err(KeyBookError::Unknown)));
         let change = KeyChange { record: good, kind: EventKind::Grant };
         let shown = format!("{change:?} {:?}", change.event(None));
-        assert!(!shown.contains("1042"), "{shown}");
+        assert!(!shown.contains("o-1042"), "{shown}");
     }
 }

@@ -293,7 +293,11 @@ async fn a_question_is_answered_between_two_whole_nodes() {
     let status = asker.status().await;
     assert_eq!(status["peers"][0]["connections"], 1, "{status}");
     assert!(status["problems"].as_array().unwrap().is_empty(), "{status}");
-    assert!(!status.to_string().contains("1042") && !status.to_string().contains(VIN));
+    assert!(
+        !status.to_string().contains("o-1042")
+            && !status.to_string().contains("Agente")
+            && !status.to_string().contains(VIN)
+    );
 
     asker.shut_down(false).await.unwrap();
     holder.shut_down(true).await.unwrap();

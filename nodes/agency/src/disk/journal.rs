@@ -7,9 +7,11 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{AtFlags, StatxFlags};
 
 use super::codec::Content;
 use super::error::DiskError;
@@ -202,8 +204,14 @@ impl Journal {
 
 /// A file that was deleted or moved can still be written and synced; nobody would ever read it again.
 fn in_place(handle: &Handle) -> io::Result<()> {
-    let (open, named) = (handle.file.metadata()?, fs::metadata(&handle.path)?);
-    if (open.dev(), open.ino()) == (named.dev(), named.ino()) {
+    // No times are asked for: a file whose times somebody looked at gets new ones with its next write, and on some
+    // file systems the next sync then writes the inode, too.
+    let number = |file: BorrowedFd<'_>, path: &Path, flags: AtFlags| {
+        let found = rustix::fs::statx(file, path, flags, StatxFlags::INO)?;
+        io::Result::Ok((found.stx_dev_major, found.stx_dev_minor, found.stx_ino))
+    };
+    let open = number(handle.file.as_fd(), Path::new(""), AtFlags::EMPTY_PATH)?;
+    if open == number(rustix::fs::CWD, &handle.path, AtFlags::empty())? {
         return Ok(());
     }
     Err(io::Error::new(io::ErrorKind::NotFound, "another file stands in the place of the one that is open"))

@@ -24,6 +24,12 @@ impl Engine {
             self.tell(ticket, Conclusion::Faulted { exchange: None, code: puente_wire::fault::FaultCode::Overloaded });
             return;
         }
+        if self.peers.get(&draft.to).is_some_and(|known| known.owes_handover) {
+            // What the log before this one lost comes first; the officer is not charged with a question that cannot be put.
+            self.line_to(&draft.to);
+            self.tell(ticket, Conclusion::Faulted { exchange: None, code: FaultCode::NotReady });
+            return;
+        }
         let params = match self.check_draft(now, &draft) {
             Ok(params) => params,
             Err(errors) => {
@@ -31,12 +37,6 @@ impl Engine {
                 return;
             }
         };
-        if self.peers.get(&draft.to).is_some_and(|known| known.owes_handover) {
-            // What the log before this one lost comes first.
-            self.line_to(&draft.to);
-            self.tell(ticket, Conclusion::Faulted { exchange: None, code: FaultCode::NotReady });
-            return;
-        }
         let request = Request {
             direction: Direction::Outbound,
             agency: self.node.agency(),

@@ -233,15 +233,15 @@ impl Asides {
 
     /// The text of a kept receipt.
     pub(crate) fn receipt_text(&self, receipt: &KeptReceipt) -> Option<Vec<u8>> {
-        match Aside::read(&record_at(self.file.as_ref()?, receipt.at)?)?.body? {
+        match Aside::read(record_at(self.file.as_ref()?, receipt.at, &mut Vec::new())?)?.body? {
             AsideBody::PeerReceipt(text) => Some(text.to_vec()),
             _ => None,
         }
     }
 
-    /// `digest(RECEIPT, text)` of a kept receipt.
-    pub(crate) fn receipt_digest(&self, receipt: &KeptReceipt) -> Option<Digest> {
-        match Aside::read(&record_at(self.file.as_ref()?, receipt.at)?)?.body? {
+    /// `digest(RECEIPT, text)` of a kept receipt, whose record is read into `buffer`.
+    pub(crate) fn receipt_digest(&self, receipt: &KeptReceipt, buffer: &mut Vec<u8>) -> Option<Digest> {
+        match Aside::read(record_at(self.file.as_ref()?, receipt.at, buffer)?)?.body? {
             AsideBody::PeerReceipt(text) => Some(digest(label::RECEIPT, &[text])),
             _ => None,
         }
@@ -249,7 +249,7 @@ impl Asides {
 
     /// A veiled entry's sealed header.
     pub(crate) fn sealed_header(&self, place: Place) -> Option<proto::SealedHeader> {
-        match Aside::read(&record_at(self.file.as_ref()?, self.kept.header(place)?)?)?.body? {
+        match Aside::read(record_at(self.file.as_ref()?, self.kept.header(place)?, &mut Vec::new())?)?.body? {
             AsideBody::SealedHeader { seeds, ciphertext } => {
                 Some(proto::SealedHeader { seeds: seeds.to_vec(), ciphertext: ciphertext.to_vec() })
             }

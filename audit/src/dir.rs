@@ -119,6 +119,10 @@ impl TileReader for LogDir {
         self.file(LogPath::Bundle(id))
     }
 
+    fn tile_into(&self, id: TileId, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        read_bounded_into(&self.root.join(LogPath::Tile(id).to_string()), TILE_BYTES_MAX, out)
+    }
+
     fn bundle_into(&self, id: BundleId, out: &mut Vec<u8>) -> Result<(), ReadError> {
         read_bounded_into(&self.root.join(LogPath::Bundle(id).to_string()), BUNDLE_BYTES_MAX, out)
     }

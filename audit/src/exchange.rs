@@ -8,6 +8,7 @@ use puente_model::{CharterVector, Digest, ExchangeId, FieldClass, Minute, Mode, 
 use puente_wire::Terms;
 
 use crate::class::Class;
+use crate::kept::Place;
 
 /// Ended exchanges that are remembered in each of two generations, to name a second end.
 const ENDED_MAX: usize = 1 << 16;
@@ -32,7 +33,16 @@ enum Stage {
     /// Voided, or named as a hole: needs no end, and may still get one.
     Closed,
     /// Answered with content; waits for its release.
-    Answered(Digest, First),
+    Answered(Answer),
+}
+
+/// An answer with content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Answer {
+    leaf: Digest,
+    first: First,
+    /// Where its records in its log's sidecar are.
+    kept: Option<Place>,
 }
 
 /// Where an exchange got its first end, and whether its author is proven.
@@ -46,6 +56,7 @@ pub(crate) struct First {
 pub(crate) struct Said<'a> {
     pub(crate) leaf: Digest,
     pub(crate) index: u64,
+    pub(crate) kept: Option<Place>,
     pub(crate) seq: u64,
     /// The author's own log, or with the author's receipt.
     pub(crate) proven: bool,
@@ -121,13 +132,14 @@ impl Exchanges {
         grace_minutes: u64,
     ) -> (Vec<Class>, Option<First>) {
         let id = terms.exchange;
-        let Some(course) = self.courses.get_mut(&id) else {
+        let Entry::Occupied(mut open) = self.courses.entry(id) else {
             let ended = self.ended(&id);
             let class = if ended.is_some() { Class::Equivocated } else { Class::AnswerWithoutQuery };
             return (vec![class], ended);
         };
-        if let Stage::Answered(_, first) = course.stage {
-            return (vec![Class::Equivocated], Some(first));
+        let course = open.get_mut();
+        if let Stage::Answered(answer) = course.stage {
+            return (vec![Class::Equivocated], Some(answer.first));
         }
         if course.query_leaf != quoted {
             return (vec![Class::AnswerWithoutQuery], None);
@@ -144,29 +156,31 @@ impl Exchanges {
             wrong.push(Class::Late);
         }
         if end.discloses() {
-            course.stage = Stage::Answered(said.leaf, first);
+            course.stage = Stage::Answered(Answer { leaf: said.leaf, first, kept: said.kept });
             course.terms.handling = terms.handling;
         } else {
-            self.courses.remove(&id);
+            open.remove();
             self.remember(id, first);
         }
         (wrong, None)
     }
 
-    /// Takes a RELEASE in; says what is wrong with it.
-    pub(crate) fn release(&mut self, said: &Said<'_>, terms: &Terms, quoted: Digest) -> Option<Class> {
+    /// Takes a RELEASE in; says what is wrong with it, and where the answer's records in the sidecar were.
+    pub(crate) fn release(&mut self, said: &Said<'_>, terms: &Terms, quoted: Digest) -> (Option<Class>, Option<Place>) {
         let id = terms.exchange;
-        let Some(course) = self.courses.get(&id) else {
-            return Some(if self.ended(&id).is_some() { Class::ReleasedTwice } else { Class::ReleaseWithoutAnswer });
+        let Entry::Occupied(open) = self.courses.entry(id) else {
+            let again = self.ended(&id).is_some();
+            return (Some(if again { Class::ReleasedTwice } else { Class::ReleaseWithoutAnswer }), None);
         };
-        let first = match course.stage {
-            Stage::Answered(leaf, first) if leaf == quoted => first,
-            _ => return Some(Class::ReleaseWithoutAnswer),
+        let course = open.get();
+        let answer = match course.stage {
+            Stage::Answered(answer) if answer.leaf == quoted => answer,
+            _ => return (Some(Class::ReleaseWithoutAnswer), None),
         };
         let same = (&course.asker, &course.holder) == (said.to, said.from) && course.terms == *terms;
-        self.courses.remove(&id);
-        self.remember(id, first);
-        (!same).then_some(Class::TermsChanged)
+        open.remove();
+        self.remember(id, answer.first);
+        ((!same).then_some(Class::TermsChanged), answer.kept)
     }
 
     /// The mode of a question that has no end yet.

@@ -7,6 +7,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use puente_model::Digest;
 
 /// A receipt of another node, verified against the leaf hash that it is kept under.
@@ -88,24 +89,38 @@ impl Index {
         self.table.find(self.hasher.hash_one(leaf.0), same).map(|number| Place(at(*number)))
     }
 
-    /// The leaf's slot, looked for at `hint` and the one before it first.
-    fn find_near(&self, hint: usize, leaf: &Digest) -> Option<Place> {
-        let near = [hint, hint.wrapping_sub(1)];
-        let found = near.into_iter().find(|at| self.slots.get(*at).is_some_and(|slot| slot.leaf == *leaf));
-        found.map(Place).or_else(|| self.find(leaf))
+    /// [`Index::find`] for a leaf that was found before: it is looked at where it was, and in the table only if this is
+    /// another index.
+    pub(crate) fn find_at(&self, place: Option<Place>, leaf: &Digest) -> Option<Place> {
+        place.filter(|place| self.is_at(place.0, leaf)).or_else(|| self.find(leaf))
+    }
+
+    fn is_at(&self, at: usize, leaf: &Digest) -> bool {
+        self.slots.get(at).is_some_and(|slot| slot.leaf == *leaf)
+    }
+
+    /// The leaf's slot if it is the one at `hint` or the one before.
+    fn near(&self, hint: usize, leaf: &Digest) -> Option<Place> {
+        [hint, hint.wrapping_sub(1)].into_iter().find(|at| self.is_at(*at, leaf)).map(Place)
     }
 
     /// The leaf's slot, made where there was none.
     fn place(&mut self, leaf: Digest) -> Result<Place, Full> {
-        let place = match self.find_near(self.next_kept, &leaf) {
+        let place = match self.near(self.next_kept, &leaf) {
             Some(place) => place,
             None => {
-                let place = Place(self.slots.len());
-                let number = link(place.0)?;
-                self.slots.push(Slot { leaf, header: 0, receipts: None, escrows: None, seen: false });
                 let Self { hasher, table, slots, .. } = self;
-                table.insert_unique(hasher.hash_one(leaf.0), number, |other| hasher.hash_one(slots[at(*other)].leaf.0));
-                place
+                let same = |number: &NonZeroU32| slots[at(*number)].leaf == leaf;
+                let hash = |number: &NonZeroU32| hasher.hash_one(slots[at(*number)].leaf.0);
+                match table.entry(hasher.hash_one(leaf.0), same, hash) {
+                    Entry::Occupied(number) => Place(at(*number.get())),
+                    Entry::Vacant(free) => {
+                        let place = Place(slots.len());
+                        free.insert(link(place.0)?);
+                        slots.push(Slot { leaf, header: 0, receipts: None, escrows: None, seen: false });
+                        place
+                    }
+                }
             }
         };
         self.next_kept = place.0 + 1;
@@ -146,7 +161,7 @@ impl Index {
 
     /// Marks an entry as standing in the log and says where its records are.
     pub(crate) fn see(&mut self, leaf: &Digest) -> Option<Place> {
-        let place = self.find_near(self.next_seen, leaf)?;
+        let place = self.near(self.next_seen, leaf).or_else(|| self.find(leaf))?;
         self.next_seen = place.0 + 1;
         self.slots[place.0].seen = true;
         Some(place)

@@ -1,5 +1,6 @@
 //! One numbering in one log: (an author's log, a receiver), counted from 1, closed by PERIODs.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use puente_audit_log::root_of;
@@ -96,18 +97,22 @@ impl Track {
     pub(crate) fn push(&mut self, seq: u64, entry: Numbered, rerecorded: bool) -> Option<Clash> {
         let own = self.own && !rerecorded;
         let expected = self.last.saturating_add(1);
-        if let Some(there) = self.tail.get(&seq) {
-            let same = there.leaf == entry.leaf;
-            let class = if same || own { Class::SeqRepeat } else { Class::Equivocated };
-            let detail = format!("number {seq} stands at entry {} already", there.index);
-            return Some(Clash { class, detail, with: Some(*there) });
-        }
+        let free = match self.tail.entry(seq) {
+            Entry::Vacant(free) => free,
+            Entry::Occupied(there) => {
+                let there = *there.get();
+                let same = there.leaf == entry.leaf;
+                let class = if same || own { Class::SeqRepeat } else { Class::Equivocated };
+                let detail = format!("number {seq} stands at entry {} already", there.index);
+                return Some(Clash { class, detail, with: Some(there) });
+            }
+        };
         if seq <= self.closed || (self.own && seq <= self.range_end) {
             let class = if own { Class::SeqRepeat } else { Class::ClosedNumber };
             let detail = format!("numbers up to {} are closed", self.range_end);
             return Some(Clash { class, detail, with: None });
         }
-        self.tail.insert(seq, entry);
+        free.insert(entry);
         self.last = self.last.max(seq);
         if own && seq != expected {
             let class = if seq > expected { Class::SeqGap } else { Class::SeqRepeat };

@@ -90,20 +90,19 @@ impl Records {
     }
 }
 
-/// The record at a place that was shown before; its length stands before it.
-pub(crate) fn record_at(mut file: &File, at: u64) -> Option<Vec<u8>> {
+/// The record at a place that was shown before, read into `bytes`; its length stands before it.
+pub(crate) fn record_at<'b>(mut file: &File, at: u64, bytes: &'b mut Vec<u8>) -> Option<&'b [u8]> {
     file.seek(SeekFrom::Start(at.checked_sub(LENGTH_BYTES as u64)?)).ok()?;
-    let mut bytes = Vec::with_capacity(ONE_BYTES);
-    file.take(ONE_BYTES as u64).read_to_end(&mut bytes).ok()?;
+    bytes.clear();
+    bytes.reserve(ONE_BYTES);
+    file.take(ONE_BYTES as u64).read_to_end(bytes).ok()?;
     let length = u32::from_be_bytes(*bytes.first_chunk()?);
     let length = Some(length).filter(|length| *length <= RECORD_BYTES_MAX)? as usize;
     let read = bytes.len() - LENGTH_BYTES;
     if let Some(missing) = length.checked_sub(read) {
-        file.take(missing as u64).read_to_end(&mut bytes).ok()?;
+        file.take(missing as u64).read_to_end(bytes).ok()?;
     }
-    bytes.drain(..LENGTH_BYTES);
-    bytes.truncate(length);
-    Some(bytes).filter(|bytes| bytes.len() == length)
+    bytes.get(LENGTH_BYTES..)?.get(..length)
 }
 
 #[cfg(test)]
@@ -136,7 +135,7 @@ mod tests {
         }
         assert_eq!(found.iter().map(|(_, record)| record).collect::<Vec<_>>(), records.iter().collect::<Vec<_>>());
         for (at, record) in found {
-            assert_eq!(record_at(&again, at).as_ref(), Some(&record));
+            assert_eq!(record_at(&again, at, &mut Vec::new()), Some(record.as_slice()));
         }
     }
 
@@ -148,8 +147,8 @@ mod tests {
             assert!(matches!(reader.next(), Err(Broken::Malformed(place, _)) if place == at));
         }
         assert!(Records::new(file_of(b"")).unwrap().next().unwrap().is_none());
-        assert_eq!(record_at(&file_of(&framed(b"abc")[..6]), 4), None);
-        assert_eq!(record_at(&file_of(&[0xff; 40]), 4), None);
+        assert_eq!(record_at(&file_of(&framed(b"abc")[..6]), 4, &mut Vec::new()), None);
+        assert_eq!(record_at(&file_of(&[0xff; 40]), 4, &mut Vec::new()), None);
     }
 
     #[test]

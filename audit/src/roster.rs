@@ -1,6 +1,6 @@
 //! Who may sign what: the charter's keys, and heads verified with them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 
 use puente_audit_log::{CheckpointError, ClaimedCheckpoint, KeyKind, SignedCheckpoint, VerifierKey};
@@ -9,6 +9,23 @@ use puente_model::{Digest, Origin};
 
 /// Verified heads that are remembered, so that the receipts of one batch cost one signature check.
 const HEADS_MAX: usize = 8_192;
+/// Heads of a log after which its key is made quick: what that takes comes back over the next hundred.
+const QUICK_AFTER: u32 = 100;
+/// Keys that are made quick, 640 KiB each.
+const QUICK_MAX: u32 = 16;
+
+/// A log's key, and how many heads were verified with it.
+struct LogKey {
+    key: VerifierKey,
+    heads: Cell<u32>,
+    quick: OnceCell<VerifierKey>,
+}
+
+impl LogKey {
+    fn new(key: VerifierKey) -> Self {
+        Self { key, heads: Cell::new(0), quick: OnceCell::new() }
+    }
+}
 
 /// Why a head is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +39,9 @@ pub(crate) enum HeadError {
 /// The charter's log and witness keys.
 pub(crate) struct Roster<'c> {
     pub(crate) charter: &'c Charter,
-    logs: HashMap<String, VerifierKey>,
+    logs: HashMap<String, LogKey>,
+    /// Keys that were made quick.
+    quick: Cell<u32>,
     witnesses: Vec<VerifierKey>,
     /// Names of witnesses whose keys are of a kind that is not verified here.
     other_witnesses: Vec<String>,
@@ -32,7 +51,7 @@ pub(crate) struct Roster<'c> {
 impl<'c> Roster<'c> {
     pub(crate) fn new(charter: &'c Charter) -> Self {
         let logs = charter.members().iter().flat_map(|m| &m.logs);
-        let logs = logs.filter_map(|l| Some((l.origin.to_string(), l.vkey.parse().ok()?))).collect();
+        let logs = logs.filter_map(|l| Some((l.origin.to_string(), LogKey::new(l.vkey.parse().ok()?)))).collect();
         let (mut witnesses, mut other_witnesses) = (Vec::new(), Vec::new());
         for witness in charter.witness_policy().witnesses() {
             match witness.vkey.parse::<VerifierKey>() {
@@ -40,12 +59,25 @@ impl<'c> Roster<'c> {
                 _ => other_witnesses.push(witness.name.clone()),
             }
         }
-        Self { charter, logs, witnesses, other_witnesses, heads: RefCell::default() }
+        Self { charter, logs, quick: Cell::new(0), witnesses, other_witnesses, heads: RefCell::default() }
     }
 
     /// The key of a log.
     pub(crate) fn key(&self, origin: &str) -> Option<&VerifierKey> {
-        self.logs.get(origin)
+        self.logs.get(origin).map(|log| &log.key)
+    }
+
+    /// The key of a log, for one more of its heads: a quick one once there are many.
+    fn key_for_head(&self, origin: &str) -> Option<&VerifierKey> {
+        let log = self.logs.get(origin)?;
+        log.heads.set(log.heads.get().saturating_add(1));
+        if log.heads.get() <= QUICK_AFTER || (log.quick.get().is_none() && self.quick.get() >= QUICK_MAX) {
+            return Some(&log.key);
+        }
+        Some(log.quick.get_or_init(|| {
+            self.quick.set(self.quick.get() + 1);
+            log.key.clone().for_many()
+        }))
     }
 
     /// Verifies a head with the key of the log that it claims to be of, and its cosignatures by known witnesses.
@@ -55,7 +87,7 @@ impl<'c> Roster<'c> {
             return Ok(known.clone());
         }
         let origin = claimed.claimed().origin();
-        let key = self.key(origin).ok_or_else(|| HeadError::UnknownLog(origin.chars().take(80).collect()))?;
+        let key = self.key_for_head(origin).ok_or_else(|| HeadError::UnknownLog(origin.chars().take(80).collect()))?;
         let head = claimed.verify(key)?;
         let witnesses: Vec<&VerifierKey> = self.witnesses.iter().collect();
         if !witnesses.is_empty() {

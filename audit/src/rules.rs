@@ -108,6 +108,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) keep: Option<Numbering>,
     exchanges: Exchanges,
     entries: EntryReader,
+    /// The sidecar's record that was read last for the second time.
+    record: Vec<u8>,
     /// The first entry of a newer version, and its version; nothing from there on is judged.
     pub(crate) newer: Option<(u64, u32)>,
     seeds: HashMap<Digest, SeedsSeen>,
@@ -144,6 +146,7 @@ impl<'a> Rules<'a> {
             keep: None,
             exchanges: Exchanges::default(),
             entries: EntryReader::new(),
+            record: Vec::new(),
             newer: None,
             seeds: HashMap::new(),
             newest: Minute(0),
@@ -392,8 +395,17 @@ impl<'a> Rules<'a> {
         } else if !Arc::ptr_eq(&charter, &self.vector) && !self.law.knows(&charter) {
             self.fault(Class::CharterUnknown, at, Some(seq), format!("charter {charter}"));
         }
-        let said =
-            Said { leaf: at.leaf, index: at.index, seq, proven, from: &from, to: &to, minute, charter: &charter };
+        let said = Said {
+            leaf: at.leaf,
+            index: at.index,
+            kept: at.kept,
+            seq,
+            proven,
+            from: &from,
+            to: &to,
+            minute,
+            charter: &charter,
+        };
         self.body(at, body, &said, lane, &blame);
     }
 
@@ -530,9 +542,10 @@ impl<'a> Rules<'a> {
                 (wrong, before) = self.exchanges.end(said, &terms, quoted, End::Refusal, self.set.grace_minutes);
             }
             PairBody::Release { terms, quoted, receipt, .. } => {
-                wrong.extend(self.exchanges.release(said, &terms, quoted));
+                let (class, kept) = self.exchanges.release(said, &terms, quoted);
+                wrong.extend(class);
                 if own && !self.lanes.get(lane).is_some_and(|lane| lane.rerecorded) {
-                    self.release_proven(at, seq, &quoted, &receipt, to);
+                    self.release_proven(at, seq, (&quoted, kept), &receipt, to);
                 }
             }
             PairBody::Void { exchange, voided, quoted } => {
@@ -586,14 +599,22 @@ impl<'a> Rules<'a> {
         self.findings.push(if older { finding.soften() } else { finding });
     }
 
-    /// The receipt that a RELEASE names is kept, and is the asker's.
-    fn release_proven(&mut self, at: &At, seq: u64, answer: &Digest, receipt: &Digest, asker: &NodeUri) {
+    /// The receipt that a RELEASE names is kept, and is the asker's. `kept`: where the answer's records were found.
+    fn release_proven(
+        &mut self,
+        at: &At,
+        seq: u64,
+        (answer, kept): (&Digest, Option<Place>),
+        receipt: &Digest,
+        asker: &NodeUri,
+    ) {
         if !self.asides.present {
             return;
         }
-        let place = self.asides.kept.find(answer);
+        let place = self.asides.kept.find_at(kept, answer);
         let of_asker = |r: &&KeptReceipt| writes(asker, self.asides.origin(r));
-        let is_named = |r: &KeptReceipt| self.asides.receipt_digest(r) == Some(*receipt);
+        let buffer = &mut self.record;
+        let is_named = |r: &KeptReceipt| self.asides.receipt_digest(r, buffer) == Some(*receipt);
         let named = self.asides.kept.receipts(place).filter(of_asker).any(is_named);
         if !named {
             let none = self.asides.kept.receipts(place).next().is_none();

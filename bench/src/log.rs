@@ -1,7 +1,7 @@
 //! `log`: what the audit log costs, from entry to disk and back.
 
-use std::io::Read as _;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,6 +14,9 @@ use puente_audit_log::{
 };
 use puente_exchange::api::Batch;
 use puente_model::{Digest, LeafIndex, Secret32};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
 use serde_json::{Value, json};
 
 use crate::goal::{at_least, at_most};
@@ -329,43 +332,66 @@ fn floor(entries: u64) -> f64 {
     entries as f64 / watch.seconds()
 }
 
-/// Files of a log under a folder.
+/// Bytes that there is room for before a file is read: a bundle of the entries measured here.
+const FILE_BYTES: usize = 128 << 10;
+
+/// Files of a log under a folder, which is looked up once.
 #[derive(Debug)]
-pub struct Folder(pub PathBuf);
+struct Folder(OwnedFd);
 
 impl Folder {
-    fn read(&self, path: LogPath) -> Result<Vec<u8>, ReadError> {
-        fs::read(self.0.join(path.to_string())).map_err(read_error)
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(fs::File::open(path)?.into()))
+    }
+
+    fn read(&self, path: LogPath, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = openat(&self.0, path.to_string(), flags, Mode::empty()).map_err(read_error)?;
+        out.clear();
+        loop {
+            out.reserve(FILE_BYTES);
+            if rustix::io::read(&file, spare_capacity(out)).map_err(read_error)? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn whole(&self, path: LogPath) -> Result<Vec<u8>, ReadError> {
+        let mut bytes = Vec::new();
+        self.read(path, &mut bytes)?;
+        Ok(bytes)
     }
 }
 
-fn read_error(error: io::Error) -> ReadError {
-    match error.kind() {
-        io::ErrorKind::NotFound => ReadError::NotFound,
+fn read_error(error: Errno) -> ReadError {
+    match error {
+        Errno::NOENT => ReadError::NotFound,
         _ => ReadError::Io(error.to_string()),
     }
 }
 
 impl TileReader for Folder {
     fn tile(&self, id: TileId) -> Result<Vec<u8>, ReadError> {
-        self.read(LogPath::Tile(id))
+        self.whole(LogPath::Tile(id))
+    }
+
+    fn tile_into(&self, id: TileId, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        self.read(LogPath::Tile(id), out)
     }
 
     fn bundle(&self, id: BundleId) -> Result<Vec<u8>, ReadError> {
-        self.read(LogPath::Bundle(id))
+        self.whole(LogPath::Bundle(id))
     }
 
     fn bundle_into(&self, id: BundleId, out: &mut Vec<u8>) -> Result<(), ReadError> {
-        out.clear();
-        let file = fs::File::open(self.0.join(LogPath::Bundle(id).to_string()));
-        file.and_then(|mut file| file.read_to_end(out)).map(|_| ()).map_err(read_error)
+        self.read(LogPath::Bundle(id), out)
     }
 }
 
 /// Entries per second of processor time of a replay from a node's folder.
 fn replayed(folder: &Path, visit: bool) -> Result<f64, Failure> {
-    let reader = Folder(folder.join("log"));
-    let note = reader.read(LogPath::Checkpoint)?;
+    let reader = Folder::open(&folder.join("log"))?;
+    let note = reader.whole(LogPath::Checkpoint)?;
     let head = ClaimedCheckpoint::parse(&note)?.verify(signer()?.verifier())?;
     let mut bytes = 0;
     let watch = ThreadWatch::start();

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use puente_model::Secret32;
 use sha2::{Digest as _, Sha256};
 
+use crate::multiples::Multiples;
 use crate::text::{decode_base64, encode_base64};
 
 /// What a key's signatures mean (C2SP signed-note, signature types).
@@ -74,13 +76,23 @@ pub(crate) fn is_key_name(name: &str) -> bool {
 }
 
 /// A public key with its name and kind: `vkey` in C2SP texts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct VerifierKey {
     name: String,
     kind: KeyKind,
     id: KeyId,
     point: VerifyingKey,
+    multiples: Option<Arc<Multiples>>,
 }
+
+/// Equal keys say the same of every signature, quickly or not.
+impl PartialEq for VerifierKey {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.kind, self.id, self.point) == (&other.name, other.kind, other.id, other.point)
+    }
+}
+
+impl Eq for VerifierKey {}
 
 impl VerifierKey {
     /// Names a public key.
@@ -98,7 +110,15 @@ impl VerifierKey {
         hash.update(public);
         let digest: [u8; 32] = hash.finalize().into();
         let id = KeyId([digest[0], digest[1], digest[2], digest[3]]);
-        Ok(Self { name: name.to_owned(), kind, id, point })
+        Ok(Self { name: name.to_owned(), kind, id, point, multiples: None })
+    }
+
+    /// The same key for verifying many signatures, each in half the time. It takes 640 KiB, shared with its clones, and
+    /// as long as thirty verifications; the first such key takes both twice.
+    #[must_use]
+    pub fn for_many(self) -> Self {
+        let multiples = Multiples::of(self.public()).map(Arc::new);
+        Self { multiples, ..self }
     }
 
     /// The key's name: for a log key, the log's origin.
@@ -125,7 +145,10 @@ impl VerifierKey {
     /// equation gives it, byte for byte. The key is of no small order, so that `verify_strict` would only refuse an R of
     /// small order besides, by which a signer gives its own key away; looking for it takes a quarter of the time.
     pub(crate) fn accepts(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        self.point.verify(message, &Signature::from_bytes(signature)).is_ok()
+        match &self.multiples {
+            Some(multiples) => multiples.accepts(message, signature),
+            None => self.point.verify(message, &Signature::from_bytes(signature)).is_ok(),
+        }
     }
 }
 

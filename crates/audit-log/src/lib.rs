@@ -46,6 +46,7 @@ mod edge;
 mod frontier;
 mod hash;
 mod key;
+mod multiples;
 mod note;
 mod open;
 mod proof;

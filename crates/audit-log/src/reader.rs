@@ -6,7 +6,7 @@ use std::fmt;
 use puente_model::Digest;
 
 use crate::bundle::{BundleError, prefix_len};
-use crate::tile::{BundleId, LogFile, LogPath, TILE_WIDTH, TileId, decode_tile};
+use crate::tile::{BundleId, LogFile, LogPath, TILE_WIDTH, TileId};
 
 /// Why a file could not be had. Never a verdict on the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,12 @@ pub trait TileReader {
     /// The tile's file: 32 bytes per hash.
     fn tile(&self, id: TileId) -> Result<Vec<u8>, ReadError>;
 
+    /// The tile's file, in place of what `out` holds; after an error `out` holds anything.
+    fn tile_into(&self, id: TileId, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        *out = self.tile(id)?;
+        Ok(())
+    }
+
     /// The bundle's file.
     fn bundle(&self, id: BundleId) -> Result<Vec<u8>, ReadError>;
 
@@ -46,6 +52,10 @@ pub trait TileReader {
 impl<T: TileReader + ?Sized> TileReader for &T {
     fn tile(&self, id: TileId) -> Result<Vec<u8>, ReadError> {
         (**self).tile(id)
+    }
+
+    fn tile_into(&self, id: TileId, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        (**self).tile_into(id, out)
     }
 
     fn bundle(&self, id: BundleId) -> Result<Vec<u8>, ReadError> {
@@ -94,16 +104,24 @@ fn read_or_widen<I: Copy, B>(
 
 /// The `width` hashes of a tile, from its own file or the full one.
 pub(crate) fn read_tile(reader: &dyn TileReader, id: TileId) -> Result<Vec<Digest>, TileError> {
-    let (bytes, widened) = read_or_widen(id, id.is_full(), id.widened(), |id| reader.tile(id))
+    let mut bytes = Vec::new();
+    read_tile_into(reader, id, &mut bytes).map(|hashes| hashes.iter().map(|hash| Digest(*hash)).collect())
+}
+
+/// [`read_tile`], where the hashes lie in `bytes`, in place of what it holds.
+pub(crate) fn read_tile_into<'b>(
+    reader: &dyn TileReader,
+    id: TileId,
+    bytes: &'b mut Vec<u8>,
+) -> Result<&'b [[u8; 32]], TileError> {
+    let ((), widened) = read_or_widen(id, id.is_full(), id.widened(), |id| reader.tile_into(id, bytes))
         .map_err(|error| TileError::Unavailable { id, error })?;
-    let expected = if widened { TILE_WIDTH } else { id.width() };
-    let bad = TileError::Length { id, found: bytes.len() };
-    let mut hashes = decode_tile(&bytes).ok_or(bad.clone())?;
-    if hashes.len() != usize::from(expected) {
-        return Err(bad);
+    let expected = usize::from(if widened { TILE_WIDTH } else { id.width() });
+    let (hashes, rest) = bytes.as_chunks();
+    match hashes.get(..usize::from(id.width())) {
+        Some(own) if hashes.len() == expected && rest.is_empty() => Ok(own),
+        _ => Err(TileError::Length { id, found: bytes.len() }),
     }
-    hashes.truncate(usize::from(id.width()));
-    Ok(hashes)
 }
 
 /// Why a bundle is of no use.

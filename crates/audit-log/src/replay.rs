@@ -8,7 +8,7 @@ use crate::bundle::split_entry;
 use crate::checkpoint::SignedCheckpoint;
 use crate::frontier::Frontier;
 use crate::hash::node_hash;
-use crate::reader::{BundleReadError, ReadError, TileError, TileReader, read_bundle_into, read_tile};
+use crate::reader::{BundleReadError, ReadError, TileError, TileReader, read_bundle_into, read_tile_into};
 use crate::tile::{BundleId, LogPath, TILE_WIDTH, TileId};
 
 /// The files and the head contradict each other, and where.
@@ -135,13 +135,22 @@ struct Replay<'a> {
     size: u64,
     /// Hashes of the growing tile of each level.
     levels: Vec<Vec<Digest>>,
+    /// The tile's file that was read last.
+    tile: Vec<u8>,
     compared: u64,
     missing: Vec<TileId>,
 }
 
 impl<'a> Replay<'a> {
     fn new(reader: &'a dyn TileReader) -> Self {
-        Self { reader, size: 0, levels: vec![Vec::with_capacity(FULL)], compared: 0, missing: Vec::new() }
+        Self {
+            reader,
+            size: 0,
+            levels: vec![Vec::with_capacity(FULL)],
+            tile: Vec::new(),
+            compared: 0,
+            missing: Vec::new(),
+        }
     }
 
     /// Takes the next leaf in. A tile that it fills is compared and becomes one hash of the level above.
@@ -166,7 +175,7 @@ impl<'a> Replay<'a> {
     fn compare(&mut self, level: usize, index: u64) -> Result<(), ReplayError> {
         let hashes = &self.levels[level];
         let Ok(tile) = TileId::new(level as u8, index, hashes.len() as u16) else { return Ok(()) };
-        let file = match read_tile(self.reader, tile) {
+        let file = match read_tile_into(self.reader, tile, &mut self.tile) {
             Ok(file) => file,
             Err(TileError::Unavailable { id, error: ReadError::NotFound }) => {
                 self.missing.push(id);
@@ -176,7 +185,7 @@ impl<'a> Replay<'a> {
             Err(length) => return Err(Divergence::TileLength(length).into()),
         };
         self.compared += 1;
-        let Some(at) = file.iter().zip(hashes).position(|(file, own)| file != own) else { return Ok(()) };
+        let Some(at) = file.iter().zip(hashes).position(|(file, own)| *file != own.0) else { return Ok(()) };
         let span = 1_u64 << (8 * level);
         let first = ((index << 8) + at as u64) * span;
         let (first, end) = (LeafIndex(first), LeafIndex(first + span));

@@ -59,8 +59,17 @@ impl<'a> Strict<'a> {
         true
     }
 
-    /// A varint without bytes that it does not need.
+    /// A varint without bytes that it does not need. Most have one.
+    #[inline]
     fn varint(&mut self) -> Option<u64> {
+        if let [byte @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Some(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for (at, byte) in self.rest.iter().take(10).enumerate() {
             value |= u64::from(byte & 0x7f) << (7 * at);

@@ -227,6 +227,10 @@ mod tests {
                 assert_eq!(index.see(&leaf(n)), Some(place));
             }
         }
+        for known in [None, Some(Place(3)), Some(Place(4)), Some(Place(9_999))] {
+            assert_eq!(index.find_at(known, &leaf(3)), index.find(&leaf(3)));
+            assert_eq!(index.find_at(known, &leaf(5_000)), None);
+        }
         assert_eq!(index.find(&leaf(5_000)), None);
         assert_eq!(index.receipts(None).count(), 0);
         assert_eq!(index.all_receipts().count(), 7_500);

@@ -95,8 +95,12 @@ impl fmt::Debug for Multiples {
 mod tests {
     use curve25519_dalek::constants::EIGHT_TORSION;
     use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
+    use puente_model::{Digest, Secret32, TreeSize};
 
     use super::*;
+    use crate::checkpoint::{Checkpoint, CheckpointError, ClaimedCheckpoint};
+    use crate::key::{Ed25519Signer, KeyKind, Signer as _};
+    use crate::note::NoteError;
 
     /// Both ways of verifying agree; what they say.
     fn verdict(key: &VerifyingKey, message: &[u8], signature: &[u8; 64]) -> bool {
@@ -112,6 +116,20 @@ mod tests {
     fn challenge(r: &[u8; 32], public: &[u8; 32], message: &[u8]) -> Scalar {
         let k = Sha512::new().chain_update(r).chain_update(public).chain_update(message).finalize();
         Scalar::from_bytes_mod_order_wide(&k.into())
+    }
+
+    #[test]
+    fn a_key_for_many_is_the_same_key() {
+        let signer = Ed25519Signer::new("mx.example/log1", KeyKind::Ed25519, &Secret32::new([5; 32])).unwrap();
+        let key = signer.verifier().clone().for_many();
+        assert_eq!(&key, signer.verifier());
+        assert_eq!(key.to_string(), signer.verifier().to_string());
+        let head = Checkpoint::new("mx.example/log1", TreeSize(7), Digest::of(b"root")).unwrap().sign(&signer).unwrap();
+        let note = head.note_bytes().to_vec();
+        assert_eq!(ClaimedCheckpoint::parse(&note).unwrap().verify(&key), Ok(head));
+        let forged = String::from_utf8(note).unwrap().replace("\n7\n", "\n8\n");
+        let refused = ClaimedCheckpoint::parse(forged.as_bytes()).unwrap().verify(&key);
+        assert!(matches!(refused, Err(CheckpointError::Note(NoteError::BadSignature { .. }))), "{refused:?}");
     }
 
     #[test]

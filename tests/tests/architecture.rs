@@ -27,6 +27,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "puente-wire",
         ],
     ),
+    ("puente-witness", &["puente-audit-log", "puente-charter", "puente-model", "puente-words"]),
     (
         "puente-audit",
         &[

@@ -77,7 +77,7 @@ impl Checkpoint {
         Ok(Self { origin: origin.to_owned(), size, root })
     }
 
-    fn parse(text: &str) -> Result<Self, CheckpointError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, CheckpointError> {
         let mut lines = text.strip_suffix('\n').ok_or(CheckpointError::Lines)?.split('\n');
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(CheckpointError::Lines);
@@ -176,7 +176,7 @@ impl ClaimedCheckpoint {
 pub struct SignedCheckpoint(Arc<(Checkpoint, ClaimedNote)>);
 
 impl SignedCheckpoint {
-    fn verified(checkpoint: Checkpoint, note: ClaimedNote) -> Self {
+    pub(crate) fn verified(checkpoint: Checkpoint, note: ClaimedNote) -> Self {
         Self(Arc::new((checkpoint, note)))
     }
 
@@ -205,6 +205,11 @@ impl SignedCheckpoint {
         self.0.1.as_bytes()
     }
 
+    /// What was signed: the note without its signature lines.
+    pub(crate) fn text(&self) -> &str {
+        self.0.1.text()
+    }
+
     /// The signature lines, verified or not: the log's, and cosignatures.
     pub fn signatures(&self) -> &[NoteSignature] {
         self.0.1.signatures()
@@ -223,8 +228,9 @@ impl SignedCheckpoint {
 
     /// Cosigns as a witness (cosignature/v1): "this is the largest consistent tree I have seen at `now`".
     ///
-    /// The caller has checked consistency with what it cosigned before, and stored that durably.
-    pub fn cosign(&self, signer: &dyn Signer, now: Millis) -> Result<NoteSignature, CheckpointError> {
+    /// The caller has checked consistency with what it cosigned before, and stored that durably: outside this crate only
+    /// [`crate::witness::Remembered::cosign`] is called, which exists only then.
+    pub(crate) fn cosign(&self, signer: &dyn Signer, now: Millis) -> Result<NoteSignature, CheckpointError> {
         let key = signer.verifier();
         if key.kind() != KeyKind::CosignatureV1 {
             return Err(CheckpointError::WrongKind { key: key.name().to_owned() });

@@ -11,7 +11,8 @@
 //! | proofs | [`verify_inclusion`], [`verify_consistency`], [`prove_inclusion`], [`prove_consistency`] | RFC 9162, 2.1.3, 2.1.4 |
 //! | keys and notes | [`VerifierKey`], [`Signer`], [`ClaimedNote`] | C2SP signed-note |
 //! | heads | [`ClaimedCheckpoint`], [`SignedCheckpoint`] | C2SP tlog-checkpoint |
-//! | cosignatures | [`SignedCheckpoint::cosign`], [`SignedCheckpoint::cosignatures`] | C2SP tlog-cosignature |
+//! | cosignatures | [`witness::Remembered::cosign`], [`SignedCheckpoint::cosignatures`] | C2SP tlog-cosignature |
+//! | witnesses, and asking one | [`witness`] | C2SP tlog-witness |
 //! | receipts | [`ClaimedReceipt`], [`Receipt`] | C2SP tlog-proof |
 //! | files | [`LogPath`], [`TileId`], [`BundleId`], [`TileReader`] | C2SP tlog-tiles |
 //!
@@ -38,7 +39,7 @@
 //!
 //! Nothing here reads a clock, a disk or a network, and nothing knows what an
 //! entry means. Extension lines in checkpoints are refused, tree sizes end at
-//! 2^63-1; there is no ML-DSA and no witness protocol here.
+//! 2^63-1; there is no ML-DSA here.
 
 mod bundle;
 mod checkpoint;
@@ -61,6 +62,7 @@ mod staged;
 mod tests;
 mod text;
 mod tile;
+pub mod witness;
 mod writer;
 
 pub use bundle::{BundleError, Entries, decode_bundle, encode_bundle};

@@ -100,7 +100,7 @@ impl NoteSignature {
     }
 
     /// Checks this signature of `text`; returns the time that it states, if its kind states one.
-    fn verify(&self, key: &VerifierKey, text: &str) -> Result<Option<Millis>, NoteError> {
+    pub(crate) fn verify(&self, key: &VerifierKey, text: &str) -> Result<Option<Millis>, NoteError> {
         let bad = || NoteError::BadSignature { name: self.name.clone(), id: self.id };
         match key.kind() {
             KeyKind::Ed25519 => {

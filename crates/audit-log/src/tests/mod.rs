@@ -5,6 +5,7 @@ mod oracles;
 mod readers;
 mod replays;
 mod vectors;
+mod witnessing;
 mod writing;
 
 use puente_model::{LeafIndex, Secret32};

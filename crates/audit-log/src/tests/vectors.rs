@@ -19,12 +19,12 @@ use crate::{
 };
 
 /// One vector: a folder, a name, what is expected, headers, bytes.
-struct Vector {
-    folder: &'static str,
-    name: &'static str,
-    expect: &'static str,
-    headers: Vec<(&'static str, String)>,
-    bytes: Vec<u8>,
+pub(super) struct Vector {
+    pub(super) folder: &'static str,
+    pub(super) name: &'static str,
+    pub(super) expect: &'static str,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) bytes: Vec<u8>,
 }
 
 fn folder() -> PathBuf {
@@ -49,9 +49,9 @@ fn render(vector: &Vector) -> Vec<u8> {
     out.into_bytes()
 }
 
-struct Read {
-    headers: BTreeMap<String, String>,
-    bytes: Vec<u8>,
+pub(super) struct Read {
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Read {
@@ -69,25 +69,31 @@ impl Read {
         Self { headers, bytes }
     }
 
-    fn key(&self, name: &str) -> VerifierKey {
+    /// A vector as if it had been read.
+    pub(super) fn of(vector: &Vector) -> Self {
+        let headers = vector.headers.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        Self { headers, bytes: vector.bytes.clone() }
+    }
+
+    pub(super) fn key(&self, name: &str) -> VerifierKey {
         self.headers[name].parse().unwrap()
     }
 
-    fn number(&self, name: &str) -> u64 {
+    pub(super) fn number(&self, name: &str) -> u64 {
         self.headers[name].parse().unwrap()
     }
 
-    fn digest(&self, name: &str) -> Digest {
+    pub(super) fn digest(&self, name: &str) -> Digest {
         Digest::try_from(STANDARD.decode(&self.headers[name]).unwrap().as_slice()).unwrap()
     }
 }
 
 /// The innermost variant's name: `Checkpoint(Note(BadLine { line: 1 }))` is `BadLine`.
-fn verdict<T, E: Debug>(result: Result<T, E>) -> String {
+pub(super) fn verdict<T, E: Debug>(result: Result<T, E>) -> String {
     let Err(error) = result else { return "accept".to_owned() };
     let shown = format!("{error:?}");
     let mut rest = shown.as_str();
-    for wrapper in ["Checkpoint(", "Note(", "Proof("] {
+    for wrapper in ["Malformed(", "Untrusted(", "Inconsistent(", "Checkpoint(", "Note(", "Proof("] {
         rest = rest.strip_prefix(wrapper).unwrap_or(rest);
     }
     format!("reject {}", rest.split([' ', '(', ')', '{']).next().unwrap())
@@ -121,6 +127,7 @@ fn check(folder: &str, read: &Read) -> String {
             let (old, new) = (TreeSize(read.number("old")), TreeSize(read.number("new")));
             verdict(verify_consistency(old, new, &read.digest("old-root"), &read.digest("new-root"), &hashes))
         }
+        "add-checkpoint" => super::witnessing::check(read),
         other => panic!("no check for {other}"),
     }
 }
@@ -153,7 +160,7 @@ fn every_vector_is_judged_as_it_says() {
 }
 
 fn all() -> Vec<Vector> {
-    [notes(), checkpoints(), proofs(), consistency()].into_iter().flatten().collect()
+    [notes(), checkpoints(), proofs(), consistency(), super::witnessing::vectors()].into_iter().flatten().collect()
 }
 
 fn sign(text: &str, signer: &dyn Signer) -> Vec<u8> {

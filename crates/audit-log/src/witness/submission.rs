@@ -106,6 +106,28 @@ impl ClaimedSubmission {
     pub const fn old(&self) -> TreeSize {
         self.old
     }
+
+    /// The proof's hashes.
+    pub fn proof(&self) -> &[Digest] {
+        &self.proof
+    }
+
+    /// The bytes that it was read from: there is one way to write a submission.
+    pub fn encode(&self) -> Vec<u8> {
+        body(self.old, &self.proof, self.note.as_bytes())
+    }
+}
+
+fn body(old: TreeSize, proof: &[Digest], note: &[u8]) -> Vec<u8> {
+    let mut text = format!("old {}\n", old.0);
+    for hash in proof {
+        push_digest(&mut text, hash);
+        text.push('\n');
+    }
+    text.push('\n');
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(note);
+    bytes
 }
 
 /// The body of `add-checkpoint`: asks for a cosignature of `head`, which `proof` shows to extend the tree of `old`
@@ -117,13 +139,5 @@ pub fn encode_submission(old: TreeSize, proof: &[Digest], head: &SignedCheckpoin
     if proof.len() > SUBMISSION_PROOF_MAX {
         return Err(SubmissionError::TooManyHashes);
     }
-    let mut text = format!("old {}\n", old.0);
-    for hash in proof {
-        push_digest(&mut text, hash);
-        text.push('\n');
-    }
-    text.push('\n');
-    let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(head.note_bytes());
-    Ok(bytes)
+    Ok(body(old, proof, head.note_bytes()))
 }

@@ -38,6 +38,8 @@ const UNSAID: &[(&str, &str)] = &[
     ("nodes/agency/src/net/pki.rs", "certificates for tests"),
     ("nodes/agency/src/ops/meter.rs", "metrics are described in English, as Prometheus has it"),
     ("nodes/agency/src/auditors/visit.rs", "answers over HTTP; puente-audit says what a status means"),
+    ("nodes/witness/src/http.rs", "answers over HTTP, for the programs of logs"),
+    ("nodes/witness/src/desk.rs", "answers over HTTP, for the programs of logs"),
 ];
 /// How what a database, a cipher or a file format reads begins.
 const LANGUAGES: &[&str] = &[

@@ -53,7 +53,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn text(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn plain(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, media: TEXT, body: body.into(), retry_after: None }
     }
 }
@@ -153,14 +153,14 @@ impl Desk {
             Standing::Open => {}
             Standing::ReadOnly => {
                 self.counts.count(origin, "read-only");
-                return Answer::text(
+                return Answer::plain(
                     503,
                     "this witness signed more than it remembers of that log and cosigns it no more\n",
                 );
             }
             Standing::Unsure => {
                 self.counts.count(origin, "disk");
-                return Answer::text(
+                return Answer::plain(
                     503,
                     "this witness does not know what its disk holds of that log until it starts again\n",
                 );
@@ -183,7 +183,7 @@ impl Desk {
                     state.standing = Standing::Unsure;
                 }
                 self.counts.count(origin, "disk");
-                return Answer::text(500, "this witness could not write the checkpoint down\n");
+                return Answer::plain(500, "this witness could not write the checkpoint down\n");
             }
         };
         state.remembered = Some(remembered.clone());
@@ -196,15 +196,15 @@ impl Desk {
         let origin = remembered.head().origin();
         let line = match self.store.pass(Site::Sign).map(|()| remembered.cosign(&*self.signer)) {
             Ok(Ok(line)) => format!("{line}\n"),
-            Ok(Err(error)) => return Answer::text(500, format!("{error}\n")),
-            Err(error) => return Answer::text(500, format!("{error}\n")),
+            Ok(Err(error)) => return Answer::plain(500, format!("{error}\n")),
+            Err(error) => return Answer::plain(500, format!("{error}\n")),
         };
         if let Err(error) = self.store.pass(Site::Reply) {
-            return Answer::text(500, format!("{error}\n"));
+            return Answer::plain(500, format!("{error}\n"));
         }
         self.counts.count(origin, "cosigned");
         tracing::info!(log = origin, size = remembered.size().0, "cosigned");
-        Answer::text(200, line)
+        Answer::plain(200, line)
     }
 
     fn refuse(&self, origin: &str, refusal: &Refusal) -> Answer {
@@ -217,7 +217,7 @@ impl Desk {
     fn later(&self, origin: &str, wait: Duration) -> Answer {
         self.counts.count(origin, "too-often");
         let retry_after = Some(wait.as_secs().saturating_add(1));
-        Answer { retry_after, ..Answer::text(429, "too many requests about that log in a minute\n") }
+        Answer { retry_after, ..Answer::plain(429, "too many requests about that log in a minute\n") }
     }
 
     /// Keeps what convicts a log, or this witness.
@@ -256,9 +256,9 @@ impl Desk {
         // What is remembered is durable and was cosigned, or may be.
         let remembered = log.and_then(|log| lock(&log.now).remembered.clone());
         match remembered.map(|remembered| remembered.cosigned(&*self.signer)) {
-            Some(Ok(head)) => Answer::text(200, head.note_bytes()),
-            Some(Err(error)) => Answer::text(500, format!("{error}\n")),
-            None => Answer::text(404, "no checkpoint of such a log was cosigned here\n"),
+            Some(Ok(head)) => Answer::plain(200, head.note_bytes()),
+            Some(Err(error)) => Answer::plain(500, format!("{error}\n")),
+            None => Answer::plain(404, "no checkpoint of such a log was cosigned here\n"),
         }
     }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -226,6 +226,10 @@ impl Visit {
             (_, Some(_)) => return refused(405, "GET, HEAD", "checkpoints are read with GET\n"),
             _ => return refused(404, "", "there is no such resource\n"),
         }
+        // What says that it is too long is not waited for.
+        if body.size_hint().lower() > SUBMISSION_BYTES_MAX as u64 {
+            return refused(413, "", "the submission is too long\n");
+        }
         let whole = timeout(self.limits.body_time, Limited::new(body, SUBMISSION_BYTES_MAX).collect()).await;
         let body = match whole {
             Ok(Ok(body)) => body.to_bytes(),
@@ -263,7 +267,7 @@ fn respond(answer: Answer) -> Response<Full<Bytes>> {
 
 /// For what never came to the desk; the rest of a body is not waited for.
 fn refused(status: u16, allow: &'static str, words: &'static str) -> Response<Full<Bytes>> {
-    let mut response = respond(Answer::text(status, words));
+    let mut response = respond(Answer::plain(status, words));
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     if !allow.is_empty() {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));

@@ -18,7 +18,7 @@ const ORIGIN: &str = "example.org/log1";
 
 fn program(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_puente-witness"));
-    command.arg("--dir").arg(dir.join("witness")).arg("--lang=en").args(args).env_remove("CREDENTIALS_DIRECTORY");
+    command.arg("--dir").arg(dir.join("witness")).args(args).env("LC_ALL", "C").env_remove("CREDENTIALS_DIRECTORY");
     command.stdin(Stdio::null());
     command
 }
@@ -117,4 +117,277 @@ fn a_log_gets_its_heads_cosigned_also_after_the_witness_was_killed() {
     assert!(head.contains("content-type: text/x.tlog.size\r\n"), "{head}");
     let reply = WitnessReply::read(status, &body, &log.head(300), &key);
     assert_eq!(reply, Ok(WitnessReply::Knows(TreeSize(300))));
+}
+
+#[test]
+fn every_answer_of_the_protocol_comes_over_http() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, mut fork) = (ToyLog::new(ORIGIN, "a"), ToyLog::new(ORIGIN, "b"));
+    made(dir.path(), &log, &["--allow-first-use"]);
+    let running = Running::start(dir.path());
+    let forged =
+        String::from_utf8(log.submission(3, 5)).unwrap().replace(&format!("{ORIGIN}\n5\n"), &format!("{ORIGIN}\n6\n"));
+    let cases = [
+        (200, log.submission(0, 3)),
+        (200, log.submission(3, 3)),
+        (400, b"old 3".to_vec()),
+        (400, log.submission(5, 3)),
+        (403, forged.into_bytes()),
+        (404, ToyLog::new("example.org/other", "a").submission(0, 1)),
+        (409, log.submission(2, 5)),
+        (422, fork.submission(3, 5)),
+        (422, fork.submission(3, 3)),
+    ];
+    for (expected, body) in cases {
+        let (status, head, reply) = running.post(&body);
+        assert_eq!(status, expected, "{}", String::from_utf8_lossy(&reply));
+        let media = if status == 409 { "text/x.tlog.size" } else { "text/plain; charset=utf-8" };
+        assert!(head.contains(&format!("content-type: {media}\r\n")), "{head}");
+    }
+    for (method, path, expected) in [
+        ("GET", "/add-checkpoint", 405),
+        ("POST", "/checkpoint", 404),
+        ("GET", "/", 404),
+        ("GET", "/../witness.key", 404),
+        ("GET", "/00/checkpoint", 404),
+        ("GET", "/%2e%2e/checkpoint", 404),
+        ("PUT", &format!("/{}", monitoring_path(ORIGIN)), 405),
+        ("GET", &format!("/{}", monitoring_path(ORIGIN)), 200),
+        ("GET", &format!("/{}", monitoring_path("example.org/other")), 404),
+    ] {
+        assert_eq!(request(running.at, method, path, b"").0, expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn half_a_submission_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = ToyLog::new(ORIGIN, "a");
+    made(dir.path(), &log, &["--allow-first-use"]);
+    let running = Running::start(dir.path());
+    let body = log.submission(0, 3);
+    for cut in [0, 1, body.len() / 2, body.len() - 1] {
+        let mut stream = TcpStream::connect(running.at).unwrap();
+        let head = format!("POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&body[..cut]).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut reply = String::new();
+        let _ = stream.read_to_string(&mut reply);
+        assert!(!reply.contains(" 200 "), "{reply}");
+    }
+    // Nothing was remembered: the log still begins at nothing.
+    assert_eq!(running.post(&log.submission(1, 3)).2, b"0\n");
+    assert_eq!(running.post(&body).0, 200);
+}
+
+#[test]
+fn one_connection_serves_many_submissions() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = ToyLog::new(ORIGIN, "a");
+    made(dir.path(), &log, &["--allow-first-use"]);
+    let running = Running::start(dir.path());
+    let mut stream = TcpStream::connect(running.at).unwrap();
+    for size in 1..20 {
+        let body = log.submission(size - 1, size);
+        let head = format!("POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+        let mut reader = BufReader::new(&stream);
+        let (mut status, mut length) = (String::new(), 0);
+        reader.read_line(&mut status).unwrap();
+        assert!(status.contains(" 200 "), "{status}");
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length: ") {
+                length = value.trim().parse().unwrap();
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut line = vec![0; length];
+        reader.read_exact(&mut line).unwrap();
+        assert!(line.starts_with("— w1 ".as_bytes()));
+    }
+}
+
+#[test]
+fn a_witness_killed_under_load_remembers_whatever_it_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = ToyLog::new(ORIGIN, "a");
+    let key = made(dir.path(), &log, &["--allow-first-use"]);
+    // Two writers of one log race; each head that either got cosigned must be behind the size that is remembered.
+    let bodies: Vec<Vec<u8>> = {
+        let mut log = ToyLog::new(ORIGIN, "a");
+        (0..60).map(|size| log.submission(size, size + 1)).collect()
+    };
+    let mut known = 0;
+    for round in 0..6 {
+        let running = Running::start(dir.path());
+        let at = running.at;
+        let told = std::sync::atomic::AtomicU64::new(known);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let told = &told;
+                    for (size, body) in (1_u64..).zip(&bodies) {
+                        let Ok(mut stream) = TcpStream::connect(at) else { return };
+                        let head = format!("POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+                        let mut reply = String::new();
+                        if stream.write_all(&[head.as_bytes(), body].concat()).is_err() || stream.read_to_string(&mut reply).is_err() {
+                            return;
+                        }
+                        if reply.contains(" 200 ") {
+                            told.fetch_max(size, std::sync::atomic::Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+            // Some heads later, whatever is under way then.
+            while told.load(std::sync::atomic::Ordering::SeqCst) < known + 5 + round {
+                std::thread::yield_now();
+            }
+            running.kill();
+        });
+        let running = Running::start(dir.path());
+        let (status, _, size) = running.post(&ToyLog::new(ORIGIN, "a").submission(61, 62));
+        assert_eq!(status, 409);
+        let remembered: u64 = String::from_utf8(size).unwrap().trim().parse().unwrap();
+        let told = told.into_inner();
+        assert!(remembered >= told, "it told {told} and remembers {remembered}");
+        let (_, _, note) = request(running.at, "GET", &format!("/{}", monitoring_path(ORIGIN)), b"");
+        let head = ClaimedCheckpoint::parse(&note).unwrap().verify(&log.key()).unwrap();
+        assert_eq!(head.root(), ToyLog::new(ORIGIN, "a").head(remembered).root());
+        assert_eq!(head.cosignatures(&[&key]).unwrap().len(), 1);
+        known = remembered;
+    }
+}
+
+#[test]
+fn it_stops_when_it_is_told_to_and_its_folder_is_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = ToyLog::new(ORIGIN, "a");
+    made(dir.path(), &log, &["--allow-first-use"]);
+    let mut running = Running::start(dir.path());
+    assert_eq!(running.post(&log.submission(0, 3)).0, 200);
+    assert_eq!(running.post(&log.submission(1, 3)).0, 409);
+    let second = ran(dir.path(), &["--json", "run", "--listen", "127.0.0.1:0"]);
+    assert_eq!((second.status.code(), json(&second)["error"]["code"].as_str()), (Some(4), Some("locked")));
+    // A connection that does nothing does not hold it up.
+    let idle = TcpStream::connect(running.at).unwrap();
+    let pid = running.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(running.child.wait().unwrap().success());
+    drop(idle);
+    let status = ran(dir.path(), &["--json", "status"]);
+    assert_eq!(status.status.code(), Some(0), "{status:?}");
+    let status = json(&status);
+    let log = &status["logs"][0];
+    assert_eq!(
+        (log["origin"].as_str(), log["size"].as_u64(), log["cosigned"].as_u64()),
+        (Some(ORIGIN), Some(3), Some(1))
+    );
+    assert_eq!(log["refused"]["stale"], 1);
+    assert!(log["cosigned_at"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn status_says_what_somebody_must_look_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, mut fork) = (ToyLog::new(ORIGIN, "a"), ToyLog::new(ORIGIN, "b"));
+    made(dir.path(), &log, &[]);
+    let state = dir.path().join("witness");
+    let before = ran(dir.path(), &["status"]);
+    assert!(String::from_utf8_lossy(&before.stdout).contains("not served: no first checkpoint is pinned"));
+    std::fs::write(state.join("checkpoints/first"), log.head(3).note_bytes()).unwrap();
+    let before = ran(dir.path(), &["status"]);
+    assert!(String::from_utf8_lossy(&before.stdout).contains("begins with the pinned checkpoint of 3 entries"));
+    let running = Running::start(dir.path());
+    assert_eq!(running.post(&log.submission(3, 5)).0, 200);
+    assert_eq!(running.post(&fork.submission(5, 5)).0, 422);
+    drop(running);
+    let after = ran(dir.path(), &["status"]);
+    let words = String::from_utf8_lossy(&after.stdout);
+    assert_eq!(after.status.code(), Some(1), "{words}");
+    assert!(words.contains("5 entries, last cosigned") && words.contains(".log-forked-5.json"), "{words}");
+    let spanish = program(dir.path(), &["--lang", "es", "status"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&spanish.stdout).contains("5 asientos, última cofirma"), "{spanish:?}");
+}
+
+#[test]
+fn init_overwrites_nothing_and_an_encrypted_key_needs_its_passphrase() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = ToyLog::new(ORIGIN, "a");
+    let word = dir.path().join("word");
+    std::fs::write(&word, "correct horse battery\n").unwrap();
+    let word = word.to_str().unwrap();
+    let key = made(dir.path(), &log, &["--allow-first-use", "--encrypt", "--passphrase-file", word]);
+    let again = ran(dir.path(), &["--json", "init", "--name", "w1"]);
+    assert_eq!((again.status.code(), json(&again)["error"]["code"].as_str()), (Some(2), Some("exists")));
+    // Nobody to ask.
+    let nobody = ran(dir.path(), &["--json", "run", "--listen", "127.0.0.1:0"]);
+    assert_eq!((nobody.status.code(), json(&nobody)["error"]["code"].as_str()), (Some(2), Some("passphrase")));
+    let mut child = program(dir.path(), &["--json", "--passphrase-file", word, "run", "--listen", "127.0.0.1:0"]);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(ready["vkey"].as_str(), Some(&*key.to_string()));
+}
+
+#[test]
+fn names_and_keys_that_cannot_be_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let witness = ToyLog::new(ORIGIN, "a").key().to_string();
+    for (args, code) in [
+        (&["init", "--name", "a b"][..], "key-name"),
+        (&["init", "--name", "a+b"], "key-name"),
+        (&["init", "--name", "w", "--log", "nonsense"], "vkey"),
+        (&["init", "--name", "w", "--log", &witness.replace("+A", "+B")], "vkey"),
+    ] {
+        let output = ran(dir.path(), &[&["--json"], args].concat());
+        assert_eq!((output.status.code(), json(&output)["error"]["code"].as_str()), (Some(2), Some(code)), "{args:?}");
+    }
+    // No half of a witness is left over for the next attempt to stumble on.
+    assert!(ran(dir.path(), &["init", "--name", "w"]).status.success());
+}
+
+#[test]
+fn with_certificate_files_it_speaks_tls() {
+    use rustls::pki_types::ServerName;
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = ToyLog::new(ORIGIN, "a");
+    made(dir.path(), &log, &["--allow-first-use"]);
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let folder = dir.path().join("witness");
+    std::fs::write(folder.join("tls.crt"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+    let config = std::fs::read_to_string(folder.join("witness.toml")).unwrap();
+    std::fs::write(folder.join("witness.toml"), config.replace("# tls_", "tls_")).unwrap();
+    let running = Running::start(dir.path());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = std::sync::Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+    let client = rustls::ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut stream = rustls::StreamOwned::new(client, TcpStream::connect(running.at).unwrap());
+    let body = log.submission(0, 3);
+    let head = format!(
+        "POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+    let mut reply = String::new();
+    let _ = stream.read_to_string(&mut reply);
+    assert!(reply.starts_with("HTTP/1.1 200 ") && reply.contains("— w1 "), "{reply}");
+    // A client that speaks in the clear gets nothing out of it.
+    let mut plain = TcpStream::connect(running.at).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: w\r\n\r\n").unwrap();
+    let mut reply = Vec::new();
+    let _ = plain.read_to_end(&mut reply);
+    assert!(!reply.starts_with(b"HTTP"), "{reply:?}");
 }

@@ -39,7 +39,7 @@ pub fn write(dir: &Path) {
             }
         }
     }
-    for target in ["note", "checkpoint", "tlog-proof"] {
+    for target in ["note", "checkpoint", "tlog-proof", "add-checkpoint"] {
         for (name, text) in texts(&vectors.join("audit-log").join(target)) {
             let Some((head, body)) = text.split_once("\n\n") else { continue };
             let bytes = match line(head, "encoding") {

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use prost::Message as _;
+use puente_audit_log::witness::{ClaimedSubmission, LogRule, Remembered, Witness};
 use puente_audit_log::{
     decode_bundle, decode_tile, encode_bundle, encode_tile, verify_consistency, ClaimedCheckpoint, ClaimedNote,
-    ClaimedReceipt, LogPath, NoteSignature, VerifierKey,
+    ClaimedReceipt, Ed25519Signer, KeyKind, LogPath, NoteSignature, Signer as _, VerifierKey,
 };
 use puente_catalogue::{Catalogue, Record};
 use puente_charter::{certificate, parse_signatures, ClaimedPart, Officers, Part, PartBytes};
 use puente_evidence::{disclosure, guard, AnswerTree, CheckedEscrow, CheckedSealed, Multiproof};
-use puente_model::{Digest, LeafIndex, Mode, TreeSize};
+use puente_model::{Digest, LeafIndex, Millis, Mode, Secret32, TreeSize};
 use puente_wire::{
     decode_frame, encode_datagram, explanation_from_bytes, proto, split_hashes, DatagramBuffer, Entry, FrameBuffer, Header, QueryPayload,
 };
@@ -28,6 +29,7 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("note", note),
     ("checkpoint", checkpoint),
     ("tlog-proof", tlog_proof),
+    ("add-checkpoint", add_checkpoint),
     ("consistency", consistency),
     ("log-path", log_path),
     ("tile", tile),
@@ -221,6 +223,38 @@ fn tlog_proof(data: &[u8]) {
 /// The root over `n` leaves that are their own numbers.
 fn numbered(n: u64) -> Digest {
     puente_audit_log::root_of_entries((0..n).map(|i| i.to_be_bytes()))
+}
+
+/// A submission has one encoding; whatever it says, a witness that judges it answers with a status of the protocol, and what
+/// it is to remember is read back as it was written.
+fn add_checkpoint(data: &[u8]) {
+    let Ok(submission) = ClaimedSubmission::parse(data) else { return };
+    assert_eq!(submission.encode(), data);
+    let (witness, rule) = witnessing();
+    match witness.submit(Millis(1_700_000_000_000), &submission, Some(rule), None) {
+        Ok(advance) => {
+            let mut written = Vec::new();
+            let remembered = advance.persist(|bytes| {
+                written = bytes.to_vec();
+                Ok::<_, ()>(())
+            });
+            assert_eq!(Remembered::parse(&written, rule).as_ref().ok(), remembered.as_ref().ok());
+        }
+        Err(refusal) => assert!([400, 403, 404, 409, 422].contains(&refusal.status()), "{refusal}"),
+    }
+    let _ = Remembered::parse(data, rule);
+}
+
+/// A witness that serves the log of the vectors.
+fn witnessing() -> &'static (Witness, LogRule) {
+    static MADE: OnceLock<(Witness, LogRule)> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let signer = |name, kind, seed| Ed25519Signer::new(name, kind, &Secret32::new([seed; 32])).unwrap();
+        let log = signer("mx/fge-bc/n1/log1", KeyKind::Ed25519, 7);
+        let witness = signer("witness.example/w1", KeyKind::CosignatureV1, 8);
+        let rule = LogRule::new("mx/fge-bc/n1/log1", vec![log.verifier().clone()]).unwrap().first_use(true);
+        (Witness::new(witness.verifier().clone()).unwrap(), rule)
+    })
 }
 
 /// No proof shows that a tree extends one that it does not extend.

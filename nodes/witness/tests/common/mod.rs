@@ -55,7 +55,7 @@ impl ToyLog {
 
     pub(crate) fn proof(&mut self, old: u64, size: u64) -> Vec<Digest> {
         self.head(size);
-        if old == 0 || old == size {
+        if old == 0 || old >= size {
             vec![]
         } else {
             prove_consistency(&self.files, TreeSize(old), TreeSize(size)).unwrap()

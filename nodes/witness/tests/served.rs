@@ -391,3 +391,38 @@ fn with_certificate_files_it_speaks_tls() {
     let _ = plain.read_to_end(&mut reply);
     assert!(!reply.starts_with(b"HTTP"), "{reply:?}");
 }
+
+/// A log that others wrote, with Go's own packages, gets its heads cosigned and its forgeries refused.
+#[test]
+fn a_log_of_gos_own_packages_is_served() {
+    let packages = Path::new("/usr/share/gocode/src/golang.org/x/mod/sumdb");
+    if !packages.is_dir() || Command::new("go").arg("version").output().is_err() {
+        assert!(
+            std::env::var_os("PUENTE_NO_SKIP").is_none(),
+            "Go is not installed: apt-get install golang-go golang-golang-x-mod-dev"
+        );
+        eprintln!(
+            "SKIPPED: Go or golang.org/x/mod is not installed (apt-get install golang-go golang-golang-x-mod-dev)"
+        );
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let client = dir.path().join("client");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/interop/witness.go");
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).arg(&client).arg(source).env("GO111MODULE", "off").env("GOPATH", "/usr/share/gocode");
+    let built = build.env("GOCACHE", dir.path().join("cache")).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let keys = dir.path().join("keys");
+    let go = |args: &[&str]| {
+        let output = Command::new(&client).args(args).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let vkey = go(&["key", "go.example/log", keys.to_str().unwrap()]);
+    let output = ran(dir.path(), &["init", "--name", "w1", "--log", &vkey, "--allow-first-use"]);
+    let key = String::from_utf8(output.stdout).unwrap();
+    let running = Running::start(dir.path());
+    let said = go(&["ask", keys.to_str().unwrap(), key.trim(), &format!("http://{}", running.at)]);
+    assert_eq!(said, "cosigned go.example/log by w1 at 1000");
+}

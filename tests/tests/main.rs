@@ -18,4 +18,5 @@ mod sim;
 mod simulator;
 mod traces;
 mod training;
+mod witness;
 mod words;

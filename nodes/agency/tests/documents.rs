@@ -29,7 +29,7 @@ const DOCUMENTS: &[&str] = &[
     "tests/vectors/wire/README.md",
 ];
 /// Folders whose files name commands in quotes: samples, units, rules, scripts.
-const FOLDERS: &[&str] = &["nodes/agency/samples", "nodes/agency/policies", "packaging"];
+const FOLDERS: &[&str] = &["nodes/agency/samples", "nodes/agency/policies", "nodes/witness/samples", "packaging"];
 /// Every message of the programs, in both languages: hints name commands, too.
 const MESSAGES: &str = "crates/words/po/es.po";
 /// Other programs that documents type, and why no test here does.
@@ -85,8 +85,8 @@ fn text(path: &str) -> String {
 }
 
 /// The definitions of the programs.
-fn programs() -> [Command; 2] {
-    [puente_agency::cli::Cli::command(), puente_audit::cli::definition()]
+fn programs() -> [Command; 3] {
+    [puente_agency::cli::Cli::command(), puente_audit::cli::definition(), puente_witness::cli::definition()]
 }
 
 /// Something that the reader puts in: `$1`, `…`, `00ff...`, `DIR`, `{id}`.
@@ -308,7 +308,7 @@ fn spans(text: &str, quote: char) -> Vec<String> {
         if line.starts_with("```") {
             inside = !inside;
         } else if !inside {
-            for begin in ["puente ", "puente-audit ", "cargo ", "PUENTE_", "--"] {
+            for begin in ["puente ", "puente-audit ", "puente-witness ", "cargo ", "PUENTE_", "--"] {
                 let begin = format!("{quote}{begin}");
                 let found = line.match_indices(&begin).filter_map(|(at, _)| {
                     let rest = &line[at + quote.len_utf8()..];
@@ -396,7 +396,7 @@ fn container(seen: &mut Seen, text: &str) {
 fn the_table_of_commands_in_the_readme_is_that_of_the_program() {
     let text = text("README.md");
     let table = text.split("| command | does |").nth(1).expect("the table of commands");
-    let [puente, _] = programs();
+    let [puente, ..] = programs();
     let mut named_first = BTreeSet::new();
     for row in table.lines().skip(2).take_while(|line| line.starts_with('|')) {
         let cell = row.split('|').nth(1).unwrap();
@@ -435,6 +435,8 @@ fn a_command_that_does_not_exist_is_seen() {
         "puente ca init --jurisdiction mx --out $(puente where)",
         "puente-audit reconcile",
         "puente-audit verify copies --loud",
+        "puente-witness run --quiet",
+        "puente-witness stop",
         "puente import x.csv --type Vehicle --format xml",
         "cargo test --everything",
         "cargo run --release --bin puente -- demo --speed 9",

@@ -118,6 +118,11 @@ impl LogRule {
         self.pin.as_ref()
     }
 
+    /// The size at which the log was closed.
+    pub const fn end(&self) -> Option<TreeSize> {
+        self.closed_at
+    }
+
     /// Whether a first head would be believed.
     pub const fn allows_first_use(&self) -> bool {
         self.first_use

@@ -28,4 +28,4 @@ mod tls;
 pub use config::{Config, ConfigError, Folder};
 pub use desk::{Answer, Desk, OpenError};
 pub use http::{Limits, serve};
-pub use store::{Probe, Site, Store, StoreError};
+pub use store::{Store, StoreError};

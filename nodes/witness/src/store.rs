@@ -21,7 +21,7 @@ use crate::files;
 
 /// A place where a crash is tried, in the order in which a submission passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Site {
+pub(crate) enum Site {
     /// Before the new file is created.
     Create,
     /// Half of the new file is written.
@@ -39,7 +39,7 @@ pub enum Site {
 }
 
 /// Told of every site that is passed; an error there is as an error of the disk. For tests of crashes.
-pub type Probe = Arc<dyn Fn(Site) -> io::Result<()> + Send + Sync>;
+pub(crate) type Probe = Arc<dyn Fn(Site) -> io::Result<()> + Send + Sync>;
 
 /// Why the folder, or one record, cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -107,8 +107,8 @@ impl Store {
     }
 
     /// Tells `probe` of every site that is passed.
-    #[must_use]
-    pub fn probed(self, probe: Probe) -> Self {
+    #[cfg(test)]
+    pub(crate) fn probed(self, probe: Probe) -> Self {
         Self { probe: Some(probe), ..self }
     }
 

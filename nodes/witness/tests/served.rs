@@ -228,7 +228,7 @@ fn a_witness_killed_under_load_remembers_whatever_it_told() {
         let at = running.at;
         let told = std::sync::atomic::AtomicU64::new(known);
         std::thread::scope(|scope| {
-            for _ in 0..2 {
+            let writer = |_| {
                 scope.spawn(|| {
                     let told = &told;
                     for (size, body) in (1_u64..).zip(&bodies) {
@@ -242,10 +242,12 @@ fn a_witness_killed_under_load_remembers_whatever_it_told() {
                             told.fetch_max(size, std::sync::atomic::Ordering::SeqCst);
                         }
                     }
-                });
-            }
+                })
+            };
+            let writers: Vec<_> = (0..2).map(writer).collect();
             // Some heads later, whatever is under way then.
-            while told.load(std::sync::atomic::Ordering::SeqCst) < known + 5 + round {
+            let enough = || told.load(std::sync::atomic::Ordering::SeqCst) >= known + 5 + round;
+            while !enough() && !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
                 std::thread::yield_now();
             }
             running.kill();

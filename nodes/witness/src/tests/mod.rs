@@ -80,8 +80,9 @@ impl Bench {
     /// Serves these logs and believes their first heads.
     fn of(logs: &[&ToyLog]) -> Self {
         let rule = |log: &&ToyLog| {
-            let key = log.key();
-            (key.name().to_owned(), LogRule::new(&key.name().to_owned(), vec![key]).unwrap().first_use(true))
+            let (key, origin) = (log.key(), log.key().name().to_owned());
+            let rule = LogRule::new(&origin, vec![key]).unwrap().first_use(true);
+            (origin, rule)
         };
         let rules = logs.iter().map(rule).collect();
         Self { dir: tempfile::tempdir().unwrap(), notary: Notary::new(), rules }

@@ -25,7 +25,9 @@ const LINE_BYTES_MAX: usize = 4_096;
 /// What [`Config`] is written as by `init`.
 pub(crate) const SAMPLE: &str = include_str!("../samples/witness.toml");
 /// The policy file that `init` begins.
-pub(crate) const POLICY: &str = "# One line a log: log <vkey> [url] (C2SP tlog-policy). Lines about witnesses, groups and quorums are passed over.\n";
+pub(crate) const POLICY: &str = "\
+# One line a log: log <vkey> [url] (C2SP tlog-policy). Lines about witnesses, groups and quorums are passed over.
+";
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

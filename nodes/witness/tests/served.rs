@@ -65,6 +65,15 @@ impl Drop for Running {
     }
 }
 
+/// A submission as it goes over the line; `connection` is what becomes of that afterwards.
+fn posted(body: &[u8], connection: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nConnection: {connection}\r\nContent-Length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
 fn request(at: SocketAddr, method: &str, path: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(at).unwrap();
     let head = format!(
@@ -168,9 +177,8 @@ fn half_a_submission_changes_nothing() {
     let body = log.submission(0, 3);
     for cut in [0, 1, body.len() / 2, body.len() - 1] {
         let mut stream = TcpStream::connect(running.at).unwrap();
-        let head = format!("POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: {}\r\n\r\n", body.len());
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(&body[..cut]).unwrap();
+        let whole = posted(&body, "close");
+        stream.write_all(&whole[..whole.len() - body.len() + cut]).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut reply = String::new();
         let _ = stream.read_to_string(&mut reply);
@@ -189,9 +197,7 @@ fn one_connection_serves_many_submissions() {
     let running = Running::start(dir.path());
     let mut stream = TcpStream::connect(running.at).unwrap();
     for size in 1..20 {
-        let body = log.submission(size - 1, size);
-        let head = format!("POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: {}\r\n\r\n", body.len());
-        stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+        stream.write_all(&posted(&log.submission(size - 1, size), "keep-alive")).unwrap();
         let mut reader = BufReader::new(&stream);
         let (mut status, mut length) = (String::new(), 0);
         reader.read_line(&mut status).unwrap();
@@ -233,9 +239,9 @@ fn a_witness_killed_under_load_remembers_whatever_it_told() {
                     let told = &told;
                     for (size, body) in (1_u64..).zip(&bodies) {
                         let Ok(mut stream) = TcpStream::connect(at) else { return };
-                        let head = format!("POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
                         let mut reply = String::new();
-                        if stream.write_all(&[head.as_bytes(), body].concat()).is_err() || stream.read_to_string(&mut reply).is_err() {
+                        let sent = stream.write_all(&posted(body, "close"));
+                        if sent.and_then(|()| stream.read_to_string(&mut reply)).is_err() {
                             return;
                         }
                         if reply.contains(" 200 ") {
@@ -377,12 +383,7 @@ fn with_certificate_files_it_speaks_tls() {
     let config = std::sync::Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
     let client = rustls::ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
     let mut stream = rustls::StreamOwned::new(client, TcpStream::connect(running.at).unwrap());
-    let body = log.submission(0, 3);
-    let head = format!(
-        "POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+    stream.write_all(&posted(&log.submission(0, 3), "close")).unwrap();
     let mut reply = String::new();
     let _ = stream.read_to_string(&mut reply);
     assert!(reply.starts_with("HTTP/1.1 200 ") && reply.contains("— w1 "), "{reply}");

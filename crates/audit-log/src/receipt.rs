@@ -8,7 +8,7 @@ use puente_model::{Digest, LeafIndex};
 use crate::checkpoint::{CheckpointError, ClaimedCheckpoint, SignedCheckpoint};
 use crate::key::VerifierKey;
 use crate::proof::{ProofError, verify_inclusion};
-use crate::text::{decode_base64, decode_decimal, decode_digest, encode_base64, push_digest};
+use crate::text::{decode_base64, decode_decimal, decode_digest, encode_base64, proof_and_note};
 
 pub(crate) const HEADER: &str = "c2sp.org/tlog-proof@v1";
 /// One receipt, in bytes: a note, 63 hashes of 45 bytes, and extra data.
@@ -204,12 +204,5 @@ fn encode(extra: Option<&[u8]>, index: LeafIndex, hashes: &[Digest], note: &[u8]
     text.push_str("\nindex ");
     text.push_str(&index.to_string());
     text.push('\n');
-    for hash in hashes {
-        push_digest(&mut text, hash);
-        text.push('\n');
-    }
-    text.push('\n');
-    let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(note);
-    bytes
+    proof_and_note(text, hashes, note)
 }

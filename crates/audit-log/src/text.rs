@@ -9,9 +9,16 @@ pub(crate) fn encode_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Appends a digest in Base64.
-pub(crate) fn push_digest(text: &mut String, digest: &Digest) {
-    STANDARD.encode_string(digest.0, text);
+/// A text that ends with a proof, one hash a line, and a note after a blank line.
+pub(crate) fn proof_and_note(mut text: String, hashes: &[Digest], note: &[u8]) -> Vec<u8> {
+    for hash in hashes {
+        STANDARD.encode_string(hash.0, &mut text);
+        text.push('\n');
+    }
+    text.push('\n');
+    let mut bytes = text.into_bytes();
+    bytes.extend_from_slice(note);
+    bytes
 }
 
 /// Bytes of a canonical Base64 text: padding required, no stray bits, no white space.

@@ -5,7 +5,7 @@ use puente_model::{Digest, TreeSize};
 
 use crate::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint, TREE_SIZE_MAX};
 use crate::note::{ClaimedNote, NoteError};
-use crate::text::{decode_decimal, decode_digest, push_digest};
+use crate::text::{decode_decimal, decode_digest, proof_and_note};
 
 /// Hashes that a submission's proof may have.
 pub const SUBMISSION_PROOF_MAX: usize = 63;
@@ -119,15 +119,7 @@ impl ClaimedSubmission {
 }
 
 fn body(old: TreeSize, proof: &[Digest], note: &[u8]) -> Vec<u8> {
-    let mut text = format!("old {}\n", old.0);
-    for hash in proof {
-        push_digest(&mut text, hash);
-        text.push('\n');
-    }
-    text.push('\n');
-    let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(note);
-    bytes
+    proof_and_note(format!("old {}\n", old.0), proof, note)
 }
 
 /// The body of `add-checkpoint`: asks for a cosignature of `head`, which `proof` shows to extend the tree of `old`

@@ -567,7 +567,7 @@ fn expected(known: Option<(u64, bool)>, try_: &Try) -> u16 {
         () if try_.old > try_.size => 400,
         () if try_.old != stored => 409,
         () if known.is_some() && try_.old == try_.size && !same(try_.size) => 422,
-        () if try_.bend == 0 && try_.size > 0 => 422,
+        () if try_.bend == 0 => 422,
         () if stored > 0 && !same(try_.size) => 422,
         () => 200,
     }

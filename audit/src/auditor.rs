@@ -7,14 +7,17 @@ use puente_charter::Charter;
 use puente_evidence::HpkeKeyPair;
 use puente_model::{Digest, Millis, NodeUri};
 
+use crate::dir::Cached;
 use crate::error::AuditError;
 use crate::evidence::EvidenceFile;
 use crate::finding::{Conclusion, Findings, LogReport, Verdict};
+use crate::ledgers::{self, Judged, Ledger};
 use crate::reconcile::reconcile;
 use crate::roster::Roster;
 use crate::rules::Setting;
 use crate::state::{State, replace};
-use crate::verify::{Audited, place, verify};
+use crate::verify::{Audited, Checked, place, verify};
+use crate::witnesses::{self, AllHeads};
 
 /// Minutes past its deadline after which a question without end is a finding.
 const GRACE_MINUTES: u64 = 10;
@@ -155,22 +158,32 @@ impl Auditor {
     ///
     /// # Errors
     /// As of [`Auditor::verify`].
-    pub fn audit(&mut self, sources: &[Source<'_>], pairs: bool, evidence: bool) -> Result<Verdict, AuditError> {
+    pub fn audit<'s>(&mut self, sources: &[Source<'s>], pairs: bool, evidence: bool) -> Result<Verdict, AuditError> {
         let roster = Roster::new(&self.charter);
         let set = self.setting(&roster);
         let remembered = |origin: &str| self.state.as_ref().and_then(|state| state.remembered(origin));
-        let mut audited = verify_in_order(&set, sources, &remembered, &*self.progress);
+        let claims = |source: &Source<'s>| source.dir().and_then(|dir| Some((dir, ledgers::origin_of(dir)?)));
+        let (books, logs): (Vec<_>, Vec<_>) = sources.iter().copied().partition(|source| claims(source).is_some());
+        let mut audited = verify_in_order(&set, &logs, &remembered, &*self.progress);
+        let books: Vec<_> = books.iter().filter_map(claims).collect();
+        let judged = ledgers::verify_all(&roster, &books, &remembered);
         let mut compared = 0;
         let mut findings = Findings::default();
         if pairs {
             compared = reconcile(&set, &mut audited, &mut findings);
         }
+        self.histories(&roster, &audited, &judged, pairs, &mut findings);
         let mut reports: Vec<LogReport> = Vec::new();
         let mut heads: Vec<SignedCheckpoint> = Vec::new();
         for one in audited {
             findings.extend(one.findings.list);
             reports.push(one.report);
             heads.extend(one.checked.map(|checked| checked.head));
+        }
+        for one in judged {
+            findings.extend(one.findings.list);
+            reports.push(one.report);
+            heads.extend(one.ledger.map(|ledger| ledger.head));
         }
         let mut verdict = Verdict::new(reports, compared, findings);
         if evidence {
@@ -182,6 +195,39 @@ impl Auditor {
             state.remember(&heads)?;
         }
         Ok(verdict)
+    }
+
+    /// Ledgers against members' logs, and witnesses against themselves.
+    fn histories(
+        &self,
+        roster: &Roster<'_>,
+        audited: &[Audited],
+        judged: &[Judged],
+        pairs: bool,
+        findings: &mut Findings,
+    ) {
+        let logs: Vec<&Checked> = audited.iter().filter_map(|one| one.checked.as_ref()).collect();
+        let ledgers: Vec<&Ledger> = judged.iter().filter_map(|one| one.ledger.as_ref()).collect();
+        if pairs {
+            ledgers::copies(&ledgers, findings);
+            ledgers::compare(roster, &ledgers, &logs, findings);
+        }
+        let memory = self.state.iter().flat_map(State::notes).filter_map(|note| roster.head(note).ok());
+        let memory: Vec<SignedCheckpoint> = memory.collect();
+        let tiles: Vec<(&SignedCheckpoint, Cached<'_>)> = logs
+            .iter()
+            .map(|log| (&log.head, Cached::new(&log.dir)))
+            .chain(ledgers.iter().map(|ledger| (&ledger.head, Cached::new(&ledger.dir))))
+            .collect();
+        let mut all = AllHeads::default();
+        tiles.iter().for_each(|(head, tiles)| all.present(head, tiles));
+        for log in &logs {
+            all.add(
+                log.own_heads.iter().chain(&log.peer_heads).chain(&log.asides.heads).chain(log.asides.receipt_heads()),
+            );
+        }
+        all.add(&memory);
+        witnesses::judge(roster, &all, findings);
     }
 
     fn setting<'a>(&'a self, roster: &'a Roster<'a>) -> Setting<'a> {

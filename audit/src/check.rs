@@ -1,4 +1,4 @@
-//! `check`: one proof, one piece of evidence, one disclosure or two charter parts, offline, in plain words.
+//! `check`: one proof, one piece of evidence (a witness's own, too), one disclosure or two charter parts, offline, in plain words.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +20,10 @@ use crate::parts;
 use crate::roster::Roster;
 use crate::show::shown;
 
+mod groups;
+mod ledgers;
+mod witnesses;
+
 /// The largest file that is checked, in bytes.
 pub const CHECK_BYTES_MAX: u64 = 16 << 20;
 
@@ -38,23 +42,25 @@ pub enum Checker<'c> {
 pub struct Checked {
     /// Sound: the file proves what it says. Unsound: it does not. Could not tell: a key or part is missing.
     pub verdict: Conclusion,
-    /// `proof`, `evidence`, `disclosure` or `two-parts`.
+    /// `proof`, `evidence`, `witness-evidence`, `disclosure` or `two-parts`.
     pub what: &'static str,
     /// What was established, and what was not, sentence by sentence.
     pub words: Vec<String>,
 }
 
 impl Checker<'_> {
-    fn key(&self, origin: &str) -> Option<VerifierKey> {
+    /// The keys of a log: several of a group's ledger.
+    fn keys(&self, origin: &str) -> Vec<VerifierKey> {
         match self {
-            Self::Charter(charter) => Roster::new(charter).key(origin).cloned(),
-            Self::Key(key) => (key.name() == origin).then(|| (*key).clone()),
-            Self::Nobody => None,
+            Self::Charter(charter) => Roster::new(charter).keys(origin),
+            Self::Key(key) if key.name() == origin => vec![(*key).clone()],
+            Self::Key(_) | Self::Nobody => Vec::new(),
         }
     }
 }
 
-/// Checks a file: a tlog-proof (with the entry's bytes), an evidence file, a disclosure, or two charter parts with one number.
+/// Checks a file: a tlog-proof (with the entry's bytes), an evidence file of an auditor or of a witness, a disclosure, or two
+/// charter parts with one number.
 ///
 /// # Errors
 /// [`AuditError::Unreadable`] if it is none of these.
@@ -63,6 +69,9 @@ pub fn check_bytes(bytes: &[u8], entry: Option<&[u8]>, checker: &Checker<'_>) ->
         return Ok(check_proof(bytes, entry, checker));
     }
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{') {
+        if let Some(file) = witnesses::of_witness(bytes) {
+            return Ok(witnesses::check(&file, checker));
+        }
         let file: EvidenceFile = serde_json::from_slice(bytes)
             .map_err(|error| AuditError::Unreadable(format!("the file is no evidence file: {error}")))?;
         return Ok(check_evidence(&file, checker));
@@ -114,6 +123,12 @@ impl Words {
     }
 }
 
+/// The one of these keys that a head names, or the first.
+fn signer<'k>(claimed: &ClaimedCheckpoint, keys: &'k [VerifierKey]) -> Option<&'k VerifierKey> {
+    let names = |key: &&VerifierKey| claimed.clone().verify(key).is_ok();
+    keys.iter().find(names).or(keys.first())
+}
+
 /// Verifies a receipt for a leaf and says so.
 fn receipt(words: &mut Words, text: &[u8], leaf: &Digest, checker: &Checker<'_>) -> Option<Receipt> {
     let claimed = match ClaimedReceipt::parse(text) {
@@ -124,13 +139,14 @@ fn receipt(words: &mut Words, text: &[u8], leaf: &Digest, checker: &Checker<'_>)
         }
     };
     let origin = claimed.checkpoint().claimed().origin().to_owned();
-    let Some(key) = checker.key(&origin) else {
+    let keys = checker.keys(&origin);
+    let Some(key) = signer(claimed.checkpoint(), &keys) else {
         words.gap(format!(
             "The receipt is of log {origin}, whose key is not known: give --charter and --pin, or --vkey."
         ));
         return None;
     };
-    match claimed.verify(leaf, &key) {
+    match claimed.verify(leaf, key) {
         Ok(receipt) => {
             let (index, size) = (receipt.index(), receipt.head().size());
             words.say(format!(
@@ -211,7 +227,7 @@ fn check_evidence(file: &EvidenceFile, checker: &Checker<'_>) -> Checked {
     }
     let exhibits = exhibits(&mut words, file, checker);
     if words.verdict == Conclusion::Sound {
-        conclude(&mut words, class, file, &exhibits);
+        conclude(&mut words, class, file, &exhibits, checker);
     }
     words.done()
 }
@@ -227,11 +243,12 @@ fn exhibits(words: &mut Words, file: &EvidenceFile, checker: &Checker<'_>) -> Ex
             }
         };
         let origin = claimed.claimed().origin().to_owned();
-        let Some(key) = checker.key(&origin) else {
+        let keys = checker.keys(&origin);
+        let Some(key) = signer(&claimed, &keys) else {
             words.gap(format!("The key of log {origin} is not known: give --charter and --pin, or --vkey."));
             continue;
         };
-        match claimed.verify(&key) {
+        match claimed.verify(key) {
             Ok(head) => {
                 words.say(format!("Log {origin} signed: {} entries, root {}.", head.size(), head.root()));
                 out.heads.push(head);
@@ -253,7 +270,7 @@ fn exhibits(words: &mut Words, file: &EvidenceFile, checker: &Checker<'_>) -> Ex
 }
 
 /// Whether the verified parts make up what the class says.
-fn conclude(words: &mut Words, class: Class, file: &EvidenceFile, exhibits: &Exhibits) {
+fn conclude(words: &mut Words, class: Class, file: &EvidenceFile, exhibits: &Exhibits, checker: &Checker<'_>) {
     let heads = &exhibits.heads;
     match class {
         Class::SplitView | Class::Rewritten | Class::Truncated | Class::Omitted | Class::NeverLogged => {
@@ -272,6 +289,10 @@ fn conclude(words: &mut Words, class: Class, file: &EvidenceFile, exhibits: &Exh
             }
             false => words.fail("The entries verify, but are no two under one number."),
         },
+        Class::GroupForked | Class::GroupGap | Class::GroupBack => groups::conclude(words, class, &exhibits.entries),
+        Class::GroupUnordered => ledgers::unordered(words, &exhibits.entries, checker),
+        Class::HeldMissing => ledgers::held(words, &exhibits.entries),
+        Class::WitnessForked | Class::WitnessBack => witnesses::conclude(words, class, file, heads, checker),
         Class::Corrupt | Class::BadHead => {
             words.gap("That a copy is damaged can be seen from the copy alone: verify it.");
         }

@@ -230,6 +230,39 @@ classes! {
     /// A signature line by nobody that the charter names.
     UnknownSignature = "unknown-signature" CouldNotTell
         "a head carries a signature line by nobody that the charter names";
+    /// Two members of a group recorded one epoch differently.
+    GroupForked = "group-forked" Unsound
+        "members of one group recorded different histories of it";
+    /// An epoch does not follow the one before it, and nothing says that the node left.
+    GroupGap = "group-gap" Unsound
+        "epochs of a group are missing in a member's log";
+    /// An epoch that was over begins again.
+    GroupBack = "group-back" Unsound
+        "a member's log goes back to an epoch of a group that was over";
+    /// An epoch without the order of its commit.
+    GroupUnordered = "group-unordered" Unsound
+        "a member entered an epoch of a group on a commit that the group's ledger does not order there";
+    /// Members merged a commit that by the ledger's rules does not count, as far as a stranger can tell.
+    GroupDisputed = "group-disputed" CouldNotTell
+        "a member entered an epoch of a group on a commit that stands in the ledger and, as far as a stranger can judge, counts for nothing";
+    /// The ledger of a group is not there.
+    LedgerMissing = "ledger-missing" CouldNotTell
+        "the ledger of a group is not among the files: whether its commits were ordered is not known";
+    /// A ledger's head without the witnesses' quorum.
+    LedgerUncosigned = "ledger-uncosigned" CouldNotTell
+        "the head of a group's ledger does not bear the cosignatures of the charter's quorum";
+    /// An entry of a ledger that members pass over.
+    LedgerSkipped = "ledger-skipped" Notice
+        "an entry of a group's ledger counts for nothing";
+    /// A holder whose log does not say so.
+    HeldMissing = "held-missing" Unsound
+        "a group's ledger names a holder of a commit whose log does not hold the entry that it quotes";
+    /// A witness that cosigned a fork.
+    WitnessForked = "witness-double-signed" Unsound
+        "a witness cosigned two histories of one log that contradict each other";
+    /// A witness that cosigned less after more.
+    WitnessBack = "witness-went-back" Unsound
+        "a witness stated that it had seen no larger tree of a log, after it had cosigned a larger one";
     /// A recorded dispute.
     Disputed = "disputed" Notice
         "the asker recorded that what was released does not match what was committed";

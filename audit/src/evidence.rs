@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use puente_audit_log::SignedCheckpoint;
+use puente_audit_log::{SignedCheckpoint, VerifierKey};
 use serde::{Deserialize, Serialize};
 
-use crate::finding::Finding;
+use crate::finding::{Blame, Finding};
 use crate::heads::Prefix;
 use crate::roster::Roster;
 
@@ -53,7 +53,7 @@ pub struct EvidenceFile {
     pub charter_pin: String,
     /// The finding's class.
     pub class: String,
-    /// The node that answers for it, or `unknown`.
+    /// The node or witness that answers for it, or `unknown`.
     pub attributed_to: String,
     /// The log.
     pub log: String,
@@ -69,7 +69,7 @@ pub struct EvidenceFile {
     pub en: String,
     /// In one sentence, Spanish.
     pub es: String,
-    /// C2SP verifier keys of the logs, as the charter names them.
+    /// C2SP verifier keys of the logs, and of the witness that answers, as the charter names them.
     pub keys: Vec<String>,
     /// Signed heads, verbatim.
     #[serde(default)]
@@ -126,7 +126,13 @@ impl EvidenceFile {
             detail: finding.detail.clone(),
             en: finding.en.clone(),
             es: finding.es.clone(),
-            keys: origins.iter().filter_map(|origin| roster.key(origin)).map(ToString::to_string).collect(),
+            keys: {
+                let witness =
+                    |key: &&VerifierKey| matches!(&finding.attributed_to, Blame::Witness(name) if name == key.name());
+                let logs = origins.iter().flat_map(|origin| roster.keys(origin));
+                let witnesses = roster.witnesses().iter().filter(witness).cloned();
+                logs.chain(witnesses).map(|key| key.to_string()).collect()
+            },
             heads: proof.heads.iter().map(|head| text(head.note_bytes())).collect(),
             entries: proof
                 .entries

@@ -57,15 +57,18 @@ impl Conclusion {
 pub enum Blame {
     /// This node.
     Node(NodeUri),
+    /// The charter's witness of this name.
+    Witness(String),
     /// The files do not say.
     Unknown,
 }
 
 impl Blame {
-    /// The node's URI, or `unknown`.
+    /// The node's URI, the witness's name, or `unknown`.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Node(node) => node.as_str(),
+            Self::Witness(name) => name,
             Self::Unknown => "unknown",
         }
     }
@@ -160,8 +163,9 @@ impl Finding {
             let index = self.index.map(|i| format!(", {} {i}", text(lang, "entry"))).unwrap_or_default();
             let seq = self.seq.map(|s| format!(", {} {s}", text(lang, "number"))).unwrap_or_default();
             let who = match &self.attributed_to {
-                Blame::Node(node) => node.as_str(),
-                Blame::Unknown => text(lang, "unknown"),
+                Blame::Node(node) => node.as_str().to_owned(),
+                Blame::Witness(name) => format!("{} {name}", text(lang, "witness")),
+                Blame::Unknown => text(lang, "unknown").to_owned(),
             };
             format!("{}{index}{seq}: {} ({who}).", self.log, self.class.sentence(lang))
         };
@@ -235,7 +239,7 @@ pub struct LogReport {
     pub dir: String,
     /// The log's origin; empty where the head does not say.
     pub origin: String,
-    /// The node that writes it; empty where the head does not say.
+    /// The node that writes it; empty of a group's ledger, and where the head does not say.
     pub node: String,
     /// Entries under the head.
     pub entries: u64,
@@ -266,6 +270,8 @@ pub struct Counts {
     pub periods: u64,
     /// Seeds entries.
     pub seeds: u64,
+    /// Entries about groups.
+    pub groups: u64,
     /// Veiled entries.
     pub veiled: u64,
     /// Veiled entries whose header was opened.

@@ -31,10 +31,12 @@ mod error;
 mod evidence;
 mod exchange;
 mod finding;
+mod groups;
 mod heads;
 mod kept;
 mod last;
 mod law;
+mod ledgers;
 mod numbering;
 mod parts;
 mod prove;
@@ -48,6 +50,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod witnesses;
 
 pub use auditor::{Auditor, Source, verify_rules};
 pub use check::{CHECK_BYTES_MAX, Checked, Checker, check_bytes};

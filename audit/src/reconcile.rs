@@ -11,6 +11,7 @@ use crate::compare::{Difference, agreed, differences, same_periods};
 use crate::dir::Cached;
 use crate::evidence::{Proof, ProvenEntry};
 use crate::finding::{Blame, Finding, Findings};
+use crate::groups;
 use crate::heads::{Relation, relate};
 use crate::kept::KeptReceipt;
 use crate::numbering::{Numbered, Numbering};
@@ -38,6 +39,7 @@ pub(crate) fn reconcile(set: &Setting<'_>, audited: &mut [Audited], findings: &m
             }
         }
         let all: Vec<&Checked> = logs.iter().map(|(_, log)| *log).collect();
+        groups::compare(&all, findings);
         // A node's newest log has the numberings of those before it, too.
         for (i, holder) in logs.iter().filter(|(_, l)| !l.continues) {
             let mut proven = HashSet::new();

@@ -3,8 +3,11 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 
-use puente_audit_log::{CheckpointError, ClaimedCheckpoint, KeyKind, SignedCheckpoint, VerifierKey};
+use puente_audit_log::{
+    CheckpointError, ClaimedCheckpoint, KeyKind, NoteError, SignedCheckpoint, VerifiedSignature, VerifierKey,
+};
 use puente_charter::Charter;
+use puente_ledger::LedgerOrigin;
 use puente_model::{Digest, Origin};
 
 /// Verified heads that are remembered, so that the receipts of one batch cost one signature check.
@@ -80,6 +83,34 @@ impl<'c> Roster<'c> {
         }))
     }
 
+    /// The keys of a log: of a group's ledger those of every seat of its corridor, under the ledger's name.
+    pub(crate) fn keys(&self, origin: &str) -> Vec<VerifierKey> {
+        match origin.parse::<LedgerOrigin>() {
+            Ok(ledger) => self.ledger_keys(&ledger),
+            Err(_) => self.key(origin).cloned().into_iter().collect(),
+        }
+    }
+
+    /// A proposer signs with the key of its newest open log; heads of long ago, with one that may be closed since.
+    fn ledger_keys(&self, ledger: &LedgerOrigin) -> Vec<VerifierKey> {
+        let Some(corridor) = corridor(self.charter, ledger) else { return Vec::new() };
+        let seats = std::iter::once(&corridor.convener).chain(&corridor.successors);
+        let logs = seats.filter_map(|seat| self.charter.member(seat)).flat_map(|member| &member.logs);
+        let keys = logs.filter_map(|log| ledger.key(log.vkey.parse::<VerifierKey>().ok()?.public()).ok());
+        keys.collect()
+    }
+
+    /// The witnesses that cosigned a head, each with the instants that it states.
+    pub(crate) fn cosigners(&self, head: &SignedCheckpoint) -> Vec<VerifiedSignature> {
+        // Every line of a known witness was verified with the head.
+        head.cosignatures(&self.witnesses.iter().collect::<Vec<_>>()).unwrap_or_default()
+    }
+
+    /// The keys of the charter's witnesses.
+    pub(crate) fn witnesses(&self) -> &[VerifierKey] {
+        &self.witnesses
+    }
+
     /// Verifies a head with the key of the log that it claims to be of, and its cosignatures by known witnesses.
     pub(crate) fn verify(&self, claimed: ClaimedCheckpoint) -> Result<SignedCheckpoint, HeadError> {
         let name = Digest::of(claimed.note_bytes());
@@ -87,8 +118,11 @@ impl<'c> Roster<'c> {
             return Ok(known.clone());
         }
         let origin = claimed.claimed().origin();
-        let key = self.key_for_head(origin).ok_or_else(|| HeadError::UnknownLog(origin.chars().take(80).collect()))?;
-        let head = claimed.verify(key)?;
+        let head = match (origin.parse::<LedgerOrigin>(), self.key_for_head(origin)) {
+            (Ok(ledger), _) => self.ledger_head(&ledger, &claimed)?,
+            (Err(_), Some(key)) => claimed.verify(key)?,
+            (Err(_), None) => return Err(HeadError::UnknownLog(origin.chars().take(80).collect())),
+        };
         let witnesses: Vec<&VerifierKey> = self.witnesses.iter().collect();
         if !witnesses.is_empty() {
             head.cosignatures(&witnesses).map_err(CheckpointError::Note)?;
@@ -101,6 +135,19 @@ impl<'c> Roster<'c> {
         Ok(head)
     }
 
+    /// Any proposer may have signed it.
+    fn ledger_head(&self, ledger: &LedgerOrigin, claimed: &ClaimedCheckpoint) -> Result<SignedCheckpoint, HeadError> {
+        let mut refused = HeadError::UnknownLog(ledger.to_string());
+        for key in self.ledger_keys(ledger) {
+            match claimed.clone().verify(&key) {
+                Ok(head) => return Ok(head),
+                Err(error @ CheckpointError::Note(NoteError::NoKnownSignature)) => refused = error.into(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(refused)
+    }
+
     /// Parses and verifies a head.
     pub(crate) fn head(&self, note: &[u8]) -> Result<SignedCheckpoint, HeadError> {
         self.verify(ClaimedCheckpoint::parse(note)?)
@@ -108,9 +155,9 @@ impl<'c> Roster<'c> {
 
     /// The name of a signature line that nobody in the charter made.
     pub(crate) fn unknown_signature<'h>(&self, head: &'h SignedCheckpoint) -> Option<&'h str> {
-        let log = self.key(head.origin());
+        let log = self.keys(head.origin());
         let known = |line: &&puente_audit_log::NoteSignature| {
-            log.is_some_and(|key| line.names(key))
+            log.iter().any(|key| line.names(key))
                 || self.witnesses.iter().any(|key| line.names(key))
                 || self.other_witnesses.iter().any(|name| name == line.name())
         };
@@ -124,4 +171,10 @@ impl<'c> Roster<'c> {
         let signers = text.lines().filter_map(|line| line.strip_prefix("— ")?.split(' ').next());
         std::iter::once(first).chain(signers).find(|name| self.logs.contains_key(*name))?.parse().ok()
     }
+}
+
+/// The corridor whose ledger this is.
+pub(crate) fn corridor<'c>(charter: &'c Charter, ledger: &LedgerOrigin) -> Option<&'c puente_charter::Corridor> {
+    let name = ledger.group().as_str().strip_prefix(charter.federation())?.strip_prefix('/')?;
+    charter.corridors().iter().find(|corridor| corridor.name == name)
 }

@@ -8,21 +8,21 @@ use puente_evidence::veil::open_header;
 use puente_evidence::{HpkeKeyPair, open_seed};
 use puente_model::{CharterVector, Digest, Millis, Minute, Mode, NodeUri, Secret32, limits};
 use puente_wire::{
-    Entry, EntryReader, Event, Header, Pair, PairBody, PairKind, SeedUse, Seeds, Terms, Veiled, WireError,
+    ENTRY_VERSION, Entry, EntryReader, Event, GroupEntry, Header, Pair, PairBody, PairKind, SeedUse, Seeds, Terms,
+    Veiled, WireError,
 };
 
 use crate::aside::Asides;
 use crate::class::Class;
 use crate::exchange::{End, Exchanges, First, Said};
 use crate::finding::{Blame, Counts, Finding, Findings};
+use crate::groups::{Groups, GroupsBefore};
 use crate::kept::{KeptReceipt, Place};
 use crate::last;
 use crate::law::{Law, nation_of};
 use crate::numbering::{Numbered, Numbering, PeriodFault, Track};
 use crate::roster::Roster;
 
-/// The version of entries that this program reads.
-const ENTRY_VERSION: u32 = 1;
 /// How far back an entry may be dated before it is noted, in minutes.
 const BACK_DATED_MINUTES: u64 = 15;
 
@@ -83,6 +83,7 @@ pub(crate) struct Carry {
     exchanges: Exchanges,
     seeds: HashMap<Digest, SeedsSeen>,
     vector: Arc<CharterVector>,
+    groups: GroupsBefore,
 }
 
 /// The state of one pass.
@@ -107,6 +108,7 @@ pub(crate) struct Rules<'a> {
     /// The numbering whose closed entries are kept, for a comparison.
     pub(crate) keep: Option<Numbering>,
     exchanges: Exchanges,
+    pub(crate) groups: Groups,
     entries: EntryReader,
     /// The sidecar's record that was read last for the second time.
     record: Vec<u8>,
@@ -145,6 +147,7 @@ impl<'a> Rules<'a> {
             unreceipted: Vec::new(),
             keep: None,
             exchanges: Exchanges::default(),
+            groups: Groups::default(),
             entries: EntryReader::new(),
             record: Vec::new(),
             newer: None,
@@ -161,7 +164,8 @@ impl<'a> Rules<'a> {
 
     /// Goes on from the log that this one follows.
     pub(crate) fn follow(&mut self, before: Carry) {
-        let Carry { tracks, exchanges, seeds, vector } = before;
+        let Carry { tracks, exchanges, seeds, vector, groups } = before;
+        self.groups.follow(groups);
         (self.exchanges, self.seeds, self.vector) = (exchanges, seeds, vector);
         for (name, track) in tracks {
             let own = name.from == self.owner;
@@ -189,6 +193,7 @@ impl<'a> Rules<'a> {
             exchanges: std::mem::take(&mut self.exchanges),
             seeds: std::mem::take(&mut self.seeds),
             vector: Arc::clone(&self.vector),
+            groups: self.groups.carry(),
         }
     }
 
@@ -214,6 +219,7 @@ impl<'a> Rules<'a> {
             Ok(Entry::Pair(pair)) => self.pair(&at, pair),
             Ok(Entry::Veiled(veiled)) => self.veiled(&at, &veiled, bytes),
             Ok(Entry::Seeds(seeds)) => self.seeds(&at, &seeds),
+            Ok(Entry::Group(group)) => self.group(&at, group),
             Err(WireError::Field("domestic pair entry in the clear")) => {
                 self.fault(Class::DomesticInClear, &at, None, "a pair entry of one nation's two nodes");
             }
@@ -250,6 +256,17 @@ impl<'a> Rules<'a> {
             }
             self.newest = self.newest.max(minute);
         }
+    }
+
+    fn group(&mut self, at: &At, entry: GroupEntry) {
+        self.counts.groups += 1;
+        let owner = self.owner.clone();
+        self.time(at, entry.minute, true, &owner);
+        let Some(stumble) = self.groups.take(at.index, at.leaf, entry) else { return };
+        let finding = Finding::new(stumble.class, Blame::Node(owner), &self.origin, stumble.detail).at(at.index);
+        // What stood at the end of a log that lost its tail is not known.
+        let lost = stumble.before.is_none() && stumble.class == Class::GroupGap;
+        self.findings.push(if lost { finding.soften() } else { finding.related(stumble.before) });
     }
 
     fn seeds(&mut self, at: &At, seeds: &Seeds) {

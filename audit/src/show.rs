@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use puente_audit_log::{ClaimedCheckpoint, leaf_hash};
+use puente_ledger::{Body, Entry as LedgerEntry};
 use puente_wire::{Entry, Pair, PairBody, SeedUse};
 use serde::Serialize;
 
@@ -16,7 +17,7 @@ pub struct Shown {
     pub index: u64,
     /// Leaf hash, lower-case hexadecimal.
     pub leaf: String,
-    /// QUERY, ANSWER, …, VEILED, SEEDS, or UNREADABLE.
+    /// QUERY, ANSWER, …, VEILED, SEEDS, HELD, EPOCH, LEFT; of a group's ledger COMMIT, CLOSE; or UNREADABLE.
     pub kind: String,
     /// When, to the minute.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +89,21 @@ pub(crate) fn shown(index: u64, bytes: &[u8]) -> Shown {
             out.says = match seeds.purpose {
                 SeedUse::Escrow => format!("seeds of openings in escrow, sealed to {whom}"),
                 SeedUse::Headers => format!("seeds of sealed headers, sealed to {whom}"),
+            };
+        }
+        Ok(Entry::Group(group)) => {
+            out.kind = group.kind().to_owned();
+            out.minute = Some(group.minute.to_string());
+            out.says = group.says();
+        }
+        Err(_) if let Ok(entry) = LedgerEntry::parse(bytes) => {
+            let draft = entry.draft();
+            (out.kind, out.says) = match &draft.body {
+                Body::Commit { epoch, held, .. } => (
+                    "COMMIT".to_owned(),
+                    format!("ends epoch {epoch} of {}, held by {} members", entry.group(), held.len()),
+                ),
+                Body::Close { next } => ("CLOSE".to_owned(), format!("{} goes on in {next}", entry.group())),
             };
         }
         Err(error) => {

@@ -105,6 +105,11 @@ impl State {
         self.heads.get(origin).map(|note| note.clone().into_bytes())
     }
 
+    /// The notes of all remembered heads.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = &[u8]> {
+        self.heads.values().map(String::as_bytes)
+    }
+
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -9,12 +9,14 @@ use puente_audit_log::{
     replay,
 };
 use puente_model::{NodeUri, Origin};
+use puente_wire::ENTRY_VERSION;
 
 use crate::aside::Asides;
 use crate::class::Class;
 use crate::dir::{Cached, LogDir};
 use crate::evidence::Proof;
 use crate::finding::{Blame, Counts, Finding, Findings, LogReport};
+use crate::groups::Fact;
 use crate::heads::{Relation, relate};
 use crate::last;
 use crate::numbering::{Numbered, Numbering, Track};
@@ -38,7 +40,11 @@ pub(crate) struct Checked {
     pub(crate) asides: Asides,
     pub(crate) tracks: BTreeMap<Numbering, Track>,
     pub(crate) peer_heads: Vec<SignedCheckpoint>,
+    /// Heads of this log that others recorded, or were remembered.
+    pub(crate) own_heads: Vec<SignedCheckpoint>,
     pub(crate) unreceipted: Vec<Unreceipted>,
+    /// What it says of groups.
+    pub(crate) groups: Vec<Fact>,
     /// Its numberings go on in the log that follows it, which is presented too.
     pub(crate) continues: bool,
     /// It goes on where the log before it ended, which is presented too.
@@ -151,7 +157,7 @@ pub(crate) fn verify(
         }
     }
     if let Some((index, version)) = rules.newer {
-        let detail = format!("entry version {version}; this program reads version 1");
+        let detail = format!("entry version {version}; this program reads versions up to {ENTRY_VERSION}");
         findings.push(Finding::new(Class::NewerVersion, Blame::Unknown, origin.as_str(), detail).at(index));
         // What the rules saw before it stands; what comes after is not known.
         findings.extend(std::mem::take(&mut rules.findings.list));
@@ -169,6 +175,9 @@ pub(crate) fn verify(
     }
     findings.extend(std::mem::take(&mut rules.findings.list));
     findings.extend(other_files(&dir, &origin, size));
+    if rules.groups.cut {
+        findings.push(unavailable(&origin, "more entries about groups than are compared"));
+    }
     let closed_at = set.roster.charter.member_by_origin(&origin).and_then(|(_, log)| log.closed_at);
     let cached = Cached::new(&dir);
     let mut known: Vec<SignedCheckpoint> = rules.own_heads.clone();
@@ -194,10 +203,22 @@ pub(crate) fn verify(
         verdict: findings.conclusion(),
     };
     let tracks = rules.take_tracks();
-    let Rules { asides, peer_heads, unreceipted, .. } = rules;
-    let origin = origin.to_string();
-    let checked =
-        Checked { dir, origin, node, head, asides, tracks, peer_heads, unreceipted, continues, follows, closed_at };
+    let Rules { asides, peer_heads, unreceipted, groups, .. } = rules;
+    let checked = Checked {
+        dir,
+        origin: origin.to_string(),
+        node,
+        head,
+        asides,
+        tracks,
+        peer_heads,
+        own_heads: known,
+        unreceipted,
+        groups: groups.facts,
+        continues,
+        follows,
+        closed_at,
+    };
     Audited { report, findings, checked: Some(checked), carry }
 }
 

@@ -250,3 +250,43 @@ fn help_and_completions_are_no_verdict() {
     }
     assert!(desk.run(&["--help"]).out.contains("Exit code: 0 sound, 1 unsound, 2 could not tell."));
 }
+
+/// Two members of a group that recorded one epoch differently, on the auditor's desk, from the logs to the piece of paper.
+#[test]
+fn a_forked_group_is_told_in_both_languages_and_its_evidence_is_judged_alone() {
+    use puente_wire::{Entry, GroupEntry, GroupEvent};
+    let mut world = World::busy();
+    for (at, told) in [(MX, "one"), (US, "another")] {
+        for (epoch, hash) in [(1, "same"), (2, told)] {
+            let (commit, hash) = (puente_model::Digest::of(b"commit"), puente_model::Digest::of(hash.as_bytes()));
+            let what = GroupEvent::Epoch { epoch, commit, hash, ordered: None };
+            let entry = GroupEntry { minute: world.now.minute(), group: "frontera/otay".parse().unwrap(), what };
+            world.node(at).append(vec![Entry::Group(entry).encode()]);
+        }
+    }
+    let desk = Desk::ready(&world);
+    let found = desk.run(&["--json", "reconcile", "--key", "mx-a", "--key", "us-b", COPY, OTHER]);
+    let (verdict, code) = (found.json(), found.code);
+    assert_eq!((code, &verdict["verdict"]), (1, &Value::from("unsound")), "{}", found.words);
+    assert_eq!(verdict["findings"][0]["class"], "group-forked");
+    assert_eq!(
+        (&verdict["findings"][0]["log"], &verdict["logs"][0]["counts"]["groups"]),
+        (&"mx/fge-bc/n1/log1".into(), &2.into())
+    );
+    let said = desk.run(&["--lang", "es", "reconcile", "--key", "mx-a", "--key", "us-b", COPY, OTHER]);
+    assert!(
+        said.words.contains("[group-forked]") && said.words.contains("miembros de un mismo grupo"),
+        "{}",
+        said.words
+    );
+    assert!(said.words.contains("época 2 de frontera/otay, cambio y huella"), "{}", said.words);
+    let file = verdict["findings"][0]["evidence"].as_str().unwrap();
+    let checked = desk.run(&["--lang", "es", "check", file]);
+    assert_eq!(checked.code, 0, "{}", checked.words);
+    assert!(checked.words.contains("asentaron de modo distinto la época 2 de frontera/otay"), "{}", checked.words);
+    // A node's operator sees the entry, too.
+    let shown = desk.run(&["--json", "show", COPY, "--from", "0", "--limit", "1000"]);
+    let entries = shown.json();
+    let last = entries.as_array().unwrap().last().unwrap();
+    assert_eq!((&last["kind"], &last["says"]), (&"EPOCH".into(), &"epoch 2 of frontera/otay began".into()));
+}

@@ -15,6 +15,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("puente-words", &["puente-model"]),
     ("puente-audit-log", &["puente-model"]),
     ("puente-evidence", &["puente-model", "puente-wire"]),
+    ("puente-group", &["puente-charter", "puente-model"]),
+    ("puente-corridor", &["puente-audit-log", "puente-charter", "puente-group", "puente-ledger", "puente-model"]),
+    ("puente-ledger", &["puente-audit-log", "puente-charter", "puente-model"]),
     (
         "puente-exchange",
         &[
@@ -27,7 +30,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "puente-wire",
         ],
     ),
-    ("puente-witness", &["puente-audit-log", "puente-charter", "puente-model", "puente-words"]),
+    ("puente-witness", &["puente-audit-log", "puente-charter", "puente-ledger", "puente-model", "puente-words"]),
     (
         "puente-audit",
         &[
@@ -35,6 +38,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "puente-catalogue",
             "puente-charter",
             "puente-evidence",
+            "puente-ledger",
             "puente-model",
             "puente-wire",
             "puente-words",
@@ -57,12 +61,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Group encryption reads the clock and seeds itself in places: one room holds it, and no auditor needs to trust it.
+const MLS: &[&str] = &["openmls", "openmls_memory_storage", "openmls_rust_crypto", "openmls_traits"];
+
 /// What touches the world, and so has no place in `crates/` or among what an auditor must trust.
 const WORLDLY: &[&str] = &[
     "async-std",
     "hyper",
     "mio",
-    "openmls",
     "quinn",
     "quinn-proto",
     "quinn-udp",
@@ -136,6 +142,41 @@ fn what_thinks_does_not_touch_the_world() {
     }
 }
 
+#[test]
+fn one_room_holds_group_encryption() {
+    let metadata = metadata();
+    let ours = array(&metadata["packages"]).iter().filter(|p| p["source"].is_null());
+    let users = ours.filter(|p| MLS.iter().any(|name| direct(p).contains(name)));
+    assert_eq!(users.map(|p| text(&p["name"])).collect::<Vec<_>>(), ["puente-group"]);
+}
+
+/// A proof that a commit was ordered is made of the ledger's own, in one place, and by tests.
+#[test]
+fn one_place_says_that_a_commit_was_ordered() {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let (mut waiting, mut makers) = (vec![root.join("crates"), root.join("nodes"), root.join("audit")], Vec::new());
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && std::fs::read_to_string(&path).unwrap().contains("by_ledger(")
+            {
+                makers.push(path.strip_prefix(root).unwrap().to_owned());
+            }
+        }
+    }
+    let makes = |path: &std::path::Path| {
+        path.ends_with("crates/corridor/src/proof.rs")
+            || path.starts_with("crates/group/src/tests")
+            || path.ends_with("ordered.rs")
+    };
+    assert!(makers.iter().any(|path| path.ends_with("crates/group/src/ordered.rs")), "the walk works");
+    let others: Vec<_> = makers.iter().filter(|path| !makes(path)).collect();
+    assert!(others.is_empty(), "{others:?} make proofs of order");
+}
+
 /// An auditor trusts no async runtime, no QUIC and no group encryption; TLS and an HTTP client only to fetch copies.
 #[test]
 fn an_auditor_trusts_little() {
@@ -163,7 +204,7 @@ fn an_auditor_trusts_little() {
         assert!(!tree.contains(forbidden), "puente-audit depends on {forbidden}");
     }
     let worldly = WORLDLY.iter().filter(|name| !fetches.contains(name));
-    for worldly in worldly.chain(&["async-trait", "futures-executor", "cedar-policy", "puente-exchange"]) {
+    for worldly in worldly.chain(MLS).chain(&["async-trait", "futures-executor", "cedar-policy", "puente-exchange"]) {
         assert!(!tree.contains(worldly), "puente-audit depends on {worldly}");
     }
 }

@@ -10,6 +10,7 @@ mod documents;
 mod exchange;
 mod fates;
 mod forgers;
+mod groups;
 mod inbox;
 mod lost_tail;
 mod promises;

@@ -243,6 +243,7 @@ fn blind(entry: &[u8]) -> (usize, String) {
             let to: Vec<_> = seeds.seeds.iter().map(|s| (s.jurisdiction.clone(), s.auditor.clone())).collect();
             format!("seeds {:?} {:?} {to:?}", seeds.purpose, seeds.minute)
         }
+        Entry::Group(group) => format!("{group:?}"),
     };
     (entry.len(), seen)
 }

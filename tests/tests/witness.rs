@@ -46,7 +46,7 @@ fn a_witness_serves_every_log_of_the_charter_and_closed_ones_to_their_end() {
     write(&charter, &dir.path().join("charter"));
     let text = |pin: Digest| format!("[logs]\ncharter = \"charter\"\npin = \"{pin}\"\n");
     fs::write(folder.config(), text(charter.pin())).unwrap();
-    let rules = Config::load(&folder).unwrap().rules(&folder).unwrap();
+    let rules = Config::load(&folder).unwrap().rules(&folder).unwrap().rules().clone();
     assert_eq!(rules.len(), 6, "four members, and two successors");
     for (node, k) in [(FGE, 1), (FGE, 2), (DOJ, 2)] {
         let signer = signer_of(node, k);

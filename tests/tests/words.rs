@@ -66,6 +66,8 @@ const LANGUAGES: &[&str] = &[
     "witness {",
     "quorum {",
     "group {",
+    "held {",
+    "next {",
     "kill {",
     "puente {",
     "puente support bundle",

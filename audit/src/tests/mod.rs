@@ -3,12 +3,14 @@
 mod checks;
 mod domestic;
 mod flips;
+mod groups;
 mod honest;
 mod hostile;
 mod kinds;
 mod kinds_history;
 mod kinds_rules;
 mod last;
+mod ledgers;
 mod parts;
 mod tamper;
 mod training;

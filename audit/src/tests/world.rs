@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use ed25519_dalek::SigningKey;
 use puente_audit_log::{Batch, Ed25519Signer, Journal, KeyKind, Log, MemoryFiles, Signer as _, leaf_hash, root_of};
 use puente_charter::{
-    AnnexPart, AnnexPin, Auditor as CharterAuditor, Charter, ClaimedPart, CommonPart, GovernanceKey, JurisdictionEntry,
-    LegalBasis, LogEntry, Member, Part, SealKey, quarter_of, sign,
+    AnnexPart, AnnexPin, Auditor as CharterAuditor, Charter, ClaimedPart, CommonPart, Corridor, GovernanceKey,
+    JurisdictionEntry, LegalBasis, LogEntry, Member, Need, Part, SealKey, Witness, WitnessGroup, quarter_of, sign,
 };
 use puente_evidence::{AuditorKey, EscrowSeeds, EscrowedEntry, HeaderSeed, HpkeKeyPair};
 use puente_model::*;
@@ -138,7 +138,7 @@ fn charter_auditor(nation: &str, name: &str) -> CharterAuditor {
     }
 }
 
-fn parts(closed: &BTreeMap<String, u64>) -> (CommonPart, [AnnexPart; 2]) {
+fn parts(closed: &BTreeMap<String, u64>, grouped: bool) -> (CommonPart, [AnnexPart; 2]) {
     let annexes = ["mx", "us"].map(|nation| annex(nation, closed));
     let nation = |annex: &AnnexPart| {
         let code = annex.jurisdiction.clone();
@@ -174,7 +174,7 @@ fn parts(closed: &BTreeMap<String, u64>) -> (CommonPart, [AnnexPart; 2]) {
         period_minutes: 60,
         catalogue: Digest::of(b"catalogue"),
         sensitive_kinds: vec![],
-        quorum: "none".to_owned(),
+        quorum: if grouped { "both" } else { "none" }.to_owned(),
         jurisdictions: annexes.iter().map(nation).collect(),
         legal_bases: vec![
             basis(BASIS, now().plus(year), &["mx", "us"]),
@@ -187,11 +187,64 @@ fn parts(closed: &BTreeMap<String, u64>) -> (CommonPart, [AnnexPart; 2]) {
             charter_auditor("us", "us-a"),
             charter_auditor("us", "us-b"),
         ],
-        witnesses: vec![],
-        witness_groups: vec![],
-        corridors: vec![],
+        witnesses: if grouped { WITNESSES.map(charter_witness).to_vec() } else { vec![] },
+        witness_groups: if grouped { witness_groups() } else { vec![] },
+        corridors: if grouped { vec![corridor()] } else { vec![] },
     };
     (common, annexes)
+}
+
+/// Two of three of each nation cosign.
+pub(crate) const WITNESSES: [&str; 6] = ["mx1", "mx2", "mx3", "us1", "us2", "us3"];
+
+pub(crate) fn witness_signer(name: &str) -> Ed25519Signer {
+    Ed25519Signer::new(name, KeyKind::CosignatureV1, &Secret32::new(seed32(&format!("witness {name}")))).unwrap()
+}
+
+fn charter_witness(name: &str) -> Witness {
+    Witness {
+        name: name.to_owned(),
+        jurisdiction: name[..2].parse().unwrap(),
+        vkey: witness_signer(name).verifier().to_string(),
+        url: None,
+    }
+}
+
+fn witness_groups() -> Vec<WitnessGroup> {
+    let group = |nation: &str| WitnessGroup {
+        name: nation.to_owned(),
+        need: Need::AtLeast(2),
+        members: (1..=3).map(|n| format!("{nation}{n}")).collect(),
+    };
+    let both = WitnessGroup { name: "both".to_owned(), need: Need::All, members: vec!["mx".into(), "us".into()] };
+    vec![group("mx"), group("us"), both]
+}
+
+/// `otay`: convened by MX, then by US.
+fn corridor() -> Corridor {
+    let (convener, successors, members) = (uri(MX), vec![uri(US)], vec![]);
+    Corridor { name: "otay".to_owned(), convener, successors, members, silence_seconds: 0, suite: 0 }
+}
+
+/// The charter with witnesses and a corridor.
+pub(crate) fn group_charter() -> Charter {
+    verified(&BTreeMap::new(), true)
+}
+
+/// [`group_charter`], and MX's annex 2: its log is closed, and it signs with the key of the next one.
+pub(crate) fn later_group_charter() -> Charter {
+    let closed = BTreeMap::from([(MX.to_owned(), 1_000)]);
+    let first = annex("mx", &BTreeMap::new());
+    let next = AnnexPart { number: 2, previous: Some(first.hash()), ..annex("mx", &closed) };
+    let hash = next.hash();
+    let next = ClaimedPart::new("mx-2", Part::Annex(next), signatures(hash, &["mx"])).unwrap();
+    let before = group_charter();
+    Charter::verify(before.parts().iter().cloned().chain([next]), before.pin()).unwrap()
+}
+
+/// Writes the files of [`group_charter`]; returns its pin.
+pub(crate) fn write_group_charter(dir: &Path) -> Digest {
+    write_parts(dir, true)
 }
 
 pub(crate) fn signatures(hash: Digest, nations: &[&str]) -> Vec<puente_charter::PartSignature> {
@@ -199,7 +252,11 @@ pub(crate) fn signatures(hash: Digest, nations: &[&str]) -> Vec<puente_charter::
 }
 
 pub(crate) fn charter_with(closed: &BTreeMap<String, u64>) -> Charter {
-    let (common, annexes) = parts(closed);
+    verified(closed, false)
+}
+
+fn verified(closed: &BTreeMap<String, u64>, grouped: bool) -> Charter {
+    let (common, annexes) = parts(closed, grouped);
     let pin = common.hash();
     let mut claimed = vec![ClaimedPart::new("common", Part::Common(common), signatures(pin, &["mx", "us"])).unwrap()];
     for annex in annexes {
@@ -215,7 +272,11 @@ pub(crate) fn charter() -> Charter {
 
 /// Writes the charter's files; returns its pin.
 pub(crate) fn write_charter(dir: &Path) -> Digest {
-    let (common, annexes) = parts(&BTreeMap::new());
+    write_parts(dir, false)
+}
+
+fn write_parts(dir: &Path, grouped: bool) -> Digest {
+    let (common, annexes) = parts(&BTreeMap::new(), grouped);
     fs::create_dir_all(dir).unwrap();
     let write = |name: &str, toml: String, hash: Digest, nations: &[&str]| {
         fs::write(dir.join(name), toml).unwrap();

@@ -152,7 +152,16 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    fn new(leaf: Digest, index: LeafIndex, hashes: Vec<Digest>, head: SignedCheckpoint) -> Result<Self, ReceiptError> {
+    /// Puts a proof together that others made the parts of; it exists only if it holds.
+    ///
+    /// # Errors
+    /// The hashes do not lead from the leaf to the head's root.
+    pub fn new(
+        leaf: Digest,
+        index: LeafIndex,
+        hashes: Vec<Digest>,
+        head: SignedCheckpoint,
+    ) -> Result<Self, ReceiptError> {
         verify_inclusion(index, head.size(), &leaf, &hashes, &head.root())?;
         Ok(Self { leaf, index, hashes, head })
     }

@@ -61,6 +61,9 @@ impl CommonPart {
                     name: c.name.clone(),
                     convener: c.convener.to_string(),
                     successors: c.successors.iter().map(NodeUri::to_string).collect(),
+                    members: c.members.iter().map(NodeUri::to_string).collect(),
+                    silence_seconds: c.silence_seconds,
+                    suite: c.suite.into(),
                 })
                 .collect(),
         }

@@ -203,6 +203,40 @@ pub struct Corridor {
     /// Who follows the convener, in order.
     #[serde(default, with = "many", skip_serializing_if = "Vec::is_empty")]
     pub successors: Vec<NodeUri>,
+    /// The other nodes that belong into it. One that its nation has no longer in its annex, or has suspended, does not.
+    #[serde(default, with = "many", skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<NodeUri>,
+    /// How long the convener must be silent before its first successor may act, in seconds; 0: 15 minutes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub silence_seconds: u32,
+    /// The MLS ciphersuite of its group; 0 leaves it to whoever makes the group.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub suite: u16,
+}
+
+impl Corridor {
+    /// Every node that belongs into it, the convener first, then those who follow it.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeUri> + Clone {
+        std::iter::once(&self.convener).chain(&self.successors).chain(&self.members)
+    }
+
+    /// How long the convener must be silent before its first successor may act, in milliseconds.
+    pub fn silence_millis(&self) -> u64 {
+        if self.silence_seconds == 0 { SILENCE_MILLIS } else { u64::from(self.silence_seconds) * 1_000 }
+    }
+}
+
+/// How long a convener must be silent before its first successor may act, in milliseconds, where the charter names no
+/// other time.
+pub const SILENCE_MILLIS: u64 = 15 * 60_000;
+
+/// The MLS ciphersuites that a corridor may name: X25519 with Ed25519, P-256 with ECDSA, and Ed25519 with ML-KEM-768 beside
+/// X25519.
+pub const SUITES: [u16; 3] = [0x0001, 0x0002, 0x004f];
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it out like this")]
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 impl CommonPart {
@@ -233,11 +267,17 @@ impl CommonPart {
         distinct("corridor", self.corridors.iter().map(|c| c.name.as_str()))?;
         for corridor in &self.corridors {
             slug("corridor name", &corridor.name)?;
-            let nodes = std::iter::once(&corridor.convener).chain(&corridor.successors);
-            distinct("convener", nodes.clone().map(NodeUri::as_str))?;
-            for node in nodes {
+            distinct("member of a corridor", corridor.nodes().map(NodeUri::as_str))?;
+            for node in corridor.nodes() {
                 self.known(node.as_str(), &node.jurisdiction())?;
             }
+            if corridor.silence_seconds != 0 {
+                range("silence_seconds", corridor.silence_seconds.into(), 60, 86_400)?;
+            }
+            if corridor.suite != 0 && !SUITES.contains(&corridor.suite) {
+                return Err(Defect::Suite { corridor: corridor.name.clone(), suite: corridor.suite });
+            }
+            range("number of a corridor's members", corridor.nodes().count() as u64, 2, 1_000)?;
         }
         Ok(())
     }

@@ -119,7 +119,14 @@ fn common(raw: &[u8]) -> Read<CommonPart> {
             Ok(WitnessGroup { name: g.name.clone(), need: one(&g.need)?, members: g.members.clone() })
         })?,
         corridors: all(&p.corridors, |c| {
-            Ok(Corridor { name: c.name.clone(), convener: one(&c.convener)?, successors: many(&c.successors)? })
+            Ok(Corridor {
+                name: c.name.clone(),
+                convener: one(&c.convener)?,
+                successors: many(&c.successors)?,
+                members: many(&c.members)?,
+                silence_seconds: c.silence_seconds,
+                suite: u16::try_from(c.suite).map_err(|_| "a ciphersuite has a number below 65536".to_owned())?,
+            })
         })?,
     })
 }

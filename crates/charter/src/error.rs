@@ -295,6 +295,14 @@ pub enum Defect {
         /// Largest value.
         max: u64,
     },
+    /// A corridor's ciphersuite that groups do not use.
+    #[error("corridor '{corridor}' names ciphersuite {suite}, which groups do not use")]
+    Suite {
+        /// The corridor.
+        corridor: String,
+        /// What it names.
+        suite: u16,
+    },
     /// A text is empty, too long, or holds control characters.
     #[error("'{key}' must have 1 to 200 characters and no control characters")]
     Text {

@@ -45,11 +45,14 @@ mod witness;
 pub use annex::{AnnexPart, LogEntry, LogHead, Member};
 pub use charter::{Charter, CharterStatus, LegalBasisError, WARN_DAYS};
 pub use claimed::{ClaimedPart, Part};
-pub use common::{AnnexPin, Auditor, CommonPart, Corridor, GovernanceKey, JurisdictionEntry, LegalBasis, SealKey};
+pub use common::{
+    AnnexPin, Auditor, CommonPart, Corridor, GovernanceKey, JurisdictionEntry, LegalBasis, SILENCE_MILLIS, SUITES,
+    SealKey,
+};
 pub use decode::PartBytes;
 pub use error::{CharterError, Conviction, Defect, VkeyError};
 pub use offer::{Offer, PartId};
 pub use officer::{EMERGENCY_MILLIS_MAX, OfficerError, OfficerRecord, Officers, REVIEW_MILLIS};
 pub use quarter::{Quarter, quarter_of};
 pub use signature::{PartSignature, parse_signatures, sign, signed_message};
-pub use witness::{Need, Witness, WitnessGroup, WitnessPolicy};
+pub use witness::{Need, OwnedWitnessPolicy, Witness, WitnessGroup, WitnessPolicy};

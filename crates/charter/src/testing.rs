@@ -164,6 +164,9 @@ pub(crate) fn common(mx: &AnnexPart, us: &AnnexPart) -> CommonPart {
             name: "otay".to_owned(),
             convener: "puente://mx/fge-bc/n1".parse().unwrap(),
             successors: vec!["puente://us/sdpd/n1".parse().unwrap()],
+            members: vec!["puente://mx/sspc/n1".parse().unwrap()],
+            silence_seconds: 600,
+            suite: 2,
         }],
     }
 }

@@ -144,9 +144,28 @@ pub struct WitnessPolicy<'a> {
 }
 
 impl<'a> WitnessPolicy<'a> {
+    /// A policy that stands in no charter.
+    ///
+    /// # Errors
+    /// What a charter with it would be refused for.
+    pub fn new(witnesses: &'a [Witness], groups: &'a [WitnessGroup], quorum: &'a str) -> Result<Self, Defect> {
+        check_witnesses(witnesses, groups, quorum)?;
+        Ok(Self { witnesses, groups, quorum })
+    }
+
     /// The witnesses.
     pub fn witnesses(&self) -> &'a [Witness] {
         self.witnesses
+    }
+
+    /// The groups, each after what it names.
+    pub fn groups(&self) -> &'a [WitnessGroup] {
+        self.groups
+    }
+
+    /// The witness or group that must cosign; `none` without witnesses.
+    pub fn quorum(&self) -> &'a str {
+        self.quorum
     }
 
     /// True while the federation has no witnesses: nothing waits for cosignatures.
@@ -156,8 +175,30 @@ impl<'a> WitnessPolicy<'a> {
 
     /// True if the cosignatures of the witnesses so named make the quorum.
     pub fn is_met_by(&self, cosigned: &BTreeSet<&str>) -> bool {
+        self.is_none() || self.settled(cosigned).contains(self.quorum)
+    }
+
+    /// The witnesses whose cosignatures would still help to make the quorum, in the policy's order: those that have not
+    /// cosigned and belong to no group that is settled without them. None once it is met.
+    pub fn missing(&self, cosigned: &BTreeSet<&str>) -> Vec<&'a str> {
+        let settled = self.settled(cosigned);
+        let mut wanted: BTreeSet<&str> = BTreeSet::from([self.quorum]);
+        for group in self.groups.iter().rev() {
+            if wanted.contains(group.name.as_str()) && !settled.contains(group.name.as_str()) {
+                wanted.extend(group.members.iter().map(String::as_str));
+            }
+        }
+        let names = self.witnesses.iter().map(|witness| witness.name.as_str());
+        names.filter(|name| wanted.contains(name) && !settled.contains(name)).collect()
+    }
+
+    /// The witnesses that cosigned and the groups that are satisfied.
+    fn settled<'n>(&self, cosigned: &BTreeSet<&'n str>) -> BTreeSet<&'n str>
+    where
+        'a: 'n,
+    {
         // Groups stand after what they name, so one pass settles each.
-        let mut met: BTreeSet<&str> =
+        let mut met: BTreeSet<&'n str> =
             self.witnesses.iter().map(|w| w.name.as_str()).filter(|name| cosigned.contains(name)).collect();
         for group in self.groups {
             let count = group.members.iter().filter(|m| met.contains(m.as_str())).count();
@@ -165,7 +206,29 @@ impl<'a> WitnessPolicy<'a> {
                 met.insert(&group.name);
             }
         }
-        self.is_none() || met.contains(self.quorum)
+        met
+    }
+}
+
+/// A witness policy that outlives the charter it was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedWitnessPolicy {
+    witnesses: Vec<Witness>,
+    groups: Vec<WitnessGroup>,
+    quorum: String,
+}
+
+impl OwnedWitnessPolicy {
+    /// The policy.
+    pub fn policy(&self) -> WitnessPolicy<'_> {
+        WitnessPolicy { witnesses: &self.witnesses, groups: &self.groups, quorum: &self.quorum }
+    }
+}
+
+impl From<WitnessPolicy<'_>> for OwnedWitnessPolicy {
+    fn from(policy: WitnessPolicy<'_>) -> Self {
+        let WitnessPolicy { witnesses, groups, quorum } = policy;
+        Self { witnesses: witnesses.to_vec(), groups: groups.to_vec(), quorum: quorum.to_owned() }
     }
 }
 

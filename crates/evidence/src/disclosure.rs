@@ -184,7 +184,7 @@ fn answer_of(entry: &Entry, raw: &proto::Disclosure) -> Result<Pair, DisclosureE
                 Header::Pair(_) | Header::Event(_) => Err(DisclosureError::NotAnAnswer),
             }
         }
-        Entry::Seeds(_) => Err(DisclosureError::NotAnAnswer),
+        Entry::Seeds(_) | Entry::Group(_) => Err(DisclosureError::NotAnAnswer),
     }
 }
 

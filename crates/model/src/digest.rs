@@ -77,6 +77,14 @@ pub fn digest(label: Label, parts: &[&[u8]]) -> Digest {
     Digest(hash.finalize().into())
 }
 
+/// Label of [`commit_hash`].
+pub const COMMIT: Label = Label("puente/v1/commit");
+
+/// The hash under which a commit of a group is ordered and taken in: `digest("puente/v1/commit", [MLSMessage bytes])`.
+pub fn commit_hash(commit: &[u8]) -> Digest {
+    digest(COMMIT, &[commit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ pub use code::{
     CodeError, CountBand, EventKind, FieldClass, Handling, LegalBasisId, Mode, Outcome, Purpose, QueryKind,
     RefusalReason, Role, Stage, Step, Urgency,
 };
-pub use digest::{Digest, DigestError, Label, digest};
+pub use digest::{COMMIT, Digest, DigestError, Label, commit_hash, digest};
 pub use id::{ExchangeId, LeafIndex, Seq, TreeSize};
 pub use lang::{Lang, LangError};
 pub use name::{AgencyId, AuditorUri, Jurisdiction, NameError, NodeUri, OfficerId, Origin};

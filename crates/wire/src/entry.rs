@@ -7,7 +7,7 @@ use crate::codec::{bounded, code, digest};
 use crate::known::Known;
 use crate::scan::Repeated;
 use crate::strict::{Strict, decode, whole};
-use crate::{Pair, WireError, proto};
+use crate::{GroupEntry, Pair, WireError, proto};
 
 /// What a log entry says.
 // Entries are held one at a time, and most of them are the large variant.
@@ -20,7 +20,12 @@ pub enum Entry {
     Veiled(Veiled),
     /// Fresh seeds, sealed to auditors.
     Seeds(Seeds),
+    /// What this node's membership in a group left behind, in the clear. Since entry version 2.
+    Group(GroupEntry),
 }
+
+/// The newest version of entries.
+pub const ENTRY_VERSION: u32 = 2;
 
 /// What everybody sees of a local or domestic entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +102,17 @@ impl Entry {
                 commitment: veiled.commitment.0.to_vec(),
             }),
             Self::Seeds(seeds) => proto::entry::Body::Seeds(seeds.to_proto()),
+            Self::Group(group) => proto::entry::Body::Group(group.to_proto()),
         };
-        proto::Entry { v: 1, body: Some(body) }.encode_to_vec()
+        proto::Entry { v: self.version(), body: Some(body) }.encode_to_vec()
+    }
+
+    /// The version of entries that brought what this one says: it is written under no other.
+    pub const fn version(&self) -> u32 {
+        match self {
+            Self::Pair(_) | Self::Veiled(_) | Self::Seeds(_) => 1,
+            Self::Group(_) => 2,
+        }
     }
 
     /// Decodes canonical bytes; refuses any other encoding of the same entry.
@@ -116,8 +130,10 @@ impl Entry {
 
     #[inline]
     pub(crate) fn read(message: &mut Strict<'_>, known: Option<&mut Known>) -> Option<Self> {
-        if message.small(1)? != 1 {
-            return None;
+        match message.small(1)? {
+            1 => {}
+            2 => return message.message(5, GroupEntry::read).map(Self::Group),
+            _ => return None,
         }
         if let Some(pair) = message.optional_message(2, |pair| Pair::read(pair, known))? {
             return (!pair.is_domestic()).then_some(Self::Pair(pair));
@@ -132,7 +148,7 @@ impl Entry {
     pub(crate) fn decode_by_encoding(bytes: &[u8]) -> Result<Self, WireError> {
         bounded(bytes, REPEATED)?;
         let raw = proto::Entry::decode(bytes).map_err(|_| WireError::Undecodable("Entry"))?;
-        if raw.v != 1 {
+        if !(1..=ENTRY_VERSION).contains(&raw.v) {
             return Err(WireError::Version(raw.v));
         }
         let entry = match raw.body {
@@ -150,6 +166,7 @@ impl Entry {
                 commitment: digest(&veiled.commitment, "commitment")?,
             }),
             Some(proto::entry::Body::Seeds(seeds)) => Self::Seeds(Seeds::from_proto(seeds)?),
+            Some(proto::entry::Body::Group(group)) => Self::Group(GroupEntry::from_proto(&group)?),
             None => return Err(WireError::Field("entry")),
         };
         if entry.encode() == bytes { Ok(entry) } else { Err(WireError::NotCanonical("entry")) }

@@ -34,7 +34,7 @@ pub enum WireError {
         max: usize,
     },
     /// An entry grammar or protocol version this node does not speak.
-    #[error("version {0} is not spoken here; this node speaks version 1")]
+    #[error("version {0} is not spoken here: take a newer program, or speak protocol version 1")]
     Version(u32),
 }
 

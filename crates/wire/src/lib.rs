@@ -12,6 +12,7 @@ mod error;
 pub mod fault;
 mod frame;
 mod generated;
+mod group;
 mod header;
 mod known;
 pub mod label;
@@ -29,9 +30,10 @@ pub mod proto {
 
 pub use aside::{Aside, AsideBody};
 pub use datagram::{DATAGRAM_BYTES_MAX, DatagramBuffer, encode_datagram};
-pub use entry::{Entry, SealedSeed, SeedUse, Seeds, Veiled};
+pub use entry::{ENTRY_VERSION, Entry, SealedSeed, SeedUse, Seeds, Veiled};
 pub use error::WireError;
 pub use frame::{FrameBuffer, decode_frame, encode_frame, join_hashes, split_hashes};
+pub use group::{GROUP_NAME_BYTES_MAX, GroupEntry, GroupEvent, GroupName, LEDGER_NUMBER_MAX, LedgerPlace, LeftWhy};
 pub use header::{Event, Header};
 pub use known::EntryReader;
 pub use pair::{Hole, HoleWhy, Pair, PairBody, PairKind, Period, Terms};

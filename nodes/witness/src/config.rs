@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use puente_audit_log::witness::{LogRule, RuleError};
-use puente_audit_log::{Checkpoint, CheckpointError, ClaimedCheckpoint, KeyError, NoteError, VerifierKey};
+use puente_audit_log::{Checkpoint, CheckpointError, ClaimedCheckpoint, KeyError, NoteError, VerifierKey, empty_root};
 use puente_charter::{Charter, CharterError, ClaimedPart};
+use puente_ledger::{LedgerOrigin, Rules};
 use puente_model::limits::NOTE_BYTES_MAX;
 use puente_model::{Digest, TreeSize};
 use serde::Deserialize;
@@ -21,6 +22,9 @@ const LOGS_MAX: usize = 100_000;
 const PARTS_MAX: usize = 10_000;
 /// Longest line of a policy file, in bytes.
 const LINE_BYTES_MAX: usize = 4_096;
+
+/// The most that `ledgers_per_corridor` can be.
+const LEDGERS_PER_CORRIDOR_MAX: u32 = 1_000;
 
 /// What [`Config`] is written as by `init`.
 pub(crate) const SAMPLE: &str = include_str!("../samples/witness.toml");
@@ -102,6 +106,9 @@ pub enum ConfigError {
     /// A log.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// More ledgers than one witness serves of a corridor.
+    #[error("'ledgers_per_corridor' of witness.toml is between 0 and {LEDGERS_PER_CORRIDOR_MAX}, not {0}")]
+    Ledgers(u32),
     /// TLS needs both.
     #[error("'tls_cert' and 'tls_key' of witness.toml are given together")]
     Tls,
@@ -172,7 +179,7 @@ pub struct Config {
 }
 
 /// `[logs]`: paths are relative to the witness's folder.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logs {
     /// A file of `log` lines, as in C2SP tlog-policy.
@@ -185,6 +192,15 @@ pub struct Logs {
     pub checkpoints: Option<PathBuf>,
     /// What becomes of the first checkpoint of a log where none is pinned.
     pub first_use: FirstUse,
+    /// How many ledgers of each of the charter's corridors are served and remembered, counted from the first; 0: none.
+    pub ledgers_per_corridor: u32,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        let first_use = FirstUse::Refuse;
+        Self { policy: None, charter: None, pin: None, checkpoints: None, first_use, ledgers_per_corridor: 64 }
+    }
 }
 
 /// Whether a first checkpoint is believed.
@@ -258,6 +274,13 @@ impl Default for Serve {
     }
 }
 
+impl Serve {
+    /// Those of its values that hold from start to end.
+    pub(crate) fn at_start(&self) -> Self {
+        Self { tls_cert: None, tls_key: None, ..self.clone() }
+    }
+}
+
 impl Config {
     /// Reads `witness.toml`.
     ///
@@ -273,6 +296,9 @@ impl Config {
         if config.logs.charter.is_some() != config.logs.pin.is_some() {
             return Err(ConfigError::Pin);
         }
+        if config.logs.ledgers_per_corridor > LEDGERS_PER_CORRIDOR_MAX {
+            return Err(ConfigError::Ledgers(config.logs.ledgers_per_corridor));
+        }
         Ok(config)
     }
 
@@ -280,14 +306,18 @@ impl Config {
     ///
     /// # Errors
     /// A file is missing or says something that cannot hold.
-    pub fn rules(&self, folder: &Folder) -> Result<BTreeMap<String, LogRule>, ConfigError> {
-        let mut named = BTreeMap::new();
+    pub fn rules(&self, folder: &Folder) -> Result<Rulebook, ConfigError> {
+        let (mut named, mut members) = (BTreeMap::new(), Vec::new());
         if let Some(policy) = &self.logs.policy {
             read_policy(&folder.path().join(policy), &mut named)?;
         }
         if let (Some(charter), Some(pin)) = (&self.logs.charter, &self.logs.pin) {
             let pin = pin.parse::<Digest>().map_err(|_| ConfigError::Pin)?;
-            of_charter(&load_charter(&folder.path().join(charter), pin)?, &mut named)?;
+            let charter = load_charter(&folder.path().join(charter), pin)?;
+            of_charter(&charter, &mut named)?;
+            of_corridors(&charter, self.logs.ledgers_per_corridor, &mut named)?;
+            let keys = charter.members().iter().flat_map(|member| &member.logs).map(|log| log.vkey.parse());
+            members = keys.filter_map(|key: Result<VerifierKey, _>| Some(*key.ok()?.public())).collect();
         }
         if let Some(checkpoints) = &self.logs.checkpoints {
             read_pins(&folder.path().join(checkpoints), &mut named)?;
@@ -303,8 +333,77 @@ impl Config {
             }
             Ok((origin, rule))
         });
-        rules.collect()
+        Ok(Rulebook { rules: rules.collect::<Result<_, ConfigError>>()?, members })
     }
+}
+
+/// Which logs are served, and under which rules.
+#[derive(Debug, Clone, Default)]
+pub struct Rulebook {
+    rules: BTreeMap<String, LogRule>,
+    /// Keys of every log of the charter's members.
+    members: Vec<[u8; 32]>,
+}
+
+impl From<BTreeMap<String, LogRule>> for Rulebook {
+    fn from(rules: BTreeMap<String, LogRule>) -> Self {
+        Self { rules, members: Vec::new() }
+    }
+}
+
+impl Rulebook {
+    /// These rules, and these keys of the members' logs.
+    #[cfg(test)]
+    pub(crate) const fn of(rules: BTreeMap<String, LogRule>, members: Vec<[u8; 32]>) -> Self {
+        Self { rules, members }
+    }
+
+    /// The rules, by log.
+    pub const fn rules(&self) -> &BTreeMap<String, LogRule> {
+        &self.rules
+    }
+
+    /// Under which rule what is remembered of a log is read. Seats of a corridor come and go, and their keys: a ledger's
+    /// newest head may be signed by one that signs for it no more.
+    pub(crate) fn memory(&self, rule: &LogRule) -> Result<LogRule, RuleError> {
+        let Ok(ledger) = rule.origin().parse::<LedgerOrigin>() else { return Ok(rule.clone()) };
+        let mut keys = rule.keys().to_vec();
+        keys.extend(
+            self.members.iter().filter_map(|public| ledger.key(public).ok()).filter(|key| !rule.keys().contains(key)),
+        );
+        let memory = LogRule::new(rule.origin(), keys)?;
+        match rule.pin() {
+            Some(pin) => memory.pinned(pin.clone()),
+            None => Ok(memory),
+        }
+    }
+}
+
+/// The ledgers of the charter's corridors. A ledger begins empty: that is the head that it is pinned to.
+fn of_corridors(charter: &Charter, most: u32, named: &mut BTreeMap<String, Named>) -> Result<(), ConfigError> {
+    for corridor in charter.corridors() {
+        let (group, rules) = match Rules::of(charter, &corridor.name) {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(corridor = corridor.name, "its ledgers are not served: {error}");
+                continue;
+            }
+        };
+        let ledgers = std::iter::successors(Some(LedgerOrigin::first(group)), LedgerOrigin::next);
+        for ledger in ledgers.take(most as usize) {
+            let origin = ledger.to_string();
+            let pin = Checkpoint::new(&origin, TreeSize(0), empty_root());
+            let path = PathBuf::from(&origin);
+            let pin = pin.map_err(|error| ConfigError::Checkpoint { path: path.clone(), error })?;
+            let entry = named.entry(origin).or_default();
+            rules.keys(&ledger).into_iter().for_each(|(_, key)| entry.key(key));
+            entry.pin(pin);
+            if named.len() > LOGS_MAX {
+                return Err(ConfigError::TooMany { path, max: LOGS_MAX });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What is said of one log before its rule is made.

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use puente_audit_log::witness::{
-    ClaimedSubmission, LogRule, Refusal, Remembered, RememberedError, SIZE_MEDIA_TYPE, Witness, monitoring_name,
+    ClaimedSubmission, LogRule, Refusal, Remembered, RememberedError, RuleError, SIZE_MEDIA_TYPE, Witness,
+    monitoring_name,
 };
-use puente_audit_log::{CheckpointError, Signer};
+use puente_audit_log::{CheckpointError, SignedCheckpoint, Signer, VerifierKey};
+use puente_ledger::LedgerOrigin;
 use puente_model::Millis;
 
+use crate::config::Rulebook;
 use crate::evidence::{Evidence, Shelf};
 use crate::pace::Pace;
 use crate::status::Counts;
@@ -37,6 +40,9 @@ pub enum OpenError {
     /// The key is no witness's.
     #[error(transparent)]
     Key(#[from] CheckpointError),
+    /// A log's rule.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
 }
 
 /// What a client is told.
@@ -69,9 +75,29 @@ enum Standing {
     Unsure,
 }
 
+/// A log as it is served under the rules of now.
 struct Log {
     rule: LogRule,
-    now: Mutex<Now>,
+    /// Under which what is remembered was read: with keys that signed once.
+    memory: LogRule,
+    now: Arc<Mutex<Now>>,
+}
+
+impl Log {
+    /// The keys with which these heads are verified.
+    fn keys_of(&self, heads: &[&SignedCheckpoint]) -> Vec<VerifierKey> {
+        let signed = |key: &&VerifierKey| heads.iter().any(|head| head.signatures().iter().any(|line| line.names(key)));
+        let once = self.memory.keys().iter().filter(|key| !self.rule.keys().contains(key)).filter(signed);
+        self.rule.keys().iter().chain(once).cloned().collect()
+    }
+}
+
+/// What is served.
+#[derive(Default)]
+struct Served {
+    logs: BTreeMap<String, Arc<Log>>,
+    /// Origins by their monitoring names.
+    names: BTreeMap<String, String>,
 }
 
 struct Now {
@@ -83,9 +109,10 @@ struct Now {
 pub struct Desk {
     witness: Witness,
     signer: Box<dyn Signer + Send + Sync>,
-    logs: BTreeMap<String, Log>,
-    /// Origins by their monitoring names.
-    names: BTreeMap<String, String>,
+    served: RwLock<Served>,
+    /// What is remembered of every log that was ever served since the start: one cell a log, whatever rules come, so that
+    /// its submissions are judged one after the other.
+    cells: Mutex<BTreeMap<String, Arc<Mutex<Now>>>>,
     store: Store,
     shelf: Shelf,
     pace: Pace,
@@ -94,7 +121,7 @@ pub struct Desk {
 
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Desk({}, {} logs)", self.witness.key().name(), self.logs.len())
+        write!(f, "Desk({}, {} logs)", self.witness.key().name(), self.logs())
     }
 }
 
@@ -105,31 +132,78 @@ impl Desk {
     /// A record is damaged or at odds with what is pinned: nothing is signed before a person has looked.
     pub fn open(
         signer: Box<dyn Signer + Send + Sync>,
-        rules: BTreeMap<String, LogRule>,
+        rules: impl Into<Rulebook>,
         store: Store,
         evidence: std::path::PathBuf,
         requests_per_minute: u32,
     ) -> Result<Self, OpenError> {
         let witness = Witness::new(signer.verifier().clone())?;
-        let shelf = Shelf::new(evidence);
-        let (mut logs, mut names) = (BTreeMap::new(), BTreeMap::new());
-        for (origin, rule) in rules {
-            let name = monitoring_name(&origin);
-            let record = store.read(&name)?;
-            let remembered = record.map(|bytes| Remembered::parse(&bytes, &rule)).transpose();
-            let remembered = remembered.map_err(|error| OpenError::Record { origin: origin.clone(), error })?;
-            let read_only = shelf.forgotten(&origin).exists();
-            let standing = if read_only { Standing::ReadOnly } else { Standing::Open };
-            names.insert(name, origin.clone());
-            logs.insert(origin, Log { rule, now: Mutex::new(Now { remembered, standing }) });
-        }
         let counts = Counts::load(store.dir());
-        Ok(Self { witness, signer, logs, names, store, shelf, pace: Pace::new(requests_per_minute), counts })
+        let desk = Self {
+            witness,
+            signer,
+            served: RwLock::default(),
+            cells: Mutex::default(),
+            store,
+            shelf: Shelf::new(evidence),
+            pace: Pace::new(requests_per_minute),
+            counts,
+        };
+        desk.serve(&rules.into())?;
+        Ok(desk)
     }
 
-    /// How many logs are served.
+    /// Serves these logs from now on, and no others. What is remembered stays; a submission that is being judged comes to
+    /// its end under the rule it came under.
+    ///
+    /// # Errors
+    /// As of [`Desk::open`]; then what was served is served as it was.
+    pub fn serve(&self, rules: &Rulebook) -> Result<(), OpenError> {
+        let mut next = Served::default();
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        for (origin, rule) in rules.rules() {
+            let name = monitoring_name(origin);
+            let memory = rules.memory(rule)?;
+            let damaged = |error| OpenError::Record { origin: origin.clone(), error };
+            let now = match cells.get(origin) {
+                Some(cell) => {
+                    // A newer pin must not contradict what was signed.
+                    if let Some(known) = &lock(cell).remembered {
+                        known.fits(&memory).map_err(damaged)?;
+                    }
+                    Arc::clone(cell)
+                }
+                None => {
+                    let record = self.store.read(&name)?;
+                    let remembered = record.map(|bytes| Remembered::parse(&bytes, &memory)).transpose();
+                    let remembered = remembered.map_err(damaged)?;
+                    let read_only = self.shelf.forgotten(origin).exists();
+                    let standing = if read_only { Standing::ReadOnly } else { Standing::Open };
+                    Arc::new(Mutex::new(Now { remembered, standing }))
+                }
+            };
+            next.names.insert(name, origin.clone());
+            next.logs.insert(origin.clone(), Arc::new(Log { rule: rule.clone(), memory, now }));
+        }
+        // Only now: what cannot be served changes nothing.
+        for (origin, log) in &next.logs {
+            cells.entry(origin.clone()).or_insert_with(|| Arc::clone(&log.now));
+        }
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
+    }
+
+    fn log(&self, origin: &str) -> Option<Arc<Log>> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner).logs.get(origin).cloned()
+    }
+
+    /// How many logs are served; of groups' ledgers those that have begun.
     pub fn logs(&self) -> usize {
-        self.logs.len()
+        let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
+        let begun = |(origin, log): &(&String, &Arc<Log>)| {
+            origin.parse::<LedgerOrigin>().is_err() || lock(&log.now).remembered.is_some()
+        };
+        served.logs.iter().filter(begun).count()
     }
 
     /// Answers `add-checkpoint`. `clock` only goes forward and paces clients; `now` is what a cosignature states.
@@ -138,7 +212,7 @@ impl Desk {
             Ok(submission) => submission,
             Err(error) => return self.refuse("", &Refusal::Malformed(error)),
         };
-        let Some(log) = self.logs.get(submission.origin()) else {
+        let Some(log) = self.log(submission.origin()) else {
             return match self.pace.take(from, "", clock) {
                 Ok(()) => self.refuse("", &Refusal::UnknownLog),
                 Err(wait) => self.later("", wait),
@@ -169,7 +243,7 @@ impl Desk {
         let advance = match self.witness.submit(now, &submission, Some(&log.rule), state.remembered.as_ref()) {
             Ok(advance) => advance,
             Err(refusal) => {
-                self.keep(log, &mut state, &refusal);
+                self.keep(&log, &mut state, &refusal);
                 return self.refuse(origin, &refusal);
             }
         };
@@ -226,7 +300,8 @@ impl Desk {
         let kept = match refusal {
             Refusal::OtherRoot(Some(split)) => {
                 tracing::warn!(log = origin, size = split.one.size().0, "the log forked");
-                let evidence = Evidence::fork(split, log.rule.keys(), self.witness.key());
+                let keys = log.keys_of(&[&split.one, &split.other]);
+                let evidence = Evidence::fork(split, &keys, self.witness.key());
                 self.shelf.keep_fork(&evidence, split.one.size().0)
             }
             Refusal::Forgotten(forgotten) => {
@@ -238,7 +313,9 @@ impl Desk {
                     "this witness signed more than it remembers: its memory was set back, or its key is used twice; it \
                      cosigns this log no more"
                 );
-                let evidence = Evidence::forgotten(forgotten, log.rule.keys(), &*self.signer);
+                let heads: Vec<_> =
+                    forgotten.remembered.iter().map(Remembered::head).chain([&forgotten.shown]).collect();
+                let evidence = Evidence::forgotten(forgotten, &log.keys_of(&heads), &*self.signer);
                 self.shelf.keep_forgotten(&evidence).map(Some)
             }
             _ => return,
@@ -252,7 +329,9 @@ impl Desk {
 
     /// Answers a monitor: the newest checkpoint of the log with this monitoring name, cosigned.
     pub fn checkpoint(&self, name: &str) -> Answer {
-        let log = self.names.get(name).and_then(|origin| self.logs.get(origin));
+        let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
+        let log = served.names.get(name).and_then(|origin| served.logs.get(origin)).cloned();
+        drop(served);
         // What is remembered is durable and was cosigned, or may be.
         let remembered = log.and_then(|log| lock(&log.now).remembered.clone());
         match remembered.map(|remembered| remembered.cosigned(&*self.signer)) {

@@ -115,10 +115,10 @@ impl Drop for Seat {
     }
 }
 
-/// Serves clients until `stop` ends; then requests under way are finished, within `body_time`, and no others.
+/// Serves clients, each with the certificate of the moment, until `stop` ends; then requests under way are finished, within `body_time`, and no others.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: watch::Receiver<Option<TlsAcceptor>>,
     desk: Arc<Desk>,
     limits: Limits,
     stop: impl Future<Output = ()>,
@@ -150,7 +150,7 @@ pub async fn serve(
             continue;
         };
         let visit = Visit { desk: desk.clone(), from: from.ip(), began, limits };
-        let (tls, closed) = (tls.clone(), closed.clone());
+        let (tls, closed) = (tls.borrow().clone(), closed.clone());
         clients.spawn(async move {
             match tls {
                 None => visit.serve(stream, closed).await,

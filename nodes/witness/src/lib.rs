@@ -25,7 +25,7 @@ mod store;
 mod tests;
 mod tls;
 
-pub use config::{Config, ConfigError, Folder};
+pub use config::{Config, ConfigError, Folder, Rulebook};
 pub use desk::{Answer, Desk, OpenError};
 pub use http::{Limits, serve};
 pub use store::{Store, StoreError};

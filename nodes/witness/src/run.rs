@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use puente_audit_log::Ed25519Signer;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Config, ConfigError, Folder, LogLevel};
 use crate::desk::{Desk, OpenError};
@@ -46,7 +48,7 @@ impl From<StoreError> for RunError {
     }
 }
 
-/// Runs until SIGTERM or SIGINT. Says in one line on stdout when it is ready, and where; log lines go to stderr and name
+/// Runs until SIGTERM or SIGINT; SIGHUP reads the configuration again. Says in one line on stdout when it is ready, and where; log lines go to stderr and name
 /// logs alone.
 pub(crate) fn run(
     folder: &Folder,
@@ -58,11 +60,7 @@ pub(crate) fn run(
     let config = Config::load(folder)?;
     log_lines(config.serve.log_level, json_logs);
     let rules = config.rules(folder)?;
-    let paths = |file: &Path| folder.path().join(file);
-    let acceptor = match (&config.serve.tls_cert, &config.serve.tls_key) {
-        (Some(certificate), Some(key)) => Some(tls::acceptor(&paths(certificate), &paths(key))?),
-        _ => None,
-    };
+    let (tls, certificates) = watch::channel(acceptor(folder, &config)?);
     let store = Store::open(&folder.state())?;
     let per_minute = config.serve.requests_per_minute;
     let desk = Arc::new(Desk::open(Box::new(signer), rules, store, folder.evidence(), per_minute)?);
@@ -78,6 +76,7 @@ pub(crate) fn run(
         .block_on(async {
             let mut terminate = signal(SignalKind::terminate()).map_err(RunError::System)?;
             let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::System)?;
+            let hangup = signal(SignalKind::hangup()).map_err(RunError::System)?;
             let listener = TcpListener::bind(at).await.map_err(|error| RunError::Listen { at, error })?;
             let at = listener.local_addr().map_err(|error| RunError::Listen { at, error })?;
             let stop = async move {
@@ -88,13 +87,56 @@ pub(crate) fn run(
                 tracing::info!("stopping");
             };
             let counting = tokio::spawn(count(desk.clone()));
+            let reloading = tokio::spawn(reload(hangup, folder.clone(), config, desk.clone(), tls));
             let line = ready(at, desk.logs());
             let _ = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush());
-            http::serve(listener, acceptor, desk.clone(), limits, stop).await;
+            http::serve(listener, certificates, desk.clone(), limits, stop).await;
             counting.abort();
+            reloading.abort();
             Ok(())
         })
         .inspect(|()| desk.write_counts())
+}
+
+fn acceptor(folder: &Folder, config: &Config) -> Result<Option<TlsAcceptor>, TlsError> {
+    let path = |file: &Path| folder.path().join(file);
+    match (&config.serve.tls_cert, &config.serve.tls_key) {
+        (Some(certificate), Some(key)) => Ok(Some(tls::acceptor(&path(certificate), &path(key))?)),
+        _ => Ok(None),
+    }
+}
+
+/// At each SIGHUP: reads the configuration again. What does not hold changes nothing.
+async fn reload(
+    mut hangup: Signal,
+    folder: Folder,
+    mut config: Config,
+    desk: Arc<Desk>,
+    tls: watch::Sender<Option<TlsAcceptor>>,
+) {
+    while hangup.recv().await.is_some() {
+        let (folder, served) = (folder.clone(), desk.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let next = Config::load(&folder)?;
+            // Both are read before either comes into force.
+            let (rules, certificate) = (next.rules(&folder)?, acceptor(&folder, &next)?);
+            served.serve(&rules)?;
+            Ok::<_, RunError>((next, certificate))
+        });
+        match read.await {
+            Ok(Ok((next, certificate))) => {
+                tls.send_replace(certificate);
+                let (old, new) = (config.serve.at_start(), next.serve.at_start());
+                if old != new {
+                    tracing::warn!("changes of [serve] other than its certificate hold from the next start");
+                }
+                config = next;
+                tracing::info!(logs = desk.logs(), "reloaded");
+            }
+            Ok(Err(error)) => tracing::error!("not reloaded, and everything stays as it was: {error}"),
+            Err(error) => tracing::error!("not reloaded, and everything stays as it was: {error}"),
+        }
+    }
 }
 
 async fn count(desk: Arc<Desk>) {

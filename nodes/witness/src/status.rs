@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use puente_audit_log::witness::{Remembered, monitoring_name};
+use puente_ledger::LedgerOrigin;
 use puente_words::Clocks;
 use serde::Serialize;
 
@@ -91,7 +92,7 @@ pub(crate) struct LogStatus {
 pub(crate) struct Status {
     /// C2SP verifier key.
     pub(crate) witness: String,
-    /// Every log that is served.
+    /// Every log that is served; of groups' ledgers those that were ever submitted.
     pub(crate) logs: Vec<LogStatus>,
     /// Submissions that belong to none of them, by kind.
     pub(crate) strangers: Kinds,
@@ -104,17 +105,26 @@ impl Status {
         let (state, shelf) = (folder.state(), Shelf::new(folder.evidence()));
         let mut counts = read(&state);
         let mut logs = Vec::new();
-        for (origin, rule) in config.rules(folder)? {
+        let rules = config.rules(folder)?;
+        for (origin, rule) in rules.rules().clone() {
             let record = store::read_record(&state, &monitoring_name(&origin));
             let remembered = match record {
                 Ok(None) => Ok(None),
-                Ok(Some(bytes)) => Remembered::parse(&bytes, &rule).map(Some).map_err(|error| error.to_string()),
+                Ok(Some(bytes)) => {
+                    let memory = rules.memory(&rule)?;
+                    Remembered::parse(&bytes, &memory).map(Some).map_err(|error| error.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             };
             let (remembered, damaged) = match remembered {
                 Ok(remembered) => (remembered, None),
                 Err(error) => (None, Some(error)),
             };
+            // Of a group's ledgers those are shown of which there is something to show.
+            let quiet = remembered.is_none() && damaged.is_none() && !counts.contains_key(&origin);
+            if quiet && origin.parse::<LedgerOrigin>().is_ok() && shelf.of(&origin).is_empty() {
+                continue;
+            }
             let mut refused = counts.remove(&origin).unwrap_or_default();
             let cosigned = refused.remove("cosigned").unwrap_or_default();
             logs.push(LogStatus {

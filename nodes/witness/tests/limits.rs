@@ -42,7 +42,7 @@ impl Served {
         let stopped = async move {
             let _ = stopped.await;
         };
-        let ended = tokio::spawn(serve(listener, None, desk, limits, stopped));
+        let ended = tokio::spawn(serve(listener, tokio::sync::watch::channel(None).1, desk, limits, stopped));
         Self { at, stop: Some(stop), ended, _dir: dir }
     }
 

@@ -7,7 +7,7 @@ mod common;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use common::ToyLog;
 use puente_audit_log::witness::{WitnessReply, monitoring_path};
@@ -35,16 +35,28 @@ fn json(output: &Output) -> serde_json::Value {
 struct Running {
     child: Child,
     at: SocketAddr,
+    /// What it writes to stderr.
+    said: Option<BufReader<ChildStderr>>,
 }
 
 impl Running {
     fn start(dir: &Path) -> Self {
+        Self::begun(dir, Stdio::null())
+    }
+
+    /// Its log lines are read.
+    fn start_heard(dir: &Path) -> Self {
+        Self::begun(dir, Stdio::piped())
+    }
+
+    fn begun(dir: &Path, stderr: Stdio) -> Self {
         let mut child = program(dir, &["--json", "run", "--listen", "127.0.0.1:0"]);
-        let mut child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = child.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
-        Self { child, at: ready["listen"].as_str().unwrap().parse().unwrap() }
+        let said = child.stderr.take().map(BufReader::new);
+        Self { child, at: ready["listen"].as_str().unwrap().parse().unwrap(), said }
     }
 
     fn post(&self, body: &[u8]) -> (u16, String, Vec<u8>) {
@@ -428,4 +440,86 @@ fn a_log_of_gos_own_packages_is_served() {
     let running = Running::start(dir.path());
     let said = go(&["ask", keys.to_str().unwrap(), key.trim(), &format!("http://{}", running.at)]);
     assert_eq!(said, "cosigned go.example/log by w1 at 1000");
+}
+
+impl Running {
+    /// SIGHUP, and what the program says then, as the service manager's journal would show it.
+    fn reloaded(&mut self) -> serde_json::Value {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        loop {
+            let mut line = String::new();
+            assert!(self.said.as_mut().unwrap().read_line(&mut line).unwrap() > 0, "it ended");
+            let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let message = said["fields"]["message"].as_str().unwrap_or_default();
+            if message == "reloaded" || message.starts_with("not reloaded") {
+                return said["fields"].clone();
+            }
+        }
+    }
+}
+
+#[test]
+fn sighup_takes_up_what_holds_and_leaves_the_rest_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, mut other) = (ToyLog::new(ORIGIN, "a"), ToyLog::new("example.org/log2", "b"));
+    made(dir.path(), &log, &["--allow-first-use"]);
+    let mut running = Running::start_heard(dir.path());
+    assert_eq!(running.post(&log.submission(0, 3)).0, 200);
+    assert_eq!(running.post(&other.submission(0, 1)).0, 404);
+    let policy = dir.path().join("witness/logs.policy");
+    let both = format!("log {}\nlog {}\n", log.key(), other.key());
+    std::fs::write(&policy, &both).unwrap();
+    assert_eq!(running.reloaded(), serde_json::json!({"message": "reloaded", "logs": 2}));
+    assert_eq!(running.post(&other.submission(0, 1)).0, 200);
+    assert_eq!(running.post(&log.submission(3, 4)).0, 200);
+    // What does not hold changes nothing, and is said.
+    std::fs::write(&policy, format!("{both}nonsense\n")).unwrap();
+    let said = running.reloaded();
+    assert!(said["message"].as_str().unwrap().contains("line 3"), "{said}");
+    assert_eq!(running.post(&other.submission(1, 2)).0, 200);
+    // A log that is named no more is served no more, and is not forgotten.
+    std::fs::write(&policy, format!("log {}\n", other.key())).unwrap();
+    assert_eq!(running.reloaded()["logs"], 1);
+    assert_eq!(running.post(&log.submission(4, 5)).0, 404);
+    std::fs::write(&policy, &both).unwrap();
+    assert_eq!(running.reloaded()["logs"], 2);
+    let (status, _, body) = running.post(&log.submission(0, 5));
+    assert_eq!((status, body.as_slice()), (409, &b"4\n"[..]));
+}
+
+#[test]
+fn a_renewed_certificate_is_taken_up_without_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = ToyLog::new(ORIGIN, "a");
+    made(dir.path(), &log, &[]);
+    let folder = dir.path().join("witness");
+    let certify = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.join("tls.crt"), made.cert.pem()).unwrap();
+        std::fs::write(folder.join("tls.key"), made.signing_key.serialize_pem()).unwrap();
+        made.cert.der().clone()
+    };
+    let first = certify();
+    let config = std::fs::read_to_string(folder.join("witness.toml")).unwrap();
+    std::fs::write(folder.join("witness.toml"), config.replace("# tls_", "tls_")).unwrap();
+    let mut running = Running::start_heard(dir.path());
+    let speaks = |running: &Running, trusted: &rustls::pki_types::CertificateDer<'static>| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(trusted.clone()).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        let mut client = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+        client.complete_io(&mut TcpStream::connect(running.at).unwrap()).is_ok()
+    };
+    assert!(speaks(&running, &first));
+    let second = certify();
+    assert!(speaks(&running, &first) && !speaks(&running, &second), "files alone change nothing");
+    assert_eq!(running.reloaded()["message"], "reloaded");
+    assert!(speaks(&running, &second) && !speaks(&running, &first));
+    std::fs::write(folder.join("tls.key"), "torn").unwrap();
+    assert!(running.reloaded()["message"].as_str().unwrap().contains("PEM"));
+    assert!(speaks(&running, &second));
 }

@@ -64,12 +64,70 @@ pub fn write(dir: &Path) {
     for path in ["checkpoint", "tile/0/x001/234.p/7", "tile/entries/000", "tile/63/000"] {
         put("log-path", &path.replace('/', "-"), path.as_bytes());
     }
+    ledger(&put);
     put("datagrams", "three", &[&[3, 0, 1, 9, 0, 2, 8, 8, 5, 192][..], &[7; 1_472]].concat());
     put("tile", "two", &[1; 64]);
     put("multiproof", "two-of-eight", &[8, 2, 1, 4, 1, 4]);
     put("multiproof", "all-of-five", &[5, 5, 0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
     put("consistency", "same", &[7, 7, 0]);
     put("consistency", "grown", &[[4, 7, 0].as_slice(), &[9; 96]].concat());
+}
+
+/// What members of a group say and keep about its order: one of every shape.
+fn ledger(put: &dyn Fn(&str, &str, &[u8])) {
+    use puente_audit_log::{Ed25519Signer, KeyKind};
+    use puente_ledger::{Answer, Body, Draft, LedgerOrigin, LedgerReceipt, Message, Reason, Record, Refusal, Skip};
+    use puente_model::{Digest, Millis, NodeUri, Secret32};
+
+    let ledger: LedgerOrigin = "group/frontera/otay/ledger1".parse().unwrap();
+    let (charter, node): (puente_model::CharterVector, NodeUri) =
+        ("3.mx2.us5".parse().unwrap(), "puente://mx/fge-bc/n1".parse().unwrap());
+    let signer = Ed25519Signer::new(&ledger.to_string(), KeyKind::Ed25519, &Secret32::new([7; 32])).unwrap();
+    let held = std::iter::once((node.clone(), Digest([3; 32]))).collect();
+    let commit = Body::Commit { epoch: 6, at: Millis(1_790_000_000_123), commit: Digest([4; 32]), held };
+    let close = Body::Close { next: ledger.next().unwrap() };
+    let mut signed = Vec::new();
+    for (name, body) in [("commit", commit), ("close", close)] {
+        let draft = Draft { ledger: ledger.clone(), index: 7, charter: charter.clone(), body };
+        let entry = draft.sign(&signer).unwrap().as_bytes().to_vec();
+        put("ledger-entry", name, &entry);
+        signed.push(entry);
+    }
+    let (entry, what, index) = (signed.remove(0), Digest([5; 32]), 7);
+    let head = b"group/frontera/otay/ledger1\n8\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n".to_vec();
+    let receipt = LedgerReceipt { entry: entry.clone(), proof: b"c2sp.org/tlog-proof@v1\nindex 7\n\n".to_vec() };
+    let bytes: std::sync::Arc<[u8]> = vec![9; 40].into();
+    let place = || ledger.clone();
+    let skip = Skip::CharterGoesBack { governing: charter.clone(), found: "1".parse().unwrap() };
+    let messages = [
+        ("submit", Message::Submit { epoch: 6, commit: bytes.clone() }),
+        ("accepted", Message::Answer { commit: what, answer: Answer::Accepted(receipt.clone()) }),
+        ("rejected", Message::Answer { commit: what, answer: Answer::Rejected(Reason::NotHeld(skip)) }),
+        ("hold", Message::Hold { ledger: place(), index, charter, epoch: 6, at: Millis(1), commit: bytes.clone() }),
+        ("held", Message::Held { ledger: place(), index, commit: what, leaf: what }),
+        ("keep", Message::Keep { entry: entry.clone(), head: head.clone() }),
+        ("kept", Message::Kept { leaf: what }),
+        ("refused", Message::Refused { what, why: Refusal::Elsewhere { ledger: place(), size: 3 } }),
+        ("receipt", Message::Receipt(receipt)),
+        ("want", Message::Want { ledger: place(), from: 3 }),
+        ("entries", Message::Entries { ledger: place(), from: 7, entries: vec![entry.clone()], head: head.clone() }),
+        ("want-kept", Message::WantKept { ledger: place(), index }),
+        ("want-commit", Message::WantCommit(what)),
+        ("commit", Message::Commit(bytes.clone())),
+        ("premature", Message::Premature { close: signed.remove(0), head: head.clone(), before: head.clone() }),
+        ("fresh", Message::Fresh { head: head.clone() }),
+    ];
+    messages.iter().for_each(|(name, message)| put("ledger-message", name, &message.encode()));
+    let records = [
+        ("commit", Record::Commit(bytes)),
+        ("held", Record::Held { statement: what, leaf: what }),
+        ("kept", Record::Kept { entry: entry.clone(), head: head.clone() }),
+        ("accepted", Record::Accepted { entries: vec![entry], head }),
+        ("settled", Record::Settled { index, roster: Some([node.clone()].into()) }),
+        ("failed", Record::Settled { index, roster: None }),
+        ("unseated", Record::Unseated(node)),
+    ];
+    records.iter().for_each(|(name, record)| put("ledger-record", name, &record.encode()));
 }
 
 fn evidence(folder: &Path, put: &dyn Fn(&str, &str, &[u8])) {

@@ -14,7 +14,8 @@ use puente_charter::{certificate, parse_signatures, ClaimedPart, Officers, Part,
 use puente_evidence::{disclosure, guard, AnswerTree, CheckedEscrow, CheckedSealed, Multiproof};
 use puente_model::{Digest, LeafIndex, Millis, Mode, Secret32, TreeSize};
 use puente_wire::{
-    decode_frame, encode_datagram, explanation_from_bytes, proto, split_hashes, DatagramBuffer, Entry, FrameBuffer, Header, QueryPayload,
+    decode_frame, encode_datagram, explanation_from_bytes, proto, split_hashes, DatagramBuffer, Entry, FrameBuffer,
+    Header, QueryPayload,
 };
 
 /// Every target.
@@ -49,6 +50,9 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("row", row),
     ("params", params),
     ("params-from-pairs", params_from_pairs),
+    ("ledger-entry", ledger_entry),
+    ("ledger-message", ledger_message),
+    ("ledger-record", ledger_record),
 ];
 
 /// What travels inside a frame, decoded as a node decodes it before it believes anything.
@@ -101,6 +105,44 @@ fn frame(data: &[u8]) {
             None => {}
         },
         Body::Probe(_) | Body::NeedHead(_) | Body::NeedPart(_) | Body::Fault(_) => {}
+    }
+}
+
+fn ledger_entry(data: &[u8]) {
+    if let Ok(entry) = puente_ledger::Entry::parse(data) {
+        assert_eq!(entry.as_bytes(), data);
+        assert!(entry.draft().to_string().len() < data.len());
+    }
+}
+
+/// What members say to each other about a group's order, with what it holds.
+fn ledger_message(data: &[u8]) {
+    use puente_ledger::Message as M;
+    let Ok(message) = M::decode(data) else { return };
+    assert_eq!(message.encode(), data);
+    match &message {
+        M::Keep { entry, head } => {
+            ledger_entry(entry);
+            checkpoint(head);
+        }
+        M::Receipt(receipt) => {
+            ledger_entry(&receipt.entry);
+            tlog_proof(&receipt.proof);
+        }
+        M::Entries { entries, head, .. } => {
+            entries.iter().for_each(|entry| ledger_entry(entry));
+            checkpoint(head);
+        }
+        M::Fresh { head } => checkpoint(head),
+        // A reason is read by people.
+        M::Refused { why, .. } => assert!(!why.to_string().is_empty()),
+        _ => {}
+    }
+}
+
+fn ledger_record(data: &[u8]) {
+    if let Ok(record) = puente_ledger::Record::decode(data) {
+        assert_eq!(record.encode(), data);
     }
 }
 

@@ -58,6 +58,7 @@ pub fn read_log(node: usize, disk: &Disk) -> ReadLog {
                 }
                 Read::Seeds
             }
+            Entry::Group(_) => panic!("node {node}: an entry about a group, and there are none"),
             Entry::Veiled(_) => {
                 let header = sealed.get(&leaf).unwrap_or_else(|| panic!("node {node}: a veiled entry has no header"));
                 let seed = seeds.get(&Digest::try_from(header.seeds.as_slice()).unwrap());

@@ -91,16 +91,26 @@ impl Remembered {
             return Err(RememberedError::OtherLog { origin, found });
         }
         note.verify(&rule.known())?;
+        let remembered = Self::new(SignedCheckpoint::verified(checkpoint, note), seconds);
+        remembered.fits(rule)?;
+        Ok(remembered)
+    }
+
+    /// Whether it agrees with the head that a rule pins: also with one that is pinned later.
+    ///
+    /// # Errors
+    /// It is older, or of another tree.
+    pub fn fits(&self, rule: &LogRule) -> Result<(), RememberedError> {
         if let Some(pin) = rule.pin() {
             let origin = rule.origin().to_owned();
-            if pin.size() > checkpoint.size() {
-                return Err(RememberedError::OlderThanPin { origin, size: checkpoint.size(), pinned: pin.size() });
+            if pin.size() > self.size() {
+                return Err(RememberedError::OlderThanPin { origin, size: self.size(), pinned: pin.size() });
             }
-            if pin.size() == checkpoint.size() && pin.root() != checkpoint.root() {
+            if pin.size() == self.size() && pin.root() != self.root() {
                 return Err(RememberedError::OtherThanPin { origin });
             }
         }
-        Ok(Self::new(SignedCheckpoint::verified(checkpoint, note), seconds))
+        Ok(())
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

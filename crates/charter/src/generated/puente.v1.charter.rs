@@ -159,6 +159,15 @@ pub struct Corridor {
     pub convener: ::prost::alloc::string::String,
     #[prost(string, repeated, tag = "3")]
     pub successors: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The other nodes that belong into it.
+    #[prost(string, repeated, tag = "4")]
+    pub members: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How long the convener must be silent before its first successor may act; 0: 15 minutes.
+    #[prost(uint32, tag = "5")]
+    pub silence_seconds: u32,
+    /// MLS ciphersuite; 0 leaves it to whoever makes the group.
+    #[prost(uint32, tag = "6")]
+    pub suite: u32,
 }
 /// The part that one jurisdiction changes alone.
 #[derive(Clone, PartialEq, ::prost::Message)]

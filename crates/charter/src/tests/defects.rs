@@ -149,6 +149,51 @@ fn holders() {
 }
 
 #[test]
+fn corridors() {
+    type Change = fn(&mut Corridor);
+    let wrong: [(Change, Defect); 8] = [
+        (|c| c.silence_seconds = 59, Defect::Range { key: "silence_seconds", min: 60, max: 86_400 }),
+        (|c| c.silence_seconds = 86_401, Defect::Range { key: "silence_seconds", min: 60, max: 86_400 }),
+        (|c| c.suite = 3, Defect::Suite { corridor: part("otay"), suite: 3 }),
+        (|c| c.suite = u16::MAX, Defect::Suite { corridor: part("otay"), suite: u16::MAX }),
+        (
+            |c| c.members.push(c.convener.clone()),
+            Defect::Twice { what: "member of a corridor", name: part("puente://mx/fge-bc/n1") },
+        ),
+        (
+            |c| c.members = vec!["puente://ca/rcmp/n1".parse().unwrap()],
+            Defect::NoSuchJurisdiction { name: part("puente://ca/rcmp/n1"), jurisdiction: code("ca") },
+        ),
+        (
+            |c| (c.successors, c.members) = (vec![], vec![]),
+            Defect::Range { key: "number of a corridor's members", min: 2, max: 1_000 },
+        ),
+        (
+            |c| c.members = (0..999).map(|n| format!("puente://mx/a/n{n}").parse().unwrap()).collect(),
+            Defect::Range { key: "number of a corridor's members", min: 2, max: 1_000 },
+        ),
+    ];
+    for (change, expected) in wrong {
+        assert_eq!(defect(|common, _, _| change(&mut common.corridors[0])), expected);
+    }
+    let good: [Change; 5] = [
+        |c| (c.silence_seconds, c.suite) = (60, 1),
+        |c| (c.silence_seconds, c.suite) = (86_400, 0x4f),
+        |c| (c.silence_seconds, c.suite) = (0, 0),
+        |c| c.members.clear(),
+        // A nation takes a member out of its annex by itself: the corridor still names it, and it does not belong any more.
+        |c| c.members = (0..998).map(|n| format!("puente://mx/a/n{n}").parse().unwrap()).collect(),
+    ];
+    for change in good {
+        let charter = with(|common, _, _| change(&mut common.corridors[0])).unwrap();
+        let corridor = &charter.corridors()[0];
+        let silence = if corridor.silence_seconds == 0 { 900 } else { corridor.silence_seconds };
+        assert_eq!(corridor.silence_millis(), u64::from(silence) * 1_000);
+        assert_eq!(corridor.nodes().next(), Some(&corridor.convener));
+    }
+}
+
+#[test]
 fn common_parts() {
     let twice = |what, name: &str| Defect::Twice { what, name: part(name) };
     let range = |key, min, max| Defect::Range { key, min, max };

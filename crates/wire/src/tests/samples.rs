@@ -8,8 +8,8 @@ use puente_model::{
 use super::Codec;
 use crate::proto::{self, Message as _, frame::Body};
 use crate::{
-    Entry, Event, Explanation, Header, Hole, HoleWhy, Officer, Pair, PairBody, Period, QueryPayload, SealedSeed,
-    SeedUse, Seeds, Terms, Veiled, label,
+    Entry, Event, Explanation, GroupEntry, GroupEvent, Header, Hole, HoleWhy, LedgerPlace, LeftWhy, Officer, Pair,
+    PairBody, Period, QueryPayload, SealedSeed, SeedUse, Seeds, Terms, Veiled, label,
 };
 
 pub(crate) const ASKER: &str = "puente://mx/fge-bc/n1";
@@ -202,7 +202,23 @@ pub(crate) fn entries() -> Vec<(&'static str, Entry)> {
         ("veiled", Entry::Veiled(veiled)),
         ("seeds-escrow", Entry::Seeds(seeds(SeedUse::Escrow, &[("mx", "fiscalia-auditor"), ("us", "oig-1")]))),
         ("seeds-headers", Entry::Seeds(seeds(SeedUse::Headers, &[("mx", "fiscalia-auditor")]))),
+        ("group-held", in_group_otay(GroupEvent::Held { place: place(7), statement: hash("statement") })),
+        ("group-epoch", in_group_otay(epoch(Some(place(7))))),
+        ("group-epoch-without-ledger", in_group_otay(epoch(None))),
+        ("group-left", in_group_otay(GroupEvent::Left { epoch: 6, why: LeftWhy::Lost })),
     ]
+}
+
+fn place(index: u64) -> LedgerPlace {
+    LedgerPlace::new(2, index).unwrap()
+}
+
+fn epoch(ordered: Option<LedgerPlace>) -> GroupEvent {
+    GroupEvent::Epoch { epoch: 6, commit: hash("commit"), hash: hash("epoch"), ordered }
+}
+
+fn in_group_otay(what: GroupEvent) -> Entry {
+    Entry::Group(GroupEntry { minute: NOW.minute(), group: "frontera/otay".parse().unwrap(), what })
 }
 
 pub(crate) fn event() -> Event {

@@ -10,8 +10,8 @@ use puente_model::{
 };
 
 use crate::{
-    Entry, Event, Explanation, Header, Hole, HoleWhy, Officer, Pair, PairBody, Period, QueryPayload, SealedSeed,
-    SeedUse, Seeds, Terms, Veiled,
+    Entry, Event, Explanation, GroupEntry, GroupEvent, Header, Hole, HoleWhy, LEDGER_NUMBER_MAX, LedgerPlace, LeftWhy,
+    Officer, Pair, PairBody, Period, QueryPayload, SealedSeed, SeedUse, Seeds, Terms, Veiled,
 };
 
 fn hash() -> impl Strategy<Value = Digest> {
@@ -151,6 +151,20 @@ fn seeds() -> impl Strategy<Value = Seeds> {
     })
 }
 
+fn group() -> impl Strategy<Value = GroupEntry> {
+    let place = || (1..=LEDGER_NUMBER_MAX, any::<u64>()).prop_map(|(k, index)| LedgerPlace::new(k, index).unwrap());
+    let held = (place(), hash()).prop_map(|(place, statement)| GroupEvent::Held { place, statement });
+    let epoch = (1..=u64::MAX, hash(), hash(), option::of(place()))
+        .prop_map(|(epoch, commit, hash, ordered)| GroupEvent::Epoch { epoch, commit, hash, ordered });
+    let left = (any::<u64>(), select(LeftWhy::ALL)).prop_map(|(epoch, why)| GroupEvent::Left { epoch, why });
+    let name = (slug(), slug()).prop_map(|(federation, corridor)| format!("{federation}/{corridor}").parse().unwrap());
+    (any::<u64>(), name, prop_oneof![held, epoch, left]).prop_map(|(minute, group, what)| GroupEntry {
+        minute: Minute(minute),
+        group,
+        what,
+    })
+}
+
 pub(crate) fn entry() -> impl Strategy<Value = Entry> {
     let veiled = (select(Stage::ALL), any::<u64>(), hash()).prop_map(|(stage, minute, commitment)| Veiled {
         stage,
@@ -161,6 +175,7 @@ pub(crate) fn entry() -> impl Strategy<Value = Entry> {
         4 => pair("us").prop_map(Entry::Pair),
         1 => veiled.prop_map(Entry::Veiled),
         1 => seeds().prop_map(Entry::Seeds),
+        2 => group().prop_map(Entry::Group),
     ]
 }
 

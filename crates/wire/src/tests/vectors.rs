@@ -138,7 +138,9 @@ fn entries(t: &mut Table) {
     use Codec::Entry;
     const PAIR: &[u32] = &[2];
     t.bad(Entry, "query", &[], "version-0", "Version", |m| remove(m, 1));
-    t.bad(Entry, "query", &[], "version-2", "Version", |m| set(m, Raw::number(1, 2)));
+    // A version says what its own bodies need, and no more.
+    t.bad(Entry, "query", &[], "version-2-of-a-pair", "NotCanonical", |m| set(m, Raw::number(1, 2)));
+    t.bad(Entry, "query", &[], "version-3", "Version", |m| set(m, Raw::number(1, 3)));
     t.bad(Entry, "query", &[], "no-body", "Field entry", |m| remove(m, 2));
     t.bad(Entry, "query", PAIR, "kind-missing", "Field kind", |m| remove(m, f::KIND));
     t.bad(Entry, "query", PAIR, "kind-unknown", "Field kind", |m| set(m, Raw::number(f::KIND, 7)));
@@ -222,6 +224,41 @@ fn entries(t: &mut Table) {
     t.bad(Entry, "seeds-escrow", &[4, 3], "auditor-name-of-129-bytes", "Field auditor", |m| {
         set(m, Raw::bytes(2, &[b'a'; 129]));
     });
+}
+
+fn groups(t: &mut Table) {
+    use Codec::Entry;
+    const BODY: &[u32] = &[5];
+    let of_ledger = |number| raw::emit(&[Raw::number(1, number), Raw::number(2, 7)]);
+    t.bad(Entry, "group-epoch", &[], "version-1-of-a-group", "NotCanonical", |m| set(m, Raw::number(1, 1)));
+    t.bad(Entry, "group-epoch", &[], "version-3-of-a-group", "Version", |m| set(m, Raw::number(1, 3)));
+    t.bad(Entry, "group-epoch", BODY, "group-without-name", "Field name", |m| remove(m, 2));
+    t.bad(Entry, "group-epoch", BODY, "group-name-with-capitals", "Field name", |m| {
+        set(m, Raw::bytes(2, b"frontera/Otay"));
+    });
+    t.bad(Entry, "group-epoch", BODY, "group-name-with-an-empty-part", "Field name", |m| {
+        set(m, Raw::bytes(2, b"frontera//otay"));
+    });
+    t.bad(Entry, "group-epoch", BODY, "group-name-of-201-bytes", "Field name", |m| {
+        set(m, Raw::bytes(2, &[b'g'; 201]));
+    });
+    t.bad(Entry, "group-epoch", BODY, "group-that-says-nothing", "Field what", |m| remove(m, 4));
+    t.bad(Entry, "group-epoch", BODY, "group-that-says-two-things", "NotCanonical", |m| {
+        m.push(Raw::bytes(5, &raw::emit(&[Raw::number(1, 6), Raw::number(2, 1)])));
+    });
+    t.bad(Entry, "group-epoch", &[5, 4], "epoch-0", "Field epoch", |m| remove(m, 1));
+    t.bad(Entry, "group-epoch", &[5, 4], "epoch-without-commit", "Field commit", |m| remove(m, 2));
+    t.bad(Entry, "group-epoch", &[5, 4], "epoch-hash-of-31-bytes", "Field hash", |m| shorten(at(m, 3)));
+    t.bad(Entry, "group-epoch", &[5, 4], "epoch-ordered-by-ledger-0", "Field ledger", |m| {
+        set(m, Raw::bytes(4, &raw::emit(&[Raw::number(2, 7)])));
+    });
+    t.bad(Entry, "group-held", &[5, 3], "held-nowhere", "Field place", |m| remove(m, 1));
+    t.bad(Entry, "group-held", &[5, 3], "held-in-ledger-1000000", "Field ledger", |m| {
+        set(m, Raw::bytes(1, &of_ledger(1_000_000)));
+    });
+    t.bad(Entry, "group-held", &[5, 3], "held-without-statement", "Field statement", |m| remove(m, 2));
+    t.bad(Entry, "group-left", &[5, 5], "left-for-no-reason", "Field why", |m| remove(m, 2));
+    t.bad(Entry, "group-left", &[5, 5], "left-for-an-unknown-reason", "Field why", |m| set(m, Raw::number(2, 3)));
 }
 
 fn emit_annex(nation: &str, number: u64) -> Vec<u8> {
@@ -333,6 +370,7 @@ fn table() -> Vec<Vector> {
     }
     encoding(&mut t);
     entries(&mut t);
+    groups(&mut t);
     others(&mut t);
     t.0
 }

@@ -192,6 +192,11 @@ impl Screen {
                     self.entry(seeds.minute, "seeds", &[say(self.lang, &english).into_owned()], &self.own),
                 )
             }
+            Ok(Entry::Group(group)) => (
+                json!({"type": "group", "kind": group.kind(), "group": group.group.as_str(),
+                    "minute": group.minute.to_string(), "what": group.says()}),
+                self.entry(group.minute, group.kind(), &[say(self.lang, &group.says()).into_owned()], &self.own),
+            ),
             Err(error) => {
                 let english = format!("undecodable: {error}");
                 let words = format!("{}\n", say(self.lang, &english));

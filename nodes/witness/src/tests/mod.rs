@@ -1,6 +1,8 @@
 //! Tests of the room as a whole: crashes, disks that fail, many clients at once, memories that were set back.
 
+mod audited;
 mod crashes;
+mod reloaded;
 mod setup;
 mod trust;
 

@@ -59,7 +59,7 @@ fn logs_stand_in_a_tlog_policy() {
     std::fs::create_dir(folder.path().join("c")).unwrap();
     let rules = |policy: &str| {
         std::fs::write(folder.path().join("p"), policy).unwrap();
-        config.rules(&folder)
+        config.rules(&folder).map(|book| book.rules().clone())
     };
     let good =
         format!("# logs\n\nlog {vkey} https://a.example/ # ours\nwitness w {witness}\ngroup g any w\nquorum g\n");

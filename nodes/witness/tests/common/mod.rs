@@ -29,9 +29,13 @@ pub(crate) struct ToyLog {
 impl ToyLog {
     pub(crate) fn new(origin: &str, story: &'static str) -> Self {
         let seed = Digest::of(origin.as_bytes());
-        let signer = Ed25519Signer::new(origin, KeyKind::Ed25519, &Secret32::new(seed.0)).unwrap();
-        let mut log =
-            Self { signer, log: Log::empty(origin).unwrap(), files: MemoryFiles::new(), heads: vec![], story };
+        Self::of(Ed25519Signer::new(origin, KeyKind::Ed25519, &Secret32::new(seed.0)).unwrap(), story)
+    }
+
+    /// The log of a key, which bears its name.
+    pub(crate) fn of(signer: Ed25519Signer, story: &'static str) -> Self {
+        let log = Log::empty(signer.verifier().name()).unwrap();
+        let mut log = Self { signer, log, files: MemoryFiles::new(), heads: vec![], story };
         log.append(&[]);
         log
     }

@@ -125,7 +125,7 @@ fn wrong(verdict: &Verdict, answer: &Answer) -> Option<Text> {
 fn blamed(finding: &Finding) -> Option<AgencyId> {
     match &finding.attributed_to {
         Blame::Node(node) => Some(node.agency()),
-        Blame::Unknown => None,
+        Blame::Witness(_) | Blame::Unknown => None,
     }
 }
 

@@ -135,7 +135,7 @@ fn sqlite(plan: &Plan) -> Result<Vec<(Value, Value)>, Failure> {
         let reader = runtime.block_on(RecordReader::open(&dir, &settings, &catalogue))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let alone = Connection::open_with_flags(dir.records(), flags)?;
-        alone.pragma_update(None, "mmap_size", 2_i64 << 30)?;
+        alone.pragma_update(None, "mmap_size", 1_i64 << 40)?;
         // As the node does: a statement is not planned anew for each value.
         alone.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let id =

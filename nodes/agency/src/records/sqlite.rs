@@ -16,8 +16,9 @@ use super::{Inserted, NewRecord, identity};
 use crate::disk::{Disk, DiskError, RealDisk, Site, keep_plans, site, touch};
 use crate::import::batch::{Probe, Seen};
 
-/// Bytes of the database mapped into memory by readers: a warm lookup then copies no page.
-const MMAP_BYTES: i64 = 2 << 30;
+/// Bytes of the database that readers may map into memory: a warm lookup then copies no page. As much as SQLite is built to
+/// map (`.cargo/config.toml`): address space, no memory.
+const MMAP_BYTES: i64 = 1 << 40;
 /// Cache of the writing side (negative: KiB): four times as much made imports no quicker, and a small machine has other uses
 /// for it.
 const CACHE_KIB: i64 = -65_536;

@@ -161,6 +161,11 @@ impl ClaimedCheckpoint {
         self.note.as_bytes()
     }
 
+    /// The signature lines, none of them verified.
+    pub fn signatures(&self) -> &[NoteSignature] {
+        self.note.signatures()
+    }
+
     /// Verifies the log's signature. The key's name must be the origin.
     pub fn verify(self, key: &VerifierKey) -> Result<SignedCheckpoint, CheckpointError> {
         check_log_key(&self.claimed, key)?;

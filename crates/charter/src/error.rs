@@ -252,9 +252,6 @@ pub enum CharterError {
         /// What this node has.
         own: Digest,
     },
-    /// The common part wants heads cosigned, which this version cannot gather.
-    #[error("the charter names a witness quorum, and this version gathers no cosignatures")]
-    Witnesses,
     /// A nation that signed two annexes with one number changes nothing until all nations agree on one.
     #[error("{jurisdiction} signed two different annexes {number}: no newer annex of it is adopted")]
     Stopped {

@@ -31,7 +31,6 @@ impl CharterError {
             Self::Canonical { .. } => "malformed-part",
             Self::NotYet { .. } => "not-yet",
             Self::OtherCatalogue { .. } => "other-catalogue",
-            Self::Witnesses => "witnesses",
             Self::Stopped { .. } => "nation-stopped",
             Self::OtherPin { .. } => "other-pin",
         }
@@ -81,7 +80,6 @@ impl CharterError {
             Self::OtherCatalogue { .. } => {
                 "run the same version of puente as the federation, with the same extra record types"
             }
-            Self::Witnesses => "run a version of puente that does",
             Self::Stopped { .. } => {
                 "the nations must agree on one of the two: a new common part that pins it lifts the stop"
             }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use puente_model::Jurisdiction;
+use puente_model::{Jurisdiction, NodeUri};
 use serde::{Deserialize, Serialize};
 
 use crate::Defect;
@@ -21,7 +21,8 @@ pub struct Witness {
     pub jurisdiction: Jurisdiction,
     /// C2SP verifier key (cosignature type).
     pub vkey: String,
-    /// Where heads are submitted.
+    /// Where heads are submitted: the submission prefix of C2SP tlog-witness (`https://…`), or the node that is the witness
+    /// (`puente://nation/agency/node`), which is asked over the connection that stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
@@ -105,10 +106,11 @@ pub(crate) fn check_witnesses(witnesses: &[Witness], groups: &[WitnessGroup], qu
             return Err(Defect::Twice { what: "the key of witness", name: witness.name.clone() });
         }
         let url_ok = |url: &String| {
-            (url.starts_with("https://") || url.starts_with("http://")) && !url.contains(char::is_whitespace)
+            let http = (url.starts_with("https://") || url.starts_with("http://")) && !url.contains(char::is_whitespace);
+            http || url.parse::<NodeUri>().is_ok()
         };
         if !witness.url.as_ref().is_none_or(url_ok) {
-            return Err(group_error(&witness.name, "its url must begin with https:// or http://"));
+            return Err(group_error(&witness.name, "its url must begin with https:// or http://, or be the name of a node, puente://nation/agency/node"));
         }
     }
     let mut known: BTreeSet<&str> = witnesses.iter().map(|w| w.name.as_str()).collect();

@@ -175,10 +175,8 @@ pub(crate) fn shown_charter(ready: &proto::Ready) -> Option<(CharterVector, Vec<
 
 /// Why this node cannot live under a charter that verifies.
 fn unusable(charter: &Charter, catalogue: Digest) -> Option<CharterError> {
-    if charter.catalogue() != catalogue {
-        return Some(CharterError::OtherCatalogue { charter: charter.catalogue(), own: catalogue });
-    }
-    (!charter.witness_policy().is_none()).then_some(CharterError::Witnesses)
+    let other = charter.catalogue() != catalogue;
+    other.then(|| CharterError::OtherCatalogue { charter: charter.catalogue(), own: catalogue })
 }
 
 impl Engine {
@@ -360,6 +358,7 @@ impl Engine {
         }
         self.vector = charter.vector();
         self.charter = charter;
+        self.follow_witnesses(now);
         let charter = self.charter.clone();
         let mut succeeded = Vec::new();
         for member in charter.members() {

@@ -231,21 +231,20 @@ impl Engine {
             }
             HoldStage::AwaitingReceipt => {}
         }
-        self.accept_receipt(now, peer, exchange, &leaf, &ack.receipt)?;
+        let theirs = self.accept_receipt(now, peer, exchange, &leaf, &ack.receipt)?;
         let Some(hold) = self.holds.get_mut(&exchange) else { return Ok(()) };
         hold.route = Some(route);
-        let ended = hold.stored.sealed.is_none() || hold.due_at < now;
-        if ended || !self.admits(peer) || !self.charter.status(now).may_exchange() {
+        if !self.may_still_release(now, peer, exchange) {
             self.holds.remove(&exchange);
             return Ok(());
         }
-        self.record_release_entry(now, exchange, digest(label::RECEIPT, &[&ack.receipt])).map_err(|text| {
+        self.release_or_withhold(now, exchange, digest(label::RECEIPT, &[&ack.receipt]), theirs.0).map_err(|text| {
             self.emit(Effect::Alarm(crate::api::Alarm::StoreUnavailable(text)));
             fault(FaultCode::LogUnavailable)
         })
     }
 
-    /// Verifies and keeps the asker's receipt for an answer.
+    /// Verifies and keeps the asker's receipt for an answer. Returns where it stands in the asker's log.
     pub(crate) fn accept_receipt(
         &mut self,
         now: Millis,
@@ -253,17 +252,20 @@ impl Engine {
         exchange: ExchangeId,
         leaf: &Digest,
         receipt: &[u8],
-    ) -> Result<(), Problem> {
+    ) -> Result<LeafIndex, Problem> {
         let verified = match self.peers.get_mut(peer) {
             Some(known) => known.log.receipt(receipt, leaf),
             None => return Err(FaultCode::NotAMember.into()),
         };
-        if let Err(problem) = verified {
-            return Err(match self.head_problem(now, peer, problem) {
-                Problem::Fault(code, _) => Problem::Fault(code, Some(exchange)),
-                other => other,
-            });
-        }
+        let theirs = match verified {
+            Ok(verified) => verified.index(),
+            Err(problem) => {
+                return Err(match self.head_problem(now, peer, problem) {
+                    Problem::Fault(code, _) => Problem::Fault(code, Some(exchange)),
+                    other => other,
+                });
+            }
+        };
         let intent = Intent {
             entries: Vec::new(),
             puts: vec![self.receipted(peer, exchange)],
@@ -271,7 +273,7 @@ impl Engine {
             then: Then::Nothing,
         };
         self.enqueue(now, intent);
-        Ok(())
+        Ok(theirs)
     }
 
     /// The asker owes no receipt for this answer any more.

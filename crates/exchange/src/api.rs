@@ -244,6 +244,13 @@ pub enum Input {
         /// Why; none takes the block away.
         reason: Option<String>,
     },
+    /// What came of [`Effect::Submit`].
+    Submitted {
+        /// Which.
+        submission: Digest,
+        /// HTTP status and body, or why there is none (holds no identifier).
+        answer: Result<(u16, Vec<u8>), String>,
+    },
     /// A deadline of [`crate::Engine::poll_deadline`] has passed.
     Tick,
 }
@@ -277,6 +284,7 @@ impl Input {
             | Self::Durable { .. }
             | Self::WriteFailed { .. }
             | Self::Found { .. }
+            | Self::Submitted { .. }
             | Self::Cancel { .. }
             | Self::Drain
             | Self::Kept(_)
@@ -382,6 +390,22 @@ pub enum Effect {
     },
     /// This is in force now: handshakes and everything else judge by it.
     InForce(InForce),
+    /// Submit a head to a witness over HTTP (`POST <url>/add-checkpoint`, C2SP tlog-witness), then say [`Input::Submitted`].
+    Submit {
+        /// SHA-256 of the body.
+        submission: Digest,
+        /// The witness's name in the charter.
+        witness: String,
+        /// Its submission prefix: `http://` or `https://`.
+        url: String,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// This head of the own log bears the cosignatures of the charter's quorum: for whoever reads the log's files.
+    Cosigned {
+        /// A note, with the log's signature and the witnesses'.
+        checkpoint: Vec<u8>,
+    },
     /// An operator must know.
     Alarm(Alarm),
 }
@@ -754,6 +778,30 @@ pub enum Alarm {
     OwnLogAgrees {
         /// Who compared.
         peer: NodeUri,
+    },
+    /// A witness says that it cosigned more of this node's log than there is: the log lost its tail, or the witness is wrong.
+    WitnessAhead {
+        /// Its name in the charter.
+        witness: String,
+        /// How many entries it says that it knows.
+        size: u64,
+        /// How many there are.
+        own: u64,
+    },
+    /// A witness will not cosign this node's log.
+    WitnessRefuses {
+        /// Its name in the charter.
+        witness: String,
+        /// What it says.
+        why: String,
+    },
+    /// This node was shown a cosignature of its own that it does not remember: its memory as a witness was set back, or its
+    /// key is used elsewhere.
+    CosignatureForgotten {
+        /// Whose log it is of.
+        log: NodeUri,
+        /// The head with the cosignature: a note.
+        shown: Vec<u8>,
     },
     /// The log cannot be written.
     LogUnavailable,

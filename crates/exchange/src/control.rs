@@ -94,6 +94,7 @@ impl Engine {
             self.start_period(now, &gone.peer);
         }
         self.line_lost(now, &gone.peer, gone.asks.into_values());
+        self.witness_lost(now, connection);
         self.catch_up_elsewhere(&gone.peer, connection);
         self.compare_again(now, &gone.peer, connection);
     }
@@ -260,6 +261,8 @@ impl Engine {
             Body::NeedPart(need) => self.on_need_part(connection, &need),
             Body::CharterPart(part) => self.on_charter_part(now, &peer, connection, &part),
             Body::Lost(lost) => self.on_lost(now, &peer, connection, lost),
+            Body::Submit(submit) => self.on_submit(now, &peer, connection, &submit),
+            Body::Judged(judged) => self.on_judged(now, connection, judged),
         };
         match result {
             Ok(()) | Err(Problem::Ignore) => {}
@@ -321,7 +324,7 @@ impl Engine {
     }
 
     /// Both heads are kept, and nothing more is exchanged with the peer until people decide.
-    fn convict(&mut self, now: Millis, peer: &NodeUri, accepted: Vec<u8>, claimed: Vec<u8>, reason: FaultCode) {
+    pub(crate) fn convict(&mut self, now: Millis, peer: &NodeUri, accepted: Vec<u8>, claimed: Vec<u8>, reason: FaultCode) {
         let Some(known) = self.peers.get_mut(peer).filter(|p| !p.forked) else { return };
         known.forked = true;
         let detail = [accepted.as_slice(), b"\n", &claimed].concat();
@@ -479,6 +482,8 @@ impl Engine {
             known.log.forget_asked();
         }
         self.show_head(connection);
+        self.show_cosigned(connection);
+        self.witness_ready(now, peer);
         self.ask_in_doubt(now, peer, connection);
         self.hand_over(now, peer);
         self.line_ready(now, peer);
@@ -555,6 +560,7 @@ impl Engine {
         let Some(known) = self.peers.get_mut(peer) else { return Err(FaultCode::NotAMember.into()) };
         match known.log.extend(&head.checkpoint, head.base, &proof) {
             Ok(size) => {
+                self.cover_shown(now, peer, &head.checkpoint);
                 self.unpark(now, peer, size);
                 Ok(())
             }
@@ -633,6 +639,7 @@ impl Engine {
         match known.log.prove(proof.from, proof.to, &hashes) {
             Ok(size) => {
                 if let Some(size) = size {
+                    self.cover_known(now, peer, size);
                     self.unpark(now, peer, size);
                 }
                 Ok(())

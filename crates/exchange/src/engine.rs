@@ -23,6 +23,7 @@ use crate::adoption::Changes;
 use crate::api::{Conclusion, ConnectionId, Effect, Input, Rules, Store, StreamId, Ticket};
 use crate::asker::Asking;
 use crate::comparing::Comparing;
+use crate::cosigning::{Cosignable, Gathering, Quorum, Withheld, Witnessing};
 use crate::holder::{HoldStage, Holding};
 use crate::ledger::{Intent, Ledger, Recorded, Tuning};
 use crate::peer::{Connection, Peer};
@@ -68,6 +69,8 @@ pub(crate) enum Then {
     Rule(Option<Ticket>, Box<Rules>),
     /// An own VOID or PERIOD stands; deliver it.
     Deliver(NodeUri, u64),
+    /// What this node remembers as a witness stands; cosign.
+    Cosign(Box<Cosignable>),
     /// A peer's entry stands; say so.
     Delivered {
         connection: ConnectionId,
@@ -118,6 +121,11 @@ pub struct Engine {
     pub(crate) closers: HashMap<Ticket, (BTreeSet<NodeUri>, Vec<NodeUri>, usize)>,
     /// Who waits until every partner was asked for newer charter parts.
     pub(crate) comparing: BTreeMap<Ticket, Comparing>,
+    /// What the charter says of witnesses.
+    pub(crate) quorum: Quorum,
+    pub(crate) gathering: Gathering,
+    pub(crate) witnessing: Witnessing,
+    pub(crate) withheld: Withheld,
     pub(crate) kept: Kept,
     pub(crate) changes: Changes,
     /// Inputs that wait until a change of the rules is durable.
@@ -263,6 +271,7 @@ impl Engine {
             Input::Rules { ticket, rules } => self.change(now, Some(ticket), rules),
             Input::Bar { ticket, peer, reason } => self.bar(now, ticket, peer, reason),
             Input::Try { ticket } => self.try_out(now, ticket),
+            Input::Submitted { submission, answer } => self.submitted(now, &submission, answer),
             Input::Tick => {}
         }
     }
@@ -280,7 +289,7 @@ impl Engine {
         if due > now {
             return None;
         }
-        let puts = self.accepted_heads();
+        let puts = self.accepted_heads(now);
         match self.ledger.cut(now, puts) {
             Ok(batch) => batch.map(Effect::Write),
             Err(_) => {
@@ -301,20 +310,34 @@ impl Engine {
     }
 
     /// The accepted heads that have to become durable with the next batch.
-    fn accepted_heads(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    fn accepted_heads(&mut self, now: Millis) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let mut puts = Vec::new();
+        let counted = !self.charter.witness_policy().is_none();
         for peer in self.peers.values_mut().filter(|p| p.log.dirty) {
             peer.log.dirty = false;
             if let Some(head) = peer.log.accepted() {
                 puts.push((persist::head_key(&peer.uri, peer.log_number), Some(head.note_bytes().to_vec())));
+                let waited = peer.cover.pending_since();
+                if counted {
+                    peer.cover.came(now, head.size().0);
+                }
+                if peer.cover.pending_since() != waited {
+                    let stored = peer.cover.stored();
+                    puts.push((persist::cover_key(&peer.uri, peer.log_number), Some(stored)));
+                }
             }
         }
         puts
     }
 
     fn durable(&mut self, now: Millis, batch: u64) {
+        let size = self.ledger.size();
         for (then, recorded) in self.ledger.durable(batch) {
             self.follow(now, then, &recorded);
+        }
+        if self.ledger.size() > size && !self.charter.witness_policy().is_none() {
+            self.gathering.cover.came(now, self.ledger.size());
+            self.gather(now);
         }
     }
 
@@ -352,6 +375,7 @@ impl Engine {
                     self.handle(now, input);
                 }
             }
+            Then::Cosign(cosignable) => self.cosign(*cosignable),
             Then::Deliver(peer, seq) => self.deliver_new(now, &peer, seq, recorded.last()),
             Then::Delivered { connection, leaf, result, index } => {
                 let proven = self.ledger.recorded(LeafIndex(index)).ok().filter(|r| *r.leaf() == leaf);

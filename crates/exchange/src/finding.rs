@@ -221,7 +221,7 @@ impl Engine {
             let text = unconfirmed(now, grant);
             return Say::Nothing(Outcome::HitUnconfirmed, shown(text), meant.len(), grant.handling);
         }
-        if self.charter.is_sensitive(&terms.kind) {
+        if self.charter.is_sensitive(&terms.kind) && self.charter.witness_policy().is_none() {
             // Such kinds wait for cosignatures before Release; without witnesses none can come.
             let text = words(
                 now,

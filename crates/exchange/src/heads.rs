@@ -93,6 +93,11 @@ impl PeerLog {
         self.known.last_key_value().map(|(_, head)| head)
     }
 
+    /// A head that counts, by its size.
+    pub(crate) fn known(&self, size: u64) -> Option<&SignedCheckpoint> {
+        self.known.get(&size)
+    }
+
     pub(crate) fn accepted_size(&self) -> u64 {
         self.largest().0
     }

@@ -307,6 +307,9 @@ impl Engine {
 
     /// Drops a held exchange that waits for nothing; the store has it.
     pub(crate) fn forget_held(&mut self, exchange: ExchangeId) {
+        if self.withheld.holds(exchange) {
+            return;
+        }
         let Some(hold) = self.holds.get(&exchange) else { return };
         let awaited = self.peers.get(&hold.peer).is_some_and(|p| p.unreceipted.contains(&(hold.due_at, exchange)));
         if hold.stage == HoldStage::Released || (hold.stage == HoldStage::AwaitingReceipt && !awaited) {

@@ -18,6 +18,7 @@ mod asker;
 mod collect;
 mod comparing;
 mod control;
+mod cosigning;
 mod earlier;
 mod engine;
 mod finding;
@@ -46,6 +47,7 @@ mod standing;
 mod trial;
 mod vocabulary;
 
+pub use cosigning::{Cosigning, PeerCosigning, WitnessStanding};
 pub use engine::{Appeal, Engine, OpenError, Setup, Standing};
 pub use ledger::Tuning;
 pub use minor::MINOR;

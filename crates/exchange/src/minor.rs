@@ -6,7 +6,7 @@
 use puente_wire::proto::frame::Body;
 
 /// The minor version of this implementation.
-pub const MINOR: u32 = 1;
+pub const MINOR: u32 = 2;
 
 /// The first minor version with charter parts on the line: Ready's `parts`, NeedPart, CharterPart.
 pub(crate) const PARTS: u32 = 1;
@@ -16,12 +16,16 @@ pub(crate) const PENDING: u32 = 1;
 /// The first minor version in which a successor log is handed what the one before it lost: Lost.
 pub(crate) const LOST: u32 = 1;
 
+/// The first minor version in which nodes cosign each other's heads: Submit, Judged.
+pub(crate) const COSIGN: u32 = 2;
+
 /// The minor version that brought a kind of frame.
 pub(crate) const fn of(body: &Body) -> u32 {
     match body {
         Body::NeedPart(_) | Body::CharterPart(_) => PARTS,
         Body::Pending(_) => PENDING,
         Body::Lost(_) => LOST,
+        Body::Submit(_) | Body::Judged(_) => COSIGN,
         Body::Ready(_)
         | Body::Head(_)
         | Body::NeedHead(_)

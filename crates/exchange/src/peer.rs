@@ -10,6 +10,7 @@ use puente_wire::{PairKind, fault::FaultCode, proto};
 
 use crate::adoption::Catching;
 use crate::api::{ConnectionId, Store, StreamId, Ticket};
+use crate::cosigning::{Cover, StoredCover};
 use crate::heads::PeerLog;
 use crate::persist::{self, StoredNumbering, StoredOwn, StoredTheirs};
 use crate::resend::{Backlog, Deliveries};
@@ -73,6 +74,8 @@ pub(crate) struct Peer {
     /// This node's log is a successor, and the peer has not handed over yet what the one before it lost.
     pub(crate) owes_handover: bool,
     pub(crate) log: PeerLog,
+    /// How much of it is cosigned.
+    pub(crate) cover: Cover,
     /// Next number of this node towards the peer.
     pub(crate) next_seq: u64,
     pub(crate) own_closed: u64,
@@ -158,6 +161,7 @@ impl Peer {
             handover: None,
             owes_handover: false,
             log,
+            cover: Cover::default(),
             next_seq: Seq::FIRST.0,
             own_closed: 0,
             theirs_closed: 0,
@@ -211,6 +215,7 @@ impl Peer {
         let head = self.log.accepted().filter(|_| self.log.dirty).map(|head| head.note_bytes().to_vec());
         let put = head.map(|head| (persist::head_key(&self.uri, self.log_number), Some(head)));
         (self.log, self.log_number) = log_of(entry, key);
+        self.cover = Cover::default();
         self.know_closed(logs);
         self.handover = None;
         self.theirs_closed = 0;
@@ -234,6 +239,10 @@ impl Peer {
             && self.log.restore(&note).is_err()
         {
             return Err(format!("the stored head of {} does not verify under the charter's key", self.uri));
+        }
+        if let Some(bytes) = store.get(&persist::cover_key(&self.uri, self.log_number))? {
+            let stored = StoredCover::decode(bytes.as_slice()).map_err(|e| e.to_string())?;
+            self.cover = Cover::restore(stored, self.log.accepted_size());
         }
         if let Some(bytes) = store.get(&persist::numbering_key(&self.uri))? {
             let stored = StoredNumbering::decode(bytes.as_slice()).map_err(|e| e.to_string())?;

@@ -410,6 +410,21 @@ pub(crate) fn matter_key(name: &[u8; 32], exchange: Option<ExchangeId>) -> Vec<u
     key("m", &[name, id.as_ref().map_or(&[][..], |id| id.as_slice())])
 }
 
+/// `wr/<log>`: what this node remembers as a witness of a log.
+pub(crate) fn remembered_key(origin: &str) -> Vec<u8> {
+    name_key("wr", origin)
+}
+
+/// `wo/<k>`: how far this node's own log k is cosigned.
+pub(crate) fn own_cover_key(log: u32) -> Vec<u8> {
+    key("wo", &[&log.to_be_bytes()])
+}
+
+/// `wp/<peer>/<k>`: how far a partner's log k is cosigned.
+pub(crate) fn cover_key(peer: &NodeUri, log: u32) -> Vec<u8> {
+    key("wp", &[peer.as_str().as_bytes(), &log.to_be_bytes()])
+}
+
 /// Table of peers that are blocked here: `x/<peer>`, the reason.
 pub(crate) const BLOCKED: &str = "x";
 /// Set once this node has left: the index of its log's final entry.

@@ -104,7 +104,8 @@ fn frame(data: &[u8]) {
             Some(proto::charter_part::Part::Annex(bytes)) => part_of(PartBytes::Annex(bytes)),
             None => {}
         },
-        Body::Probe(_) | Body::NeedHead(_) | Body::NeedPart(_) | Body::Fault(_) => {}
+        Body::Submit(submit) => submission(&submit.submission),
+        Body::Probe(_) | Body::Judged(_) | Body::NeedHead(_) | Body::NeedPart(_) | Body::Fault(_) => {}
     }
 }
 

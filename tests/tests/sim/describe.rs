@@ -30,6 +30,8 @@ pub fn describe(body: &proto::frame::Body) -> String {
         Body::Release(_) => "Release".to_owned(),
         Body::Pending(_) => "Pending".to_owned(),
         Body::Ready(_) => "Ready".to_owned(),
+        Body::Submit(_) => "Submit".to_owned(),
+        Body::Judged(judged) => format!("Judged {}", judged.status),
         Body::Lost(lost) => if lost.entry.is_some() { "Lost entry" } else { "Lost: that was all" }.to_owned(),
     }
 }

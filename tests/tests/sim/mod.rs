@@ -12,6 +12,7 @@ pub mod plan;
 mod promises;
 mod questions;
 pub mod seeds;
+pub mod server;
 mod wishes;
 pub mod world;
 
@@ -62,6 +63,7 @@ enum Event {
     Written { node: usize, run: u32 },
     Found { node: usize, run: u32, lookup: u64, records: Result<Vec<Vec<u8>>, String> },
     Kept { node: usize, run: u32, charter: Arc<Charter> },
+    Submitted { node: usize, run: u32, submission: Digest, answer: Result<(u16, Vec<u8>), String> },
     Wake { node: usize, run: u32 },
 }
 
@@ -98,6 +100,10 @@ pub struct Node {
     pub restored: bool,
     /// Place of its log's final entry: it has left.
     pub left: Option<u64>,
+    /// The newest head that the engine gave out as cosigned.
+    pub cosigned: Option<Vec<u8>>,
+    /// It has a key to cosign with.
+    pub cosigns: bool,
 }
 
 /// A frame that a node sent.
@@ -131,6 +137,8 @@ pub struct Sim {
     pub trace: VecDeque<String>,
     next_ticket: u64,
     seed: u64,
+    /// The witness that is no node.
+    pub server: server::Server,
     /// An honest run: an alarm is a failure.
     pub alarms_fail: bool,
     /// A node that comes back from an old backup: what it says of its own log then is no failure.
@@ -168,6 +176,7 @@ impl Sim {
             trace: VecDeque::new(),
             next_ticket: 1,
             seed,
+            server: server::Server::default(),
             alarms_fail: true,
             losing: None,
             crash_at: None,
@@ -198,6 +207,8 @@ impl Sim {
                 dials: true,
                 restored: false,
                 left: None,
+                cosigned: None,
+                cosigns: true,
             });
         }
         for index in 0..nodes {
@@ -284,6 +295,10 @@ impl Sim {
             en: "write to the oversight office".to_owned(),
             es: "escriba al órgano de control".to_owned(),
         });
+        let engine = match self.nodes[node].cosigns {
+            true => engine.with_cosigner(Box::new(world::cosigner(Some(node)))),
+            false => engine,
+        };
         let it = &mut self.nodes[node];
         it.engine = Some(engine);
         it.run = run;
@@ -417,6 +432,16 @@ impl Sim {
                 self.note(|| format!("node {node} is under {}", rules.charter.vector()));
                 self.nodes[node].barred = rules.barred;
             }
+            Effect::Submit { submission, witness, url, body } => {
+                self.note(|| format!("node {node} submits to {witness} at {url}"));
+                let answer = self.server.submit(self.clock(node), &self.world.charter, &body);
+                let at = self.now + self.within(self.weather.delay);
+                self.push(at, Event::Submitted { node, run, submission, answer });
+            }
+            Effect::Cosigned { checkpoint } => {
+                self.note(|| format!("node {node} is cosigned"));
+                self.nodes[node].cosigned = Some(checkpoint);
+            }
             Effect::Alarm(alarm) => {
                 self.note(|| format!("node {node} ALARM {alarm:?}"));
                 let own = matches!(alarm, Alarm::OwnLogBehind { .. } | Alarm::OwnLogAgrees { .. });
@@ -474,6 +499,7 @@ impl Sim {
             Event::Written { node, .. }
             | Event::Found { node, .. }
             | Event::Kept { node, .. }
+            | Event::Submitted { node, .. }
             | Event::Wake { node, .. } => *node,
         };
         let paused = self.nodes[target].paused_until;
@@ -510,6 +536,11 @@ impl Sim {
             Event::Kept { node, run, charter } => {
                 if self.nodes[node].run == run && self.nodes[node].engine.is_some() {
                     self.keep(node, charter);
+                }
+            }
+            Event::Submitted { node, run, submission, answer } => {
+                if self.nodes[node].run == run {
+                    self.input(node, Input::Submitted { submission, answer });
                 }
             }
             Event::Wake { node, run } => {

@@ -8,7 +8,7 @@ use puente_audit_log::{Ed25519Signer, KeyKind, Signer as _};
 use puente_catalogue::Catalogue;
 use puente_charter::{
     AnnexPart, AnnexPin, Auditor, Charter, ClaimedPart, CommonPart, GovernanceKey, JurisdictionEntry, LegalBasis,
-    LogEntry, Member, Part, PartId, SealKey, sign,
+    LogEntry, Member, Need, Part, PartId, SealKey, Witness, WitnessGroup, sign,
 };
 use puente_evidence::HpkeKeyPair;
 use puente_exchange::vocabulary;
@@ -58,6 +58,52 @@ pub struct Amendment {
     pub suspended: Option<usize>,
     /// This member's log is closed at a size, and has a successor.
     pub closed: Option<(usize, u64)>,
+    /// Heads must be cosigned.
+    pub witnessed: Option<Witnessed>,
+}
+
+/// Who cosigns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Witnessed {
+    /// One other node of each nation.
+    ByNodes,
+    /// The same, and core data of vehicles waits for it.
+    Sensitive,
+    /// One node of Mexico's; of the United States a server that is no node.
+    ByServer,
+}
+
+/// The bound of a federation with witnesses.
+pub const BOUND_HOURS: u32 = 1;
+/// Where the witness that is no node stands.
+pub const SERVER: &str = "https://witness.example/us";
+
+/// Cosigns as a node, or as the server (none).
+pub fn cosigner(node: Option<usize>) -> Ed25519Signer {
+    let name = node.map_or("server".to_owned(), |node| format!("node-{node}"));
+    Ed25519Signer::new(&name, KeyKind::CosignatureV1, &seed_of(&format!("witness {name}"))).unwrap()
+}
+
+fn witnesses(by: Witnessed) -> (Vec<Witness>, Vec<WitnessGroup>) {
+    let witness = |jurisdiction: Jurisdiction, node: Option<usize>| {
+        let vkey = cosigner(node).verifier().to_string();
+        let name = vkey.split_once('+').unwrap().0.to_owned();
+        let url = node.map_or(SERVER.to_owned(), |node| NODES[node].to_owned());
+        Witness { name, jurisdiction, vkey, url: Some(url) }
+    };
+    let nodes = |of: &[usize]| of.iter().map(|n| witness(nation_of(*n), Some(*n))).collect::<Vec<_>>();
+    let us = match by {
+        Witnessed::ByServer => vec![witness("us".parse().unwrap(), None)],
+        Witnessed::ByNodes | Witnessed::Sensitive => nodes(&[DPS, DOJ]),
+    };
+    let mx = nodes(&[FGE, FGR]);
+    let group = |name: &str, need, members: &[Witness]| {
+        let members = members.iter().map(|w| w.name.clone()).collect();
+        WitnessGroup { name: name.to_owned(), need, members }
+    };
+    let both = WitnessGroup { name: "both".to_owned(), need: Need::All, members: vec!["mx".into(), "us".into()] };
+    let groups = vec![group("mx", Need::Any, &mx), group("us", Need::Any, &us), both];
+    (mx.into_iter().chain(us).collect(), groups)
 }
 
 /// The key to which seeds are sealed for an auditor in a quarter.
@@ -167,6 +213,7 @@ fn bases() -> Vec<LegalBasis> {
 /// The charter in force.
 pub fn charter(amendment: Amendment) -> Charter {
     let (mx, us) = (annex("mx", amendment), annex("us", amendment));
+    let (witnesses, witness_groups) = amendment.witnessed.map(witnesses).unwrap_or_default();
     let common = CommonPart {
         federation: "frontera".to_owned(),
         number: 1,
@@ -174,20 +221,23 @@ pub fn charter(amendment: Amendment) -> Charter {
         valid_from: Millis(START.0 - 90 * 86_400_000),
         expires: START.plus(180 * 86_400_000),
         grace_days: 14,
-        cosign_bound_hours: 72,
+        cosign_bound_hours: if amendment.witnessed.is_some() { BOUND_HOURS } else { 72 },
         audit_hold_days: 365,
         period_minutes: 60,
         catalogue: catalogue().digest(),
-        sensitive_kinds: Vec::new(),
-        quorum: "none".to_owned(),
+        sensitive_kinds: match amendment.witnessed {
+            Some(Witnessed::Sensitive) => vec!["vehicle.status".parse().unwrap()],
+            _ => Vec::new(),
+        },
+        quorum: if amendment.witnessed.is_some() { "both" } else { "none" }.to_owned(),
         jurisdictions: vec![
             nation("mx", include_bytes!("../data/root-mx.der"), &mx),
             nation("us", include_bytes!("../data/root-us.der"), &us),
         ],
         legal_bases: bases(),
         auditors: vec![auditor("mx", "a"), auditor("mx", "b"), auditor("us", "a"), auditor("us", "b")],
-        witnesses: Vec::new(),
-        witness_groups: Vec::new(),
+        witnesses,
+        witness_groups,
         corridors: Vec::new(),
     };
     let claim = |file: &str, hash: Digest, part: Part, keys: &[&str]| {
@@ -326,6 +376,12 @@ impl World {
             format!("{}{slow}\n{urgent}{}", &text[..start], &text[end..])
         };
         Arc::clone(MADE.get_or_init(|| Arc::new(Self::with(charter(Amendment::default()), adapt))))
+    }
+
+    /// The federation whose heads must be cosigned.
+    pub fn witnessed(by: Witnessed) -> Arc<Self> {
+        let amendment = Amendment { witnessed: Some(by), ..Amendment::default() };
+        Arc::new(Self::new(charter(amendment), str::to_owned))
     }
 
     /// The federation with one member suspended.

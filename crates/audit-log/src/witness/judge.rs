@@ -139,6 +139,12 @@ impl Advance {
         self.0.head()
     }
 
+    /// What is to be remembered, as [`Advance::persist`] hands it over: for whoever makes it durable together with other
+    /// things, and calls that once they are.
+    pub fn record(&self) -> Vec<u8> {
+        self.0.encode()
+    }
+
     /// Has `write` make the record durable, in place of what was remembered of this log before; only then it may be
     /// cosigned.
     ///

@@ -15,6 +15,7 @@ use rand_core::SeedableRng as _;
 use super::{Engine, Standing, Then, Timer};
 use crate::adoption::Changes;
 use crate::api::{LocalEvent, Store};
+use crate::cosigning::{Gathering, Quorum, Withheld, Witnessing};
 use crate::ledger::{Ledger, Tuning};
 use crate::peer::{Peer, number_of};
 use crate::persist;
@@ -78,9 +79,6 @@ pub enum OpenError {
     /// A key in the charter is unusable.
     #[error("the charter's log key of {0} is unusable: {1}")]
     Key(NodeUri, String),
-    /// The charter wants heads cosigned, which this version cannot gather: it would release nothing.
-    #[error("the charter names a witness quorum, and this version gathers no cosignatures: run a version that does")]
-    Witnesses,
     /// The evidence store cannot be read.
     #[error("the evidence store cannot be read: {0}")]
     Store(String),
@@ -103,9 +101,6 @@ impl Engine {
         if let Some(last) = store.get(persist::LEFT).map_err(OpenError::Store)? {
             let last = last.try_into().map_or(0, u64::from_be_bytes);
             return Err(OpenError::Left(last));
-        }
-        if !charter.witness_policy().is_none() {
-            return Err(OpenError::Witnesses);
         }
         let origin = node.origin(log).map_err(|e| OpenError::OtherLog(e.to_string()))?;
         let entry =
@@ -181,6 +176,10 @@ impl Engine {
             closers: HashMap::new(),
             comparing: BTreeMap::new(),
             kept,
+            quorum: Quorum::of(&charter),
+            gathering: Gathering::default(),
+            witnessing: Witnessing::default(),
+            withheld: Withheld::default(),
             changes,
             held_back: None,
             timers: BTreeSet::new(),
@@ -195,6 +194,8 @@ impl Engine {
             charter,
             catalogue,
         };
+        let stored = engine.store.get(&persist::own_cover_key(log)).map_err(OpenError::Store)?;
+        engine.gathering.restore(now, stored, engine.ledger.size());
         // Nothing is open yet: nobody is cut off.
         engine.settle_standing(now);
         if restored {

@@ -35,6 +35,8 @@ pub(crate) enum Timer {
     CatchUp(NodeUri),
     /// Give up waiting for partners that are asked for newer charter parts.
     Compare,
+    /// Ask witnesses to cosign.
+    Gather,
 }
 
 impl Engine {
@@ -72,8 +74,10 @@ impl Engine {
         for ask in self.asks.values_mut() {
             ask.again_at = ask.again_at.min(now.plus(AGAIN_MILLIS));
         }
+        self.gathering.put_clock_back(back);
         for peer in self.peers.values_mut() {
             peer.put_clock_back(back);
+            peer.cover.put_clock_back(back);
             if let Some(closing) = &mut peer.closing {
                 closing.until = Millis(closing.until.0.saturating_sub(back));
             }
@@ -105,6 +109,7 @@ impl Engine {
                 Timer::Turn(peer) => self.resend(now, &peer),
                 Timer::Deliver(peer) => self.deliveries_due(now, &peer),
                 Timer::Compare => self.compare_on(now),
+                Timer::Gather => self.gather_due(now),
                 Timer::CatchUp(peer) => self.catch_up_due(now, &peer),
             }
         }

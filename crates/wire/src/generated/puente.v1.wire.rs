@@ -3,7 +3,7 @@
 pub struct Frame {
     #[prost(
         oneof = "frame::Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
     )]
     pub body: ::core::option::Option<frame::Body>,
 }
@@ -45,6 +45,10 @@ pub mod frame {
         Pending(super::Pending),
         #[prost(message, tag = "17")]
         Lost(super::Lost),
+        #[prost(message, tag = "18")]
+        Submit(super::Submit),
+        #[prost(message, tag = "19")]
+        Judged(super::Judged),
     }
 }
 /// First frame of each side on the control stream.
@@ -435,4 +439,23 @@ pub struct PartSignature {
     /// 64 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub signature: ::prost::alloc::vec::Vec<u8>,
+}
+/// Asks the receiver to cosign a head, as a witness does (C2SP tlog-witness).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Submit {
+    /// The body of add-checkpoint, verbatim.
+    #[prost(bytes = "vec", tag = "1")]
+    pub submission: ::prost::alloc::vec::Vec<u8>,
+}
+/// The witness's answer to Submit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Judged {
+    /// SHA-256 of the submission that it is about: 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub submission: ::prost::alloc::vec::Vec<u8>,
+    /// The HTTP status that the protocol gives it, and the body.
+    #[prost(uint32, tag = "2")]
+    pub status: u32,
+    #[prost(bytes = "vec", tag = "3")]
+    pub body: ::prost::alloc::vec::Vec<u8>,
 }

@@ -328,6 +328,8 @@ pub(crate) fn frames() -> Vec<(&'static str, Body)> {
         ("head-proof", Body::HeadProof(proto::HeadProof { from: 7, to: 12, proof: vec![1; 64] })),
         ("lost-query", Body::Lost(proto::Lost { entry: Some(proven(&entry("query"), true)), head: Vec::new() })),
         ("lost-all", Body::Lost(proto::Lost { entry: None, head: b"a checkpoint\n".to_vec() })),
+        ("submit", Body::Submit(proto::Submit { submission: b"old 3\n\na checkpoint\n".to_vec() })),
+        ("judged", Body::Judged(proto::Judged { submission: vec![7; 32], status: 409, body: b"5\n".to_vec() })),
         ("fault", Body::Fault(fault)),
     ]
 }

@@ -1,0 +1,47 @@
+//! A witness that is no node: the protocol's own judge, its memory, and a line that can be cut.
+
+use std::collections::BTreeMap;
+
+use puente_audit_log::witness::{ClaimedSubmission, LogRule, Remembered, Witness};
+use puente_audit_log::{Checkpoint, Signer as _, empty_root};
+use puente_charter::Charter;
+use puente_model::{Millis, TreeSize};
+
+use super::world;
+
+/// A witness that serves the logs of every member from their beginning.
+#[derive(Debug, Default)]
+pub struct Server {
+    pub unreachable: bool,
+    remembered: BTreeMap<String, Remembered>,
+    pub cosigned: usize,
+}
+
+impl Server {
+    pub fn submit(&mut self, now: Millis, charter: &Charter, body: &[u8]) -> Result<(u16, Vec<u8>), String> {
+        if self.unreachable {
+            return Err("connection refused".to_owned());
+        }
+        let signer = world::cosigner(None);
+        let witness = Witness::new(signer.verifier().clone()).unwrap();
+        let claimed = match ClaimedSubmission::parse(body) {
+            Ok(claimed) => claimed,
+            Err(error) => return Ok((400, error.to_string().into_bytes())),
+        };
+        let log = charter.members().iter().flat_map(|m| &m.logs).find(|log| log.origin.as_str() == claimed.origin());
+        let rule = log.map(|log| {
+            let empty = Checkpoint::new(log.origin.as_str(), TreeSize(0), empty_root()).unwrap();
+            LogRule::new(log.origin.as_str(), vec![log.vkey.parse().unwrap()]).unwrap().pinned(empty).unwrap()
+        });
+        match witness.submit(now, &claimed, rule.as_ref(), self.remembered.get(claimed.origin())) {
+            Ok(advance) => {
+                let remembered = advance.persist(|_| Ok::<(), ()>(())).unwrap();
+                let line = remembered.cosign(&signer).unwrap();
+                self.remembered.insert(claimed.origin().to_owned(), remembered);
+                self.cosigned += 1;
+                Ok((200, format!("{line}\n").into_bytes()))
+            }
+            Err(refusal) => Ok((refusal.status(), refusal.body().into_bytes())),
+        }
+    }
+}

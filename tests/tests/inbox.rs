@@ -323,7 +323,7 @@ fn a_holder_of_the_previous_minor_version_refuses_what_a_person_would_decide() {
     rest(&mut sim, &[]);
 }
 
-/// This node speaks the minor version before the newest, the other the newest.
+/// This node speaks the minor version before questions could wait for a person, the other the newest.
 fn minors(older: usize) -> Vec<u32> {
-    (0..=older).map(|node| puente_exchange::MINOR - u32::from(node == older)).collect()
+    (0..=older).map(|node| if node == older { 0 } else { puente_exchange::MINOR }).collect()
 }

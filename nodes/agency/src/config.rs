@@ -75,6 +75,11 @@ impl NodeDir {
         if k <= 1 { self.log_key() } else { self.at(&format!("keys/log{k}.key")) }
     }
 
+    /// Ed25519 seed with which the node cosigns its partners' heads, 64 hexadecimal digits.
+    pub fn witness_key(&self) -> PathBuf {
+        self.at("keys/witness.key")
+    }
+
     /// Key of the evidence store, 64 hexadecimal digits.
     pub fn store_key(&self) -> PathBuf {
         self.at("keys/store.key")
@@ -173,6 +178,11 @@ impl NodeDir {
     /// The log in C2SP layout.
     pub fn log(&self) -> PathBuf {
         self.at("log")
+    }
+
+    /// The newest head of the log that bears the cosignatures of the charter's quorum.
+    pub fn cosigned(&self) -> PathBuf {
+        self.at("log/cosigned")
     }
 
     /// How large the folder was, day by day.
@@ -277,6 +287,9 @@ pub struct NodeConfig {
     /// `[time_zones]`: whose clock shows what, beside UTC.
     #[serde(default, skip_serializing_if = "crate::time_zones::TimeZones::is_default")]
     pub time_zones: crate::time_zones::TimeZones,
+    /// `[witnesses]`: the way to witnesses that are no nodes.
+    #[serde(default, skip_serializing_if = "crate::witness::WitnessesConfig::is_default")]
+    pub witnesses: crate::witness::WitnessesConfig,
     /// `[keys]`: private keys in a PKCS#11 token.
     #[serde(default, skip_serializing_if = "crate::keys::KeysConfig::is_default")]
     pub keys: crate::keys::KeysConfig,
@@ -297,6 +310,7 @@ const KEYS: &[&str] = &[
     "ops",
     "training",
     "time_zones",
+    "witnesses",
     "keys",
 ];
 

@@ -20,11 +20,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use puente_charter::{Charter, ClaimedPart};
-use puente_exchange::Engine;
+use puente_exchange::{Cosigning, Engine};
 use puente_exchange::api::{
     Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, InForce, Input, LocalEvent, StreamId, Ticket,
 };
-use puente_model::{Millis, Mode, NodeUri};
+use puente_model::{Digest, Millis, Mode, NodeUri};
 use puente_wire::fault::FaultCode;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -60,7 +60,7 @@ pub trait Core: Send + 'static {
 }
 
 /// How the engine's conversations go, in numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CoreView {
     /// Exchanges that this node asked for and that can get on.
     pub asking: u64,
@@ -70,6 +70,8 @@ pub struct CoreView {
     pub peers_ready: u64,
     /// Peers whose frames were refused in the last minute because they came from this clock's future.
     pub future_dated: u64,
+    /// How far cosignatures have come; none while the charter wants none.
+    pub cosigning: Option<Cosigning>,
 }
 
 impl Core for Engine {
@@ -92,6 +94,7 @@ impl Core for Engine {
             holding: holding as u64,
             peers_ready: self.ready_peers().count() as u64,
             future_dated: self.future_dated(now) as u64,
+            cosigning: self.cosigning(now),
         }
     }
 }
@@ -123,9 +126,16 @@ pub struct DriverOptions {
     pub on_alarm: Option<AlarmHook>,
     /// Sees what is carried.
     pub watch: Option<Arc<dyn Watch>>,
+    /// Submits heads to witnesses over HTTP, blocking; without it such witnesses cannot be reached.
+    pub witnesses: Option<Submit>,
+    /// Told of every head of the log that the quorum cosigned; must not block.
+    pub on_cosigned: Option<Box<dyn Fn(Vec<u8>) + Send>>,
     /// Told to keep charter parts, and what is in force; must not block. Without it nothing is adopted.
     pub on_rules: Option<RulesHook>,
 }
+
+/// Posts a submission to a witness: its URL, the body; status and body of the answer, or why there is none.
+pub type Submit = Arc<dyn Fn(&str, &[u8]) -> Result<(u16, Vec<u8>), String> + Send + Sync>;
 
 /// Called with what a change of the charter asks for.
 pub type RulesHook = Box<dyn Fn(RulesStep) + Send>;
@@ -141,7 +151,15 @@ pub enum RulesStep {
 
 impl Default for DriverOptions {
     fn default() -> Self {
-        Self { queue_bytes_max: 64 << 20, inline_sync_micros: 300, on_alarm: None, on_rules: None, watch: None }
+        Self {
+            queue_bytes_max: 64 << 20,
+            inline_sync_micros: 300,
+            on_alarm: None,
+            on_rules: None,
+            on_cosigned: None,
+            watch: None,
+            witnesses: None,
+        }
     }
 }
 
@@ -157,6 +175,7 @@ enum Message {
     View(oneshot::Sender<CoreView>),
     Written(u64, Result<(), DiskError>),
     Found(u64, Found),
+    Submitted(Digest, Result<(u16, Vec<u8>), String>),
     Shutdown(Option<oneshot::Sender<Result<(), DiskError>>>),
 }
 
@@ -334,7 +353,7 @@ impl<C: Core> Turn<C> {
     }
 
     fn take(&mut self, message: Message) {
-        if !matches!(message, Message::Written(..) | Message::Found(..)) {
+        if !matches!(message, Message::Written(..) | Message::Found(..) | Message::Submitted(..)) {
             self.shown.queued.fetch_sub(1, Ordering::Relaxed);
         }
         let now = self.clock.now();
@@ -347,6 +366,7 @@ impl<C: Core> Turn<C> {
             // From here on only what is being written is seen through.
             _ if self.stopping.is_some() => (),
             Message::Found(lookup, records) => self.core.handle(now, Input::Found { lookup, records }),
+            Message::Submitted(submission, answer) => self.core.handle(now, Input::Submitted { submission, answer }),
             Message::Input(input, permit) => {
                 self.shown.see(now, &input);
                 if let Input::Cancel { ticket } = &input {
@@ -429,6 +449,12 @@ impl<C: Core> Turn<C> {
                         hook(RulesStep::InForce(rules));
                     }
                 }
+                Effect::Submit { submission, url, body, .. } => self.submit(submission, url, body),
+                Effect::Cosigned { checkpoint } => {
+                    if let Some(hook) = &self.options.on_cosigned {
+                        hook(checkpoint);
+                    }
+                }
                 Effect::Alarm(alarm) => {
                     if let Some(hook) = &self.options.on_alarm {
                         hook(&alarm);
@@ -440,6 +466,19 @@ impl<C: Core> Turn<C> {
                 }
             }
         }
+    }
+
+    /// The engine has at most one submission to each witness on its way.
+    fn submit(&self, submission: Digest, url: String, body: Vec<u8>) {
+        let (witnesses, later) = (self.options.witnesses.clone(), self.found.clone());
+        tokio::task::spawn_blocking(move || {
+            let answer = match witnesses {
+                Some(submit) => submit(&url, &body),
+                None => Err("this node has no way to witnesses over HTTP".to_owned()),
+            };
+            // The task may have ended; the head is submitted again after the next start.
+            drop(later.send(Message::Submitted(submission, answer)));
+        });
     }
 
     fn watched(&self, tell: impl FnOnce(&dyn Watch)) {

@@ -11,7 +11,7 @@ use puente_model::{Digest, Millis, NodeUri, Origin};
 use crate::ca::{self, Algorithm, CaError, Subject};
 use crate::config::{ConfigError, NodeConfig, NodeDir};
 use crate::files;
-use crate::keys::KeysConfig;
+use crate::keys::{KeysConfig, PassphraseSource, Vault};
 use crate::load::{Bearings, LoadError};
 
 const SAMPLE: &str = include_str!("../samples/node.toml");
@@ -77,6 +77,8 @@ pub struct Made {
     pub endpoint: String,
     /// The member, as it stands in an annex (TOML).
     pub stanza: String,
+    /// The node as a witness of its partners' logs, as it may stand in the common part (TOML).
+    pub witness: String,
     /// Which example policies were copied.
     pub policies: &'static str,
     /// The self-test: what was tried, and how it went.
@@ -148,6 +150,9 @@ pub fn init(dir: &NodeDir, plan: &Plan, now: Millis) -> Result<Made, InitError> 
     files::create_secret(&dir.log_key(), &seed).map_err(file(&dir.log_key()))?;
     let store = files::fresh_secret().map_err(file(&dir.store_key()))?;
     files::create_secret(&dir.store_key(), &store).map_err(file(&dir.store_key()))?;
+    let witness = crate::witness::signer(dir, &Vault::new(PassphraseSource::Ask), &plan.uri, false)
+        .map_err(file(&dir.witness_key()))?;
+    let witness = witness.map(|signer| crate::witness::stanza(&plan.uri, &signer)).unwrap_or_default();
     let vkey = Ed25519Signer::new(origin.as_str(), KeyKind::Ed25519, &seed)?.verifier().to_string();
     let policies = copy_policies(dir, &plan.uri)?;
     if let Some(from) = &plan.charter {
@@ -157,7 +162,7 @@ pub fn init(dir: &NodeDir, plan: &Plan, now: Millis) -> Result<Made, InitError> 
     files::create(&dir.config(), config_text.as_bytes(), false).map_err(file(&dir.config()))?;
     let endpoint = stanza.endpoint.clone();
     let stanza = stanza.toml(&origin, &vkey);
-    Ok(Made { origin, vkey, endpoint, stanza, policies, checks: self_test(dir) })
+    Ok(Made { origin, vkey, endpoint, stanza, witness, policies, checks: self_test(dir) })
 }
 
 fn config_text(plan: &Plan) -> String {

@@ -33,3 +33,4 @@ pub mod retention;
 pub mod signer;
 pub mod time_zones;
 pub mod training;
+pub mod witness;

@@ -3,6 +3,7 @@
 mod adopted;
 mod api;
 mod checks;
+mod cosigned;
 pub(crate) use checks::{certificate_check, charter_check, room_check};
 #[cfg(test)]
 mod approval_test;
@@ -60,6 +61,7 @@ use crate::ops::meter::Meter;
 use crate::ops::{Steps, Traces};
 use crate::records::{Health, RecordReader};
 use crate::renewal;
+use crate::witness::HttpWitnesses;
 
 pub(crate) use adopted::recorded_policies;
 pub use error::RunError;
@@ -235,7 +237,15 @@ impl Node {
             },
             restored: suspended.is_some(),
         };
-        let engine = Engine::new(setup, now())?.with_appeal(config.answering.appeal());
+        let mut engine = Engine::new(setup, now())?.with_appeal(config.answering.appeal());
+        let cosigner = crate::witness::signer(&dir, keys.vault(), &config.node, suspended.is_some())
+            .map_err(|error| RunError::Key { path: dir.witness_key().display().to_string(), error })?;
+        if let Some(cosigner) = cosigner {
+            engine = engine.with_cosigner(Box::new(cosigner));
+        }
+        let ca = config.witnesses.ca.as_ref().map(|ca| dir.path().join(ca));
+        let witnesses = HttpWitnesses::new(ca.as_deref())
+            .map_err(|error| RunError::Key { path: dir.config().display().to_string(), error })?;
         let (wishes, wished) = tokio::sync::mpsc::unbounded_channel();
         let (on_rules, evidence) = rules::hooks(&wishes);
         let meter = Arc::new(Meter::new());
@@ -246,6 +256,8 @@ impl Node {
         let steps = Steps::new(config.node.clone(), meter.clone(), sink);
         let options_of_driver = DriverOptions {
             on_rules: Some(on_rules),
+            on_cosigned: Some(cosigned::keeping(&dir)),
+            witnesses: Some(Arc::new(move |url, body| witnesses.submit(url, body))),
             on_alarm: Some(suspension::remembering(&dir, evidence)),
             watch: watched.then(|| Arc::new(steps) as Arc<dyn Watch>),
             ..DriverOptions::default()

@@ -124,7 +124,17 @@ fn show(context: &Context) -> Result<Report, Failure> {
     let room = KeyRoom::open(context.vault.clone(), &config.keys).map_err(key_failure)?;
     let signer = room.log_signer(&context.dir, &origin, config.log).map_err(key_failure)?;
     let vkey = signer.verifier().to_string();
-    Ok(Report::new(json!({"origin": origin.as_str(), "vkey": vkey}), format!("{vkey}\n")))
+    let path = context.dir.witness_key();
+    let witness = if path.exists() {
+        let signer = crate::witness::signer(&context.dir, room.vault(), &config.node, false);
+        signer.map_err(|error| Failure::file(&path, &error))?
+    } else {
+        // A node makes it when it starts.
+        None
+    };
+    let stanza = witness.map(|signer| crate::witness::stanza(&config.node, &signer)).unwrap_or_default();
+    let text = format!("{vkey}\n{}{stanza}", if stanza.is_empty() { "" } else { "\n" });
+    Ok(Report::new(json!({"origin": origin.as_str(), "vkey": vkey, "witness": stanza}), text))
 }
 
 /// A node reads its keys when it starts: what a running one was started with must not change under it.

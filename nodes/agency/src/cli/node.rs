@@ -81,6 +81,7 @@ fn make(context: &Context, plan: &Plan) -> Result<Report, Failure> {
         "roles": plan.roles,
         "policies": made.policies,
         "stanza": made.stanza,
+        "witness": made.witness,
         "csr": plan.ca.is_none().then(|| context.dir.tls_csr().display().to_string()),
         "checks": tried(&made.checks),
     });

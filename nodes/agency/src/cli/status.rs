@@ -86,6 +86,15 @@ fn rows(status: &Value, lang: Lang) -> Vec<(String, String)> {
         (Text::Log, say(lang, &english).into_owned()),
     ];
     let mut rows: Vec<_> = rows.into_iter().map(|(label, value)| (label.get(lang).to_owned(), value)).collect();
+    if let Some(cosigned) = status["cosignatures"]["cosigned"].as_u64() {
+        let pending = status["cosignatures"]["pending_seconds"].as_u64();
+        let waits = pending.filter(|_| log["size"].as_u64() > Some(cosigned));
+        let english = match waits {
+            Some(seconds) => format!("{cosigned} entries; the next wait for {}", words::duration(seconds)),
+            None => format!("{cosigned} entries"),
+        };
+        rows.push((text(lang, "cosigned").to_owned(), say(lang, &english).into_owned()));
+    }
     if let Some(last) = status["retention"]["last"].as_str() {
         let erased = status["retention"]["erased_in_all"].as_u64().unwrap_or(0);
         let english = format!("{last}, {erased} records in all");

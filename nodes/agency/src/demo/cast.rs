@@ -36,6 +36,11 @@ impl Agency {
         format!("puente://{}/n1", self.id)
     }
 
+    /// Its node's name as a witness.
+    pub(super) fn witness(&self) -> String {
+        format!("{}-n1", self.folder())
+    }
+
     /// Name of its folders: `mx-fge-bc`.
     pub(super) fn folder(&self) -> String {
         self.id.replace('/', "-")
@@ -115,6 +120,8 @@ pub(super) struct Made {
     pub(super) auditors: Vec<(String, String, String, String, String)>,
     /// The member of each node, as `puente node init` prints it.
     pub(super) members: Vec<String>,
+    /// The same as a witness of its partners.
+    pub(super) witnesses: Vec<String>,
 }
 
 /// Origin of an auditor's log.
@@ -126,7 +133,7 @@ pub(super) fn auditor_origin(name: &str, nation: &str) -> String {
 pub(super) fn description(made: &Made, valid_from: &str, expires: &str) -> String {
     let mut out = format!(
         "# A federation of two nations, made by 'puente demo'.\nfederation = \"frontera\"\n\
-         valid_from = \"{valid_from}\"\nexpires = \"{expires}\"\naudit_hold_days = 365\nperiod_minutes = 60\n"
+         valid_from = \"{valid_from}\"\nexpires = \"{expires}\"\naudit_hold_days = 365\nperiod_minutes = 60\nquorum = \"both-nations\"\n"
     );
     for (code, en, es) in NATIONS {
         let _ = write!(
@@ -138,6 +145,21 @@ pub(super) fn description(made: &Made, valid_from: &str, expires: &str) -> Strin
             let _ = write!(out, "\n[[jurisdiction.governance_key]]\nname = \"{name}\"\nkey = \"{key}\"\n");
         }
     }
+    for stanza in &made.witnesses {
+        let _ = write!(out, "\n{stanza}");
+    }
+    // Of each nation one witness; a node does not vouch for its own log, so that is the other one.
+    for (code, ..) in NATIONS {
+        let names: Vec<String> = AGENCIES
+            .iter()
+            .filter(|agency| agency.nation() == *code)
+            .map(|agency| format!("\"{}\"", agency.witness()))
+            .collect();
+        let _ = write!(out, "\n[[witness_group]]\nname = \"{code}\"\nneed = \"any\"\nmembers = [{}]\n", names.join(", "));
+    }
+    let nations: Vec<String> = NATIONS.iter().map(|(code, ..)| format!("\"{code}\"")).collect();
+    let all = nations.join(", ");
+    let _ = write!(out, "\n[[witness_group]]\nname = \"both-nations\"\nneed = \"all\"\nmembers = [{all}]\n");
     for stanza in &made.members {
         let _ = write!(out, "\n{stanza}");
     }

@@ -142,6 +142,7 @@ impl Stage {
         for (agency, ran) in AGENCIES.iter().zip(ran) {
             let value = ran.done()?;
             self.vkeys.insert(agency.id, text_of(&value, &["vkey"]).to_owned());
+            made.witnesses.push(text_of(&value, &["witness"]).to_owned());
             made.members.push(text_of(&value, &["stanza"]).to_owned());
         }
         let spoiled = self.at("nodes/foreign");

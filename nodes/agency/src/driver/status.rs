@@ -211,6 +211,17 @@ fn describe(alarm: &Alarm) -> String {
             )
         }
         Alarm::CharterRefused { peer, why } => format!("{peer} is under another charter, which was not adopted: {why}"),
+        Alarm::WitnessAhead { witness, size, own } => format!(
+            "the witness {witness} says that it cosigned {size} entries of this node's log, which has {own}: if the log was set \
+             back, stop the node and run 'puente log successor'; else tell the witness's operator and the auditors"
+        ),
+        Alarm::WitnessRefuses { witness, why } => {
+            format!("the witness {witness} does not cosign this node's log: {why}; compare the charter with its configuration")
+        }
+        Alarm::CosignatureForgotten { log, .. } => format!(
+            "this node was shown a cosignature of its own over {log}'s log that it does not remember: its memory was set back, or \
+             its key is used elsewhere; make a new witness key, have the charter name it, and tell the auditors"
+        ),
         Alarm::LogUnavailable => {
             "the log cannot be written: nothing is asked or answered; mend the disk, then start the node again"
                 .to_owned()

@@ -30,7 +30,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long a question to the node itself that succeeded is good for.
 const ASKED_FRESH: Duration = Duration::from_secs(5);
 /// How long the engine, or a store, may take to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a batch may be on its way to the disk.
 const WRITE_MAX: Duration = Duration::from_secs(2);
 /// Less room than this, and the journal's next segments do not fit.
@@ -183,7 +183,7 @@ fn store_check(name: &'static str, code: &'static str, answered: Option<Result<(
     }
 }
 
-fn engine_check(view: Option<CoreView>, driver: &DriverStatus) -> Check {
+fn engine_check(view: Option<&CoreView>, driver: &DriverStatus) -> Check {
     let name = "engine";
     let fix = w("look at the disk and at the node's log; then restart it");
     let pending = format!("{} waiting", driver.pending);
@@ -205,7 +205,7 @@ fn engine_check(view: Option<CoreView>, driver: &DriverStatus) -> Check {
 }
 
 /// The clock against one that only goes forward, the newest head and the peers.
-fn clock_check(node: &Node, view: Option<CoreView>) -> Check {
+fn clock_check(node: &Node, view: Option<&CoreView>) -> Check {
     let name = "clock";
     let published = std::fs::metadata(node.dir.log().join("checkpoint")).and_then(|meta| meta.modified()).ok();
     let ahead = published.and_then(|then| then.duration_since(SystemTime::now()).ok()).unwrap_or_default();
@@ -319,16 +319,18 @@ impl Node {
             edge_check(edge),
             store_check("evidence", "evidence-store", evidence),
             store_check("records", "records-down", records),
-            engine_check(view, &driver),
+            engine_check(view.as_ref(), &driver),
             charter_check(self.now.charter.load().status(now())),
             self.member_check(),
             certificate_check(self.net.certificate_life(), now()),
-            clock_check(self, view),
+            clock_check(self, view.as_ref()),
             policies,
             self.listen_check(),
             self.alarm_check(&driver),
             itself,
         ];
+        let cosigning = view.as_ref().and_then(|view| view.cosigning.as_ref());
+        checks.extend(super::cosigned::check(cosigning, driver.disk.size, now()));
         if self.draining.load(std::sync::atomic::Ordering::Relaxed) {
             let cause = w("the node is stopping");
             let fix = w("start it again");
@@ -525,6 +527,7 @@ impl Node {
         let charter = charter.common();
         let grace = u64::from(charter.grace_days) * 86_400;
         let links = self.net.links();
+        let cosigning = view.cosigning.as_ref();
         let next = |endings: Vec<Ending>| {
             endings.iter().map(|ending| ending.end).filter(|end| *end > now()).min().map(|end| end.0 / 1_000)
         };
@@ -540,6 +543,8 @@ impl Node {
             streams: self.net.streams() as u64,
             peers_ready: view.peers_ready,
             peers_unreachable: self.net.unreachable().len() as u64,
+            cosign_pending_seconds: cosigning.and_then(|c| c.pending_since).map_or(0, |since| now().since(since) / 1_000),
+            partners_held_back: cosigning.map_or(0, |c| c.peers.iter().filter(|peer| peer.held_back).count() as u64),
             under_way: (view.asking, view.holding),
             disk_free_bytes: probe::room(&self.dir.journal()).ok().map(|room| room.free_bytes),
             certificate_ends: self.net.certificate_life().map(|life| life.end.0 / 1_000),

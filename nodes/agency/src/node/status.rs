@@ -7,7 +7,9 @@ use puente_catalogue::Lang;
 use puente_charter::{Charter, CharterStatus};
 use puente_model::{Millis, NodeUri};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
+use super::checks::PATIENCE;
 use super::{Node, now};
 use crate::net::{LinkStatus, Over};
 use crate::ops::check::{Check, State, Words, w};
@@ -125,6 +127,7 @@ impl Node {
     pub async fn status(&self) -> Value {
         let checks = self.checks().await;
         let driver = self.driver.status();
+        let view = timeout(PATIENCE, self.driver.view()).await.ok().and_then(Result::ok).unwrap_or_default();
         let charter = self.now.charter.load_full();
         let records = self.records.status();
         let retention = crate::retention::Last::read(&self.dir);
@@ -211,6 +214,7 @@ impl Node {
                 "batches": driver.batches,
                 "entries": driver.entries,
             },
+            "cosignatures": view.cosigning.as_ref().map(|cosigning| super::cosigned::show(cosigning, now())),
             "retention": {
                 "mapped": self.bearings.config.records.mapping.is_some(),
                 "last": (retention.at > 0).then(|| Millis(retention.at).to_string()),

@@ -61,6 +61,10 @@ pub struct Snapshot {
     pub peers_ready: u64,
     /// Peers that could not be reached.
     pub peers_unreachable: u64,
+    /// How long the oldest entry of the log that the charter's quorum did not cosign waits.
+    pub cosign_pending_seconds: u64,
+    /// Partners whose logs lack cosignatures for longer than the charter bears.
+    pub partners_held_back: u64,
     /// Exchanges under way: asked, held.
     pub under_way: (u64, u64),
     /// Room on the journal's disk.
@@ -117,6 +121,8 @@ struct Gauges {
     peers_ready: Gauge,
     peers_unreachable: Gauge,
     disk_free: Gauge,
+    cosign_pending: Gauge,
+    held_back: Gauge,
     alarms: Gauge,
     notices: Gauge,
     start: Gauge,
@@ -216,6 +222,8 @@ impl Meter {
             ("peers_ready", "Peers with which a compared connection stands", &gauges.peers_ready),
             ("peers_unreachable", "Peers that could not be reached", &gauges.peers_unreachable),
             ("disk_free_bytes", "Room on the journal's disk", &gauges.disk_free),
+            ("cosign_pending_seconds", "How long the log's oldest entry without the quorum waits", &gauges.cosign_pending),
+            ("partners_held_back", "Partners whose logs lack cosignatures past the charter's bound", &gauges.held_back),
             ("alarms", "Alarms since the start", &gauges.alarms),
             ("expiry_notices", "Notices since the start of what ends, each given once", &gauges.notices),
             ("start_time_seconds", "When the node started, Unix time", &gauges.start),
@@ -297,6 +305,8 @@ impl Meter {
         gauges.peers_ready.set(signed(snapshot.peers_ready));
         gauges.peers_unreachable.set(signed(snapshot.peers_unreachable));
         gauges.disk_free.set(snapshot.disk_free_bytes.map_or(-1, signed));
+        gauges.cosign_pending.set(signed(snapshot.cosign_pending_seconds));
+        gauges.held_back.set(signed(snapshot.partners_held_back));
         gauges.alarms.set(signed(snapshot.alarms));
         gauges.notices.set(signed(snapshot.notices));
         gauges.resident.set(super::probe::resident_bytes().map_or(-1, signed));

@@ -305,6 +305,15 @@ fn report(cli: &Cli, verdict: &Verdict) -> Result<Conclusion, AuditError> {
             words(&say(lang, &format!("log {name} is closed at {closed} entries")));
         }
     }
+    for log in verdict.logs.iter() {
+        if let Some(cosigned) = log.cosigned {
+            let (name, entries) = (&log.origin, log.entries);
+            words(&say(
+                lang,
+                &format!("log {name}: {cosigned} of {entries} entries are cosigned by the charter's quorum"),
+            ));
+        }
+    }
     for finding in verdict.findings.iter().take(FINDINGS_PRINTED_MAX) {
         let mark = match finding.severity {
             Severity::Unsound => text(lang, "error"),

@@ -58,6 +58,12 @@ impl LogDir {
         open(&self.root.join("asides"))
     }
 
+    /// The newest head that the charter's quorum cosigned: a note.
+    pub(crate) fn cosigned(&self) -> Result<Vec<u8>, ReadError> {
+        let bytes = read_bounded(&self.root.join("cosigned"), NOTE_BYTES_MAX as u64)?;
+        if bytes.len() > NOTE_BYTES_MAX { Err(ReadError::Io("too large".to_owned())) } else { Ok(bytes) }
+    }
+
     /// The opened final entry of a node that left.
     pub(crate) fn final_entry(&self) -> Result<Vec<u8>, ReadError> {
         let bytes = read_bounded(&self.root.join("final"), FINAL_BYTES_MAX)?;

@@ -245,6 +245,8 @@ pub struct LogReport {
     pub entries: u64,
     /// Entries at which the log is closed: by its node, that left, or by the charter.
     pub closed_at: Option<u64>,
+    /// Entries under a head beside the log that the charter's quorum cosigned; none while the charter wants no cosignatures.
+    pub cosigned: Option<u64>,
     /// The root, lower-case hexadecimal; empty without a verified head.
     pub root: String,
     /// What the entries are.

@@ -105,6 +105,7 @@ fn open(
         node: String::new(),
         entries: 0,
         closed_at: None,
+        cosigned: None,
         root: String::new(),
         counts: Counts::default(),
         verdict: Conclusion::CouldNotTell,

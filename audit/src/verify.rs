@@ -1,6 +1,6 @@
 //! The audit of one copied log: replay, rules, sidecar, files, remembered head.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -78,6 +78,7 @@ impl Audited {
             node: origin.map(|o| o.node().to_string()).unwrap_or_default(),
             entries: 0,
             closed_at: None,
+            cosigned: None,
             root: String::new(),
             counts: Counts::default(),
             verdict: findings.conclusion(),
@@ -98,6 +99,8 @@ pub(crate) fn verify(
     continues: bool,
 ) -> Audited {
     let dir = LogDir::new(path);
+    // Before the head: where the log grows meanwhile, what is cosigned is never ahead of it.
+    let cosigned = dir.cosigned();
     let (origin, head) = match open_head(set, &dir) {
         Ok(found) => found,
         Err(ended) => return *ended,
@@ -190,6 +193,15 @@ pub(crate) fn verify(
     // One that cannot be verified any more says nothing: what is remembered for certain stands above.
     let copied = copied.and_then(|note| set.roster.head(note).ok()).filter(|kept| kept.origin() == origin.as_str());
     known.extend(copied.filter(|kept| !known.contains(kept)));
+    let cosigned = cosigned_head(set, &origin, cosigned).unwrap_or_else(|why| {
+        findings.push(unavailable(&origin, &format!("cosigned: {why}")));
+        None
+    });
+    let cosigned = cosigned.map(|(head, quorum)| {
+        let size = head.size().0;
+        known.push(head);
+        if quorum { size } else { 0 }
+    });
     findings.extend(known.iter().filter_map(|kept| against_itself(&origin, &head, kept, &cached, closed_at)));
     prove_entries(&mut findings, &dir, &cached, &head);
     let report = LogReport {
@@ -198,6 +210,7 @@ pub(crate) fn verify(
         node: node.to_string(),
         entries: size,
         closed_at: left.map(|last| last + 1).or_else(|| closed_by_charter(set, &origin)),
+        cosigned: (!set.roster.charter.witness_policy().is_none()).then(|| cosigned.unwrap_or_default()),
         root: head.root().to_string(),
         counts: rules.counts,
         verdict: findings.conclusion(),
@@ -220,6 +233,31 @@ pub(crate) fn verify(
         closed_at,
     };
     Audited { report, findings, checked: Some(checked), carry }
+}
+
+/// The head in the file `cosigned`, and whether it bears the quorum's cosignatures; none without the file.
+///
+/// # Errors
+/// What is wrong with the file. It convicts nobody: whoever made the copy may have put it there.
+fn cosigned_head(
+    set: &Setting<'_>,
+    origin: &Origin,
+    note: Result<Vec<u8>, ReadError>,
+) -> Result<Option<(SignedCheckpoint, bool)>, String> {
+    let note = match note {
+        Ok(note) => note,
+        Err(ReadError::NotFound) => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let head = set.roster.head(&note).map_err(|error| error.to_string())?;
+    if head.origin() != origin.as_str() {
+        return Err(format!("it is of log {}", head.origin()));
+    }
+    let policy = set.roster.charter.witness_policy();
+    let by = set.roster.cosigners(&head);
+    let by: BTreeSet<&str> = by.iter().map(|line| line.name.as_str()).collect();
+    let quorum = policy.is_met_by(&by);
+    Ok(Some((head, quorum)))
 }
 
 const fn needs_asides(counts: &Counts) -> bool {

@@ -126,6 +126,13 @@ impl Copier<'_> {
     }
 
     fn fetch(&self, client: &Client, anew: bool, progress: &Progress) -> Result<Copied, RemoteError> {
+        // Before the head: what is cosigned is never ahead of it then.
+        let cosigned = match client.get("cosigned", NOTE_BYTES_MAX as u64, None) {
+            Ok(got) => Some(got.bytes),
+            Err(RemoteError::Missing(_)) => None,
+            Err(error) => return Err(error),
+        };
+        progress.got(cosigned.as_ref().map_or(0, |note| note.len() as u64));
         let Got { bytes: note, asides } = client.get("checkpoint", NOTE_BYTES_MAX as u64, None)?;
         progress.got(note.len() as u64);
         let (head, origin) = self.head(client, &note)?;
@@ -164,6 +171,9 @@ impl Copier<'_> {
             return Err(error);
         }
         let reused = work.reused.load(Ordering::Relaxed) | self.asides(client, &dir, asides, progress)?;
+        if let Some(cosigned) = cosigned {
+            replace(&dir.join("cosigned"), &cosigned).map_err(|error| local(&dir, error))?;
+        }
         replace(&dir.join("checkpoint"), &note).map_err(|error| local(&dir, error))?;
         Ok(Copied { dir, origin: origin.to_string(), bytes: progress.bytes.load(Ordering::Relaxed), reused, before })
     }

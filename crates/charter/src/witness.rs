@@ -106,11 +106,15 @@ pub(crate) fn check_witnesses(witnesses: &[Witness], groups: &[WitnessGroup], qu
             return Err(Defect::Twice { what: "the key of witness", name: witness.name.clone() });
         }
         let url_ok = |url: &String| {
-            let http = (url.starts_with("https://") || url.starts_with("http://")) && !url.contains(char::is_whitespace);
+            let http =
+                (url.starts_with("https://") || url.starts_with("http://")) && !url.contains(char::is_whitespace);
             http || url.parse::<NodeUri>().is_ok()
         };
         if !witness.url.as_ref().is_none_or(url_ok) {
-            return Err(group_error(&witness.name, "its url must begin with https:// or http://, or be the name of a node, puente://nation/agency/node"));
+            return Err(group_error(
+                &witness.name,
+                "its url must begin with https:// or http://, or be the name of a node, puente://nation/agency/node",
+            ));
         }
     }
     let mut known: BTreeSet<&str> = witnesses.iter().map(|w| w.name.as_str()).collect();
@@ -194,6 +198,22 @@ impl<'a> WitnessPolicy<'a> {
         names.filter(|name| wanted.contains(name) && !settled.contains(name)).collect()
     }
 
+    /// True if every two quorums share a witness: then two histories of one log, or two orders of one group, need a witness
+    /// that signs both. In a tree of groups: `need` of `n` members leaves at least `2·need − n` members in common, and one of
+    /// them must be a witness, or a group of which the same is true.
+    pub fn overlaps(&self) -> bool {
+        let mut overlapping: BTreeSet<&str> = self.witnesses.iter().map(|w| w.name.as_str()).collect();
+        // Groups stand after what they name.
+        for group in self.groups {
+            let members = group.members.len();
+            let apart = group.members.iter().filter(|name| !overlapping.contains(name.as_str())).count();
+            if 2 * group.need.of(members) > members + apart {
+                overlapping.insert(&group.name);
+            }
+        }
+        overlapping.contains(self.quorum)
+    }
+
     /// The witnesses that cosigned and the groups that are satisfied.
     fn settled<'n>(&self, cosigned: &BTreeSet<&'n str>) -> BTreeSet<&'n str>
     where
@@ -248,5 +268,49 @@ impl fmt::Display for WitnessPolicy<'_> {
             writeln!(f, "group {} {} {}", group.name, group.need, group.members.join(" "))?;
         }
         writeln!(f, "quorum {}", self.quorum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn witness(name: &str) -> Witness {
+        Witness { name: name.to_owned(), jurisdiction: "mx".parse().unwrap(), vkey: String::new(), url: None }
+    }
+
+    fn group(name: &str, need: Need, members: &[&str]) -> WitnessGroup {
+        WitnessGroup { name: name.to_owned(), need, members: members.iter().map(|m| (*m).to_owned()).collect() }
+    }
+
+    /// Whether two sets of witnesses, both enough, have none in common.
+    fn come_apart(policy: &WitnessPolicy<'_>) -> bool {
+        let names: Vec<&str> = policy.witnesses.iter().map(|w| w.name.as_str()).collect();
+        let chosen = |set: u32| (0..names.len()).filter(|i| set >> i & 1 == 1).map(|i| names[i]).collect();
+        let enough: Vec<u32> = (0..1 << names.len()).filter(|set| policy.is_met_by(&chosen(*set))).collect();
+        enough.iter().any(|one| enough.iter().any(|other| one & other == 0))
+    }
+
+    #[test]
+    fn quorums_overlap_exactly_where_no_two_of_them_come_apart() {
+        let witnesses = ["a", "b", "c", "d", "e", "f"].map(witness);
+        let needs = [Need::Any, Need::All, Need::AtLeast(2)];
+        let (mut overlapping, mut apart) = (0, 0);
+        for (mx, us, both) in needs.iter().flat_map(|m| needs.iter().flat_map(move |u| needs.map(|b| (*m, *u, b)))) {
+            for split in 1..=5 {
+                let names = ["a", "b", "c", "d", "e", "f"];
+                let (left, right) = names.split_at(split);
+                let groups = [group("mx", mx, left), group("us", us, right), group("both", both, &["mx", "us"])];
+                if groups.iter().any(|g| g.need.of(g.members.len()) > g.members.len()) {
+                    continue;
+                }
+                for quorum in ["mx", "us", "both", "a"] {
+                    let policy = WitnessPolicy { witnesses: &witnesses, groups: &groups, quorum };
+                    assert_eq!(policy.overlaps(), !come_apart(&policy), "{policy}");
+                    if policy.overlaps() { overlapping += 1 } else { apart += 1 }
+                }
+            }
+        }
+        assert!(overlapping > 100 && apart > 50, "{overlapping} {apart}");
     }
 }

@@ -324,7 +324,14 @@ impl Engine {
     }
 
     /// Both heads are kept, and nothing more is exchanged with the peer until people decide.
-    pub(crate) fn convict(&mut self, now: Millis, peer: &NodeUri, accepted: Vec<u8>, claimed: Vec<u8>, reason: FaultCode) {
+    pub(crate) fn convict(
+        &mut self,
+        now: Millis,
+        peer: &NodeUri,
+        accepted: Vec<u8>,
+        claimed: Vec<u8>,
+        reason: FaultCode,
+    ) {
         let Some(known) = self.peers.get_mut(peer).filter(|p| !p.forked) else { return };
         known.forked = true;
         let detail = [accepted.as_slice(), b"\n", &claimed].concat();

@@ -375,7 +375,7 @@ impl Engine {
                     self.handle(now, input);
                 }
             }
-            Then::Cosign(cosignable) => self.cosign(*cosignable),
+            Then::Cosign(cosignable) => self.cosign(now, *cosignable),
             Then::Deliver(peer, seq) => self.deliver_new(now, &peer, seq, recorded.last()),
             Then::Delivered { connection, leaf, result, index } => {
                 let proven = self.ledger.recorded(LeafIndex(index)).ok().filter(|r| *r.leaf() == leaf);

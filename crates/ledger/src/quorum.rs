@@ -14,6 +14,11 @@ pub enum QuorumError {
     /// Without witnesses nothing keeps a proposer from showing two ledgers.
     #[error("the charter names no witnesses: a group's commits are ordered by witnesses of every nation; name them")]
     NoWitnesses,
+    /// Two quorums need not share a witness.
+    #[error(
+        "two quorums of the charter's witnesses need not share one: groups need majorities, in at least one nation"
+    )]
+    Apart,
     /// Too few of its witnesses have keys of a kind that is understood here.
     #[error("the charter's quorum cannot be reached with cosignature/v1 keys: {names} have keys of another kind")]
     Unreachable {
@@ -63,6 +68,9 @@ impl Quorum {
     pub fn of(policy: &WitnessPolicy<'_>) -> Result<Self, QuorumError> {
         if policy.is_none() {
             return Err(QuorumError::NoWitnesses);
+        }
+        if !policy.overlaps() {
+            return Err(QuorumError::Apart);
         }
         let keys = policy.witnesses().iter().filter_map(|witness| witness.vkey.parse::<VerifierKey>().ok());
         let keys: Vec<VerifierKey> = keys.filter(|key| key.kind() == KeyKind::CosignatureV1).collect();

@@ -182,7 +182,7 @@ impl NodeDir {
 
     /// The newest head of the log that bears the cosignatures of the charter's quorum.
     pub fn cosigned(&self) -> PathBuf {
-        self.at("log/cosigned")
+        self.log().join(crate::disk::COSIGNED)
     }
 
     /// How large the folder was, day by day.

@@ -20,10 +20,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use puente_charter::{Charter, ClaimedPart};
-use puente_exchange::{Cosigning, Engine};
 use puente_exchange::api::{
     Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, InForce, Input, LocalEvent, StreamId, Ticket,
 };
+use puente_exchange::{Cosigning, Engine};
 use puente_model::{Digest, Millis, Mode, NodeUri};
 use puente_wire::fault::FaultCode;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};

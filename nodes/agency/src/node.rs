@@ -256,7 +256,7 @@ impl Node {
         let steps = Steps::new(config.node.clone(), meter.clone(), sink);
         let options_of_driver = DriverOptions {
             on_rules: Some(on_rules),
-            on_cosigned: Some(cosigned::keeping(&dir)),
+            on_cosigned: Some(cosigned::keeping(&dir, &disk)),
             witnesses: Some(Arc::new(move |url, body| witnesses.submit(url, body))),
             on_alarm: Some(suspension::remembering(&dir, evidence)),
             watch: watched.then(|| Arc::new(steps) as Arc<dyn Watch>),

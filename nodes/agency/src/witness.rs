@@ -48,12 +48,19 @@ pub(crate) fn name(node: &NodeUri) -> String {
 ///
 /// # Errors
 /// A file cannot be read or written.
-pub(crate) fn signer(dir: &NodeDir, vault: &Vault, node: &NodeUri, suspended: bool) -> io::Result<Option<Ed25519Signer>> {
+pub(crate) fn signer(
+    dir: &NodeDir,
+    vault: &Vault,
+    node: &NodeUri,
+    suspended: bool,
+) -> io::Result<Option<Ed25519Signer>> {
     let path = dir.witness_key();
     if suspended {
         if path.exists() {
             files::rename(&path, &path.with_extension("key.retired"))?;
-            tracing::warn!("this node's witness key is out of use: what it signed is forgotten; a new one comes with the log");
+            tracing::warn!(
+                "this node's witness key is out of use: what it signed is forgotten; a new one comes with the log"
+            );
         }
         return Ok(None);
     }
@@ -138,6 +145,10 @@ fn roots(path: &Path) -> io::Result<Vec<Certificate<'static>>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use puente_model::{Secret32, TreeSize};
+
     use super::*;
     use crate::keys::PassphraseSource;
 
@@ -158,10 +169,72 @@ mod tests {
         assert_eq!(key(true), None);
         assert_ne!(key(false), Some(first));
         let stanza = stanza(&node, &signer(&dir, &vault, &node, false).unwrap().unwrap());
-        let witness: puente_charter::Witness =
-            toml::from_str::<std::collections::BTreeMap<String, Vec<puente_charter::Witness>>>(&stanza).unwrap()["witness"][0].clone();
+        let witness: puente_charter::Witness = toml::from_str::<
+            std::collections::BTreeMap<String, Vec<puente_charter::Witness>>,
+        >(&stanza)
+        .unwrap()["witness"][0]
+            .clone();
         let policy = [witness];
         puente_charter::WitnessPolicy::new(&policy, &[], "mx-fge-bc-n1").unwrap();
+    }
+
+    /// A witness of a log at work over TLS, with the file of its authority.
+    async fn served(dir: &Path, log: &Ed25519Signer) -> (std::net::SocketAddr, Ed25519Signer, PathBuf) {
+        use puente_audit_log::{Checkpoint, witness::LogRule};
+        let key = || Ed25519Signer::new("us1", KeyKind::CosignatureV1, &Secret32::new([7; 32])).unwrap();
+        let empty = Checkpoint::new(log.verifier().name(), TreeSize(0), puente_audit_log::empty_root()).unwrap();
+        let rule = LogRule::new(log.verifier().name(), vec![log.verifier().clone()]).unwrap().pinned(empty).unwrap();
+        let rules = BTreeMap::from([(log.verifier().name().to_owned(), rule)]);
+        let store = puente_witness::Store::open(&dir.join("state")).unwrap();
+        let desk = puente_witness::Desk::open(Box::new(key()), rules, store, dir.join("evidence"), 600).unwrap();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let ca = dir.join("ca.pem");
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        let secret = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], secret).unwrap();
+        let (kept, tls) = tokio::sync::watch::channel(Some(tokio_rustls::TlsAcceptor::from(Arc::new(config))));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let limits = puente_witness::Limits::default();
+        let forever = async move {
+            let _kept = kept;
+            std::future::pending::<()>().await;
+        };
+        tokio::spawn(puente_witness::serve(listener, tls, Arc::new(desk), limits, forever));
+        (at, key(), ca)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_real_witness_over_https_cosigns_what_is_submitted() {
+        use puente_audit_log::witness::{WitnessReply, encode_submission};
+        let temp = tempfile::tempdir().unwrap();
+        let log = Ed25519Signer::new("mx/a/n1/log1", KeyKind::Ed25519, &Secret32::new([1; 32])).unwrap();
+        let (at, witness, ca) = served(temp.path(), &log).await;
+        let tree = puente_audit_log::Log::empty("mx/a/n1/log1").unwrap();
+        let sealed = tree.stage(&[b"one".to_vec()]).unwrap().sign(&log).unwrap();
+        let head = sealed.batch().head.clone();
+        let body = encode_submission(TreeSize(0), &[], &head).unwrap();
+        let url = format!("https://localhost:{}", at.port());
+        let (trusting, sent) = (HttpWitnesses::new(Some(&ca)).unwrap(), body.clone());
+        let to = url.clone();
+        let (status, answer) = tokio::task::spawn_blocking(move || trusting.submit(&to, &sent)).await.unwrap().unwrap();
+        let reply = WitnessReply::read(status, &answer, &head, witness.verifier()).unwrap();
+        assert!(matches!(reply, WitnessReply::Cosigned(head, _) if head.signatures().len() == 2));
+        // Again, from the beginning: it says what it knows.
+        let again = HttpWitnesses::new(Some(&ca)).unwrap();
+        let to = format!("{url}/");
+        let (status, answer) = tokio::task::spawn_blocking(move || again.submit(&to, &body)).await.unwrap().unwrap();
+        assert_eq!((status, answer), (409, b"1\n".to_vec()));
+        // Another authority's certificate is not believed.
+        let other = temp.path().join("other.pem");
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(&other, made.cert.pem()).unwrap();
+        let doubting = HttpWitnesses::new(Some(&other)).unwrap();
+        let refused = tokio::task::spawn_blocking(move || doubting.submit(&url, b"old 0\n\n")).await.unwrap();
+        assert!(refused.unwrap_err().contains("certificate"));
     }
 
     #[test]

@@ -125,12 +125,12 @@ fn keys_go_under_a_passphrase_and_back_and_the_node_runs_with_both() {
     let word_file = passphrase(&fed);
     let shown = fed.mx.json(&["keys", "show"]);
     fed.mx.json(&["keys", "protect", "--new-passphrase-file", text(&word_file)]);
-    for key in ["log.key", "store.key", "tls.key.pem"] {
+    for key in ["log.key", "store.key", "tls.key.pem", "witness.key"] {
         let bytes = std::fs::read(fed.mx.dir.join("keys").join(key)).unwrap();
         assert!(bytes.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----"), "{key}");
     }
     let listed = fed.mx.json(&["keys", "list"]).to_string();
-    assert_eq!(listed.matches("\"encrypted\":true").count(), 3, "{listed}");
+    assert_eq!(listed.matches("\"encrypted\":true").count(), 4, "{listed}");
     assert_eq!(fed.mx.json(&["keys", "show", "--passphrase-file", text(&word_file)]), shown);
     // Nobody to ask: it says where a passphrase can come from.
     assert!(!fed.mx.try_start(""));

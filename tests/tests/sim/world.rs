@@ -65,11 +65,13 @@ pub struct Amendment {
 /// Who cosigns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Witnessed {
-    /// One other node of each nation.
+    /// Both nodes of each nation.
     ByNodes,
+    /// One node of each nation.
+    ByEither,
     /// The same, and core data of vehicles waits for it.
     Sensitive,
-    /// One node of Mexico's; of the United States a server that is no node.
+    /// Both nodes of Mexico's; of the United States a server that is no node.
     ByServer,
 }
 
@@ -94,15 +96,16 @@ fn witnesses(by: Witnessed) -> (Vec<Witness>, Vec<WitnessGroup>) {
     let nodes = |of: &[usize]| of.iter().map(|n| witness(nation_of(*n), Some(*n))).collect::<Vec<_>>();
     let us = match by {
         Witnessed::ByServer => vec![witness("us".parse().unwrap(), None)],
-        Witnessed::ByNodes | Witnessed::Sensitive => nodes(&[DPS, DOJ]),
+        Witnessed::ByNodes | Witnessed::ByEither | Witnessed::Sensitive => nodes(&[DPS, DOJ]),
     };
+    let need = if by == Witnessed::ByEither { Need::Any } else { Need::All };
     let mx = nodes(&[FGE, FGR]);
     let group = |name: &str, need, members: &[Witness]| {
         let members = members.iter().map(|w| w.name.clone()).collect();
         WitnessGroup { name: name.to_owned(), need, members }
     };
     let both = WitnessGroup { name: "both".to_owned(), need: Need::All, members: vec!["mx".into(), "us".into()] };
-    let groups = vec![group("mx", Need::Any, &mx), group("us", Need::Any, &us), both];
+    let groups = vec![group("mx", need, &mx), group("us", need, &us), both];
     (mx.into_iter().chain(us).collect(), groups)
 }
 

@@ -17,7 +17,7 @@ mod witnessing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use puente_audit_log::{Signer, SignedCheckpoint, VerifierKey};
+use puente_audit_log::{SignedCheckpoint, Signer, VerifierKey};
 use puente_charter::Charter;
 use puente_model::{Millis, NodeUri};
 
@@ -33,26 +33,23 @@ pub(crate) const GATHER_PAUSE_MILLIS: u64 = 2_000;
 /// What the charter in force says of witnesses, ready for use.
 #[derive(Debug, Default)]
 pub(crate) struct Quorum {
-    /// Each witness's key, and the node that it is at, if it is at one.
-    keys: BTreeMap<String, (VerifierKey, Option<NodeUri>)>,
+    keys: BTreeMap<String, VerifierKey>,
 }
 
 impl Quorum {
     pub(crate) fn of(charter: &Charter) -> Self {
-        let node = |w: &puente_charter::Witness| w.url.as_ref()?.parse().ok();
         // The charter was refused if one of its keys cannot be read.
-        let key = |w: &puente_charter::Witness| Some((w.name.clone(), (w.vkey.parse().ok()?, node(w))));
+        let key = |w: &puente_charter::Witness| Some((w.name.clone(), w.vkey.parse().ok()?));
         Self { keys: charter.witness_policy().witnesses().iter().filter_map(key).collect() }
     }
 
     pub(crate) fn key(&self, witness: &str) -> Option<&VerifierKey> {
-        self.keys.get(witness).map(|(key, _)| key)
+        self.keys.get(witness)
     }
 
-    /// The witnesses whose cosignatures a head of this node's log bears. What a node says of its own log does not count.
-    pub(crate) fn cosigners(&self, head: &SignedCheckpoint, owner: &NodeUri) -> BTreeSet<String> {
-        let others = self.keys.values().filter(|(_, node)| node.as_ref() != Some(owner));
-        let keys: Vec<&VerifierKey> = others.map(|(key, _)| key).collect();
+    /// The witnesses whose cosignatures a head bears.
+    pub(crate) fn cosigners(&self, head: &SignedCheckpoint) -> BTreeSet<String> {
+        let keys: Vec<&VerifierKey> = self.keys.values().collect();
         let verified = head.cosignatures(&keys).unwrap_or_default();
         verified.into_iter().map(|line| line.name).collect()
     }
@@ -82,7 +79,7 @@ pub struct WitnessStanding {
     pub at: Option<Millis>,
     /// Why it did not cosign what it was shown last, if it did not.
     pub trouble: Option<String>,
-    /// This node itself: it does not vouch for its own log.
+    /// This node itself.
     pub own: bool,
 }
 
@@ -115,9 +112,8 @@ impl Engine {
         if self.charter.witness_policy().is_none() {
             return None;
         }
-        let standing = |witness: &puente_charter::Witness| {
-            self.gathering.standing(&witness.name, self.is_own_witness(witness))
-        };
+        let standing =
+            |witness: &puente_charter::Witness| self.gathering.standing(&witness.name, self.is_own_witness(witness));
         let peer = |(uri, known): (&NodeUri, &crate::peer::Peer)| PeerCosigning {
             peer: uri.clone(),
             cosigned: known.cover.cosigned(),

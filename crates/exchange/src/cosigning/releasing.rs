@@ -62,7 +62,7 @@ impl Engine {
 
     fn cover(&mut self, now: Millis, peer: &NodeUri, head: &SignedCheckpoint) {
         let policy = self.charter.witness_policy();
-        let by = self.quorum.cosigners(head, peer);
+        let by = self.quorum.cosigners(head);
         let by: BTreeSet<&str> = by.iter().map(String::as_str).collect();
         if policy.is_none() || !policy.is_met_by(&by) {
             return;

@@ -39,7 +39,8 @@ struct Desk {
 /// A head that is to be remembered, and then cosigned.
 #[derive(Debug)]
 pub(crate) struct Cosignable {
-    connection: ConnectionId,
+    /// Who asks; none: this node itself.
+    connection: Option<ConnectionId>,
     submission: Digest,
     origin: String,
     advance: Advance,
@@ -89,7 +90,7 @@ impl Engine {
         let judged = if count.1 > SUBMISSIONS_PER_MINUTE_MAX {
             Some((429, b"too many submissions in one minute\n".to_vec()))
         } else {
-            self.judge_submission(now, connection, submission, &submit.submission)
+            self.judge_submission(now, Some(connection), submission, &submit.submission)
         };
         if let Some((status, body)) = judged {
             self.send_judged(connection, submission, status, body);
@@ -98,10 +99,10 @@ impl Engine {
     }
 
     /// None: it is cosigned once it is durable.
-    fn judge_submission(
+    pub(super) fn judge_submission(
         &mut self,
         now: Millis,
-        connection: ConnectionId,
+        connection: Option<ConnectionId>,
         submission: Digest,
         bytes: &[u8],
     ) -> Option<Judgement> {
@@ -156,11 +157,9 @@ impl Engine {
         }
     }
 
-    /// The charter's word on a partner's log: whose it is, and what a witness needs to know of it. What a node would say of
-    /// its own log shows nothing.
+    /// The charter's word on a log: whose it is, and what a witness needs to know of it.
     fn log_rule(&self, origin: &str) -> Option<(NodeUri, LogRule)> {
-        let mut partners = self.charter.members().iter().filter(|member| member.uri != self.node);
-        let (owner, log) = partners.find_map(|member| {
+        let (owner, log) = self.charter.members().iter().find_map(|member| {
             let log = member.logs.iter().find(|log| log.origin.as_str() == origin)?;
             Some((member.uri.clone(), log))
         })?;
@@ -179,15 +178,18 @@ impl Engine {
     }
 
     /// What is remembered of a log is durable: it may be cosigned.
-    pub(crate) fn cosign(&mut self, cosignable: Cosignable) {
+    pub(crate) fn cosign(&mut self, now: Millis, cosignable: Cosignable) {
         let Cosignable { connection, submission, origin, advance } = cosignable;
         self.witnessing.busy.remove(&origin);
         let Ok(remembered) = advance.persist(|_| Ok::<_, std::convert::Infallible>(()));
         let Some(desk) = &self.witnessing.desk else { return };
         let line = remembered.cosign(&*desk.signer);
         self.witnessing.remembered.insert(origin, Some(remembered));
-        if let Ok(line) = line {
-            self.send_judged(connection, submission, 200, format!("{line}\n").into_bytes());
+        let Ok(line) = line else { return };
+        let body = format!("{line}\n").into_bytes();
+        match connection {
+            Some(connection) => self.send_judged(connection, submission, 200, body),
+            None => self.submitted(now, &submission, Ok((200, body))),
         }
     }
 

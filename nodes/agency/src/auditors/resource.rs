@@ -7,6 +7,8 @@ pub(super) enum Resource {
     Log(LogPath),
     /// The sidecar.
     Asides,
+    /// The newest head that the charter's quorum cosigned.
+    Cosigned,
     /// Names of the charter's files.
     CharterNames,
     /// One of them.
@@ -24,6 +26,7 @@ impl Resource {
             Some("") => Some(Self::CharterNames),
             Some(name) => is_charter_file(name).then(|| Self::Charter(name.to_owned())),
             None if path == "asides" => Some(Self::Asides),
+            None if path == "cosigned" => Some(Self::Cosigned),
             None => path.parse().ok().map(Self::Log),
         }
     }

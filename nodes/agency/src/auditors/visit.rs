@@ -96,6 +96,10 @@ impl Visit {
                 let wanted = request.headers().get(header::RANGE).and_then(|value| range(value.to_str().ok()?));
                 self.asides(view, wanted, head, permit).await?
             }
+            Resource::Cosigned => {
+                let bytes = blocking(move || view.cosigned()).await?.ok_or_else(nothing)?;
+                self.whole(bytes, "text/plain; charset=utf-8", CHANGING, head, permit)
+            }
             Resource::CharterNames => {
                 let folder = self.door.charter.clone();
                 let names = blocking(move || charter_names(&folder)).await?;

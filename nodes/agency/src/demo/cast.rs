@@ -148,14 +148,15 @@ pub(super) fn description(made: &Made, valid_from: &str, expires: &str) -> Strin
     for stanza in &made.witnesses {
         let _ = write!(out, "\n{stanza}");
     }
-    // Of each nation one witness; a node does not vouch for its own log, so that is the other one.
+    // A majority of two is both: every two quorums share a witness of each nation.
     for (code, ..) in NATIONS {
         let names: Vec<String> = AGENCIES
             .iter()
             .filter(|agency| agency.nation() == *code)
             .map(|agency| format!("\"{}\"", agency.witness()))
             .collect();
-        let _ = write!(out, "\n[[witness_group]]\nname = \"{code}\"\nneed = \"any\"\nmembers = [{}]\n", names.join(", "));
+        let _ =
+            write!(out, "\n[[witness_group]]\nname = \"{code}\"\nneed = \"all\"\nmembers = [{}]\n", names.join(", "));
     }
     let nations: Vec<String> = NATIONS.iter().map(|(code, ..)| format!("\"{code}\"")).collect();
     let all = nations.join(", ");

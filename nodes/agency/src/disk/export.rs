@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use puente_audit_log::{BundleId, LogPath, TILE_WIDTH, TileId};
+use puente_audit_log::{BundleId, ClaimedCheckpoint, LogPath, TILE_WIDTH, TileId};
+use puente_model::limits::NOTE_BYTES_MAX;
 
 use super::asides;
 use super::error::DiskError;
@@ -60,7 +61,25 @@ pub(super) fn export(
         put(disk, &to.join(file.path.to_string()), &file.bytes)?;
         files += 1;
     }
+    if let Some(note) = cosigned(root, published.size).map_err(DiskError::io(site::TILES_READ, root))? {
+        put(disk, &to.join(COSIGNED), &note)?;
+        files += 1;
+    }
     Ok(Exported { size: published.size, files, asides: kept })
+}
+
+/// Name of the file with the newest head that the charter's quorum cosigned.
+pub(crate) const COSIGNED: &str = "cosigned";
+
+/// The newest cosigned head, unless it is of a larger tree than the one that is shown beside it.
+pub(super) fn cosigned(root: &Path, size: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let note = match puente_audit::read_file(&root.join(COSIGNED), NOTE_BYTES_MAX as u64) {
+        Ok(note) => note,
+        Err(_) if !root.join(COSIGNED).exists() => return Ok(None),
+        Err(error) => return Err(std::io::Error::other(error)),
+    };
+    let of = ClaimedCheckpoint::parse(&note).map_or(u64::MAX, |head| head.claimed().size().0);
+    Ok((of <= size).then_some(note))
 }
 
 /// Names of the full tiles and bundles of a tree.

@@ -53,6 +53,7 @@ use puente_model::Secret32;
 pub use asides::split as split_aside;
 pub use error::DiskError;
 pub(crate) use evidence::{keep_plans, touch};
+pub(crate) use export::COSIGNED;
 pub use export::{ExportAsides, Exported, full_files};
 pub use files::{Disk, Handle, RealDisk, Site, site};
 pub use formats::{Format, Found, formats};

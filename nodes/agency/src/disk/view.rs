@@ -39,6 +39,11 @@ impl LogView {
         self.published.size
     }
 
+    /// The newest head that the charter's quorum cosigned, if there is one that the checkpoint covers.
+    pub(crate) fn cosigned(&self) -> io::Result<Option<Vec<u8>>> {
+        super::export::cosigned(&self.root, self.published.size)
+    }
+
     /// Bytes of the sidecar that belong to the checkpoint.
     pub fn asides_len(&self) -> u64 {
         self.published.asides_len

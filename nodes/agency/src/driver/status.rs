@@ -216,7 +216,9 @@ fn describe(alarm: &Alarm) -> String {
              back, stop the node and run 'puente log successor'; else tell the witness's operator and the auditors"
         ),
         Alarm::WitnessRefuses { witness, why } => {
-            format!("the witness {witness} does not cosign this node's log: {why}; compare the charter with its configuration")
+            format!(
+                "the witness {witness} does not cosign this node's log: {why}; compare the charter with its configuration"
+            )
         }
         Alarm::CosignatureForgotten { log, .. } => format!(
             "this node was shown a cosignature of its own over {log}'s log that it does not remember: its memory was set back, or \

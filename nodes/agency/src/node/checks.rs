@@ -543,7 +543,9 @@ impl Node {
             streams: self.net.streams() as u64,
             peers_ready: view.peers_ready,
             peers_unreachable: self.net.unreachable().len() as u64,
-            cosign_pending_seconds: cosigning.and_then(|c| c.pending_since).map_or(0, |since| now().since(since) / 1_000),
+            cosign_pending_seconds: cosigning
+                .and_then(|c| c.pending_since)
+                .map_or(0, |since| now().since(since) / 1_000),
             partners_held_back: cosigning.map_or(0, |c| c.peers.iter().filter(|peer| peer.held_back).count() as u64),
             under_way: (view.asking, view.holding),
             disk_free_bytes: probe::room(&self.dir.journal()).ok().map(|room| room.free_bytes),

@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 /// Series that one node shows at most.
 pub const SERIES_MAX: usize = 60;
 /// Pairs of role, kind and outcome that are told apart; the rest is counted as `other`.
-const EXCHANGES_MAX: usize = 9;
+const EXCHANGES_MAX: usize = 7;
 /// Seconds of an exchange, from the question to its conclusion.
 const EXCHANGE_BUCKETS: [f64; 5] = [0.01, 0.1, 0.5, 2.0, 10.0];
 /// Seconds of a batch's write and sync.
@@ -222,7 +222,11 @@ impl Meter {
             ("peers_ready", "Peers with which a compared connection stands", &gauges.peers_ready),
             ("peers_unreachable", "Peers that could not be reached", &gauges.peers_unreachable),
             ("disk_free_bytes", "Room on the journal's disk", &gauges.disk_free),
-            ("cosign_pending_seconds", "How long the log's oldest entry without the quorum waits", &gauges.cosign_pending),
+            (
+                "cosign_pending_seconds",
+                "How long the log's oldest entry without the quorum waits",
+                &gauges.cosign_pending,
+            ),
             ("partners_held_back", "Partners whose logs lack cosignatures past the charter's bound", &gauges.held_back),
             ("alarms", "Alarms since the start", &gauges.alarms),
             ("expiry_notices", "Notices since the start of what ends, each given once", &gauges.notices),

@@ -224,6 +224,8 @@ impl Side {
                 | Effect::Connect { .. }
                 | Effect::Close { .. }
                 | Effect::Matched { .. }
+                | Effect::Submit { .. }
+                | Effect::Cosigned { .. }
                 | Effect::Adopt { .. }
                 | Effect::InForce(_)
                 | Effect::Alarm(_) => {}

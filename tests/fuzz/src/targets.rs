@@ -104,7 +104,7 @@ fn frame(data: &[u8]) {
             Some(proto::charter_part::Part::Annex(bytes)) => part_of(PartBytes::Annex(bytes)),
             None => {}
         },
-        Body::Submit(submit) => submission(&submit.submission),
+        Body::Submit(submit) => add_checkpoint(&submit.submission),
         Body::Probe(_) | Body::Judged(_) | Body::NeedHead(_) | Body::NeedPart(_) | Body::Fault(_) => {}
     }
 }

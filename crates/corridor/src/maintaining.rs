@@ -206,12 +206,12 @@ impl Corridor {
             return Err(Fault::NoPart(from.clone()));
         }
         let suite = Suite::from_code(suite).ok_or(GroupError::WrongScheme(suite))?;
-        let low = shared.stock.left(suite, shared.now).map_err(GroupError::from)?.is_low();
+        let low = shared.stock.left(&shared.identity, suite, shared.now).map_err(GroupError::from)?.is_low();
         if low {
             let changes = shared.stock.replenish(&shared.identity, suite, shared.now)?;
             shared.out.write(&self.name, kept::stock(changes), None, Vec::new());
         }
-        let published = shared.stock.published(suite, shared.now).map_err(GroupError::from)?;
+        let published = shared.stock.published(&shared.identity, suite, shared.now).map_err(GroupError::from)?;
         // Each asker has one of its own, as long as there are enough: whoever joins with one uses it up.
         let mine = (self.name.clone(), from.clone());
         let handed = &mut shared.handed;

@@ -31,8 +31,20 @@ struct Entry {
     not_after: u64,
     last_resort: bool,
     used: bool,
+    /// The public key that it is signed with.
+    holder: Value,
     key: Value,
     bytes: Value,
+}
+
+impl Entry {
+    fn is_of(&self, me: &Identity) -> bool {
+        self.holder.as_bytes().is_some_and(|key| key == me.key())
+    }
+
+    fn usable(&self, me: &Identity, now: Millis) -> bool {
+        self.is_of(me) && fresh(Millis(self.not_after), now).is_ok()
+    }
 }
 
 /// A key package to hand out.
@@ -103,14 +115,14 @@ impl Stock {
         Ok(Self { store: Store::load(pairs)? })
     }
 
-    /// How many are ready for groups of `suite` now: those with enough of their life left to be used.
+    /// How many are ready for groups of `suite` now: those of this very identity, with enough of their life left to be used.
     ///
     /// # Errors
     /// Kept state that cannot be read.
-    pub fn left(&self, suite: Suite, now: Millis) -> Result<Left, StoreError> {
+    pub fn left(&self, me: &Identity, suite: Suite, now: Millis) -> Result<Left, StoreError> {
         let mut left = Left { single: 0, last_resort: false };
         for (_, entry) in self.entries(suite)? {
-            let usable = fresh(Millis(entry.not_after), now).is_ok();
+            let usable = entry.usable(me, now);
             left.single += usize::from(usable && !entry.last_resort);
             left.last_resort |= usable && entry.last_resort && !entry.used;
         }
@@ -121,10 +133,10 @@ impl Stock {
     ///
     /// # Errors
     /// Kept state that cannot be read.
-    pub fn published(&self, suite: Suite, now: Millis) -> Result<Vec<Published>, StoreError> {
+    pub fn published(&self, me: &Identity, suite: Suite, now: Millis) -> Result<Vec<Published>, StoreError> {
         let mut published = Vec::new();
         for (_, entry) in self.entries(suite)? {
-            if fresh(Millis(entry.not_after), now).is_ok() {
+            if entry.usable(me, now) {
                 published.push(Published { bytes: bytes(entry.bytes)?, last_resort: entry.last_resort });
             }
         }
@@ -133,7 +145,7 @@ impl Stock {
     }
 
     /// Makes as many as are missing, replaces the one of last resort if it was used, and deletes those that nobody will
-    /// use any more. Make the changes durable before the new ones are handed out.
+    /// use any more: what another identity of this node signed would bring a leaf into a group that it cannot act with. Make the changes durable before the new ones are handed out.
     ///
     /// # Errors
     /// An identity of another scheme than the suite's; its key does not sign.
@@ -141,10 +153,10 @@ impl Stock {
         if !me.fits(suite) {
             return Err(GroupError::WrongScheme(suite.code()));
         }
-        let mut left = self.left(suite, now)?;
+        let mut left = self.left(me, suite, now)?;
         for (key, entry) in self.entries(suite)? {
             let replaced = entry.last_resort && (entry.used || fresh(Millis(entry.not_after), now).is_err());
-            if entry.not_after < now.0 || replaced {
+            if entry.not_after < now.0 || replaced || !entry.is_of(me) {
                 self.store.delete_raw(bytes(entry.key)?);
                 self.store.delete_raw(key);
             }
@@ -182,6 +194,7 @@ impl Stock {
             not_after: now.plus(KEY_PACKAGE_MILLIS).0,
             last_resort,
             used: false,
+            holder: Value::Bytes(me.key().to_vec()),
             key: Value::Bytes(key),
             bytes: Value::Bytes(write_key_package(made.key_package())?),
         };
@@ -195,7 +208,8 @@ impl Stock {
     /// is still kept of an earlier membership of the same group.
     ///
     /// # Errors
-    /// [`GroupError::NoKeyPackage`]; [`GroupError::WelcomeOfOtherCommit`]; a leaf that may not stand in a group. Nothing
+    /// [`GroupError::NoKeyPackage`]; [`GroupError::NotItsIdentity`], if it answers a key package of an earlier certificate;
+    /// [`GroupError::WelcomeOfOtherCommit`]; a leaf that may not stand in a group. Nothing
     /// changed then: the key package is still there.
     #[allow(clippy::too_many_arguments)]
     pub fn join(
@@ -241,6 +255,9 @@ impl Stock {
         let staged = builder.skip_lifetime_validation().build().map_err(|e| bad(&e))?;
         let by = crate::leaf::uri_of(staged.welcome_sender().map_err(|e| bad(&e))?)?;
         let mls = staged.into_group(&provider).map_err(|e| bad(&e))?;
+        if mls.own_leaf_node().is_none_or(|leaf| leaf.signature_key().as_slice() != me.key()) {
+            return Err(GroupError::NotItsIdentity);
+        }
         let id = group_of(mls.group_id().as_slice());
         let id = id.ok_or_else(|| GroupError::BadWelcome("its group has no name of 32 bytes".to_owned()))?;
         if id != ordered.group() {

@@ -252,9 +252,9 @@ fn attempt(world: &mut World, entrance: Entrance, leaf: &Forged) -> Option<Group
             rogue.merge();
             let (commit, welcome) = rogue.add(&honest)?;
             let ordered = world.order(id, epoch + 1, &commit);
-            let left = victim.stock.left(Suite::X25519, NOW);
+            let left = victim.stock.left(&victim.id, Suite::X25519, NOW);
             let error = victim.join(world, &welcome, &commit, &ordered).unwrap_err();
-            assert_eq!(victim.stock.left(Suite::X25519, NOW), left, "the key package is still there");
+            assert_eq!(victim.stock.left(&victim.id, Suite::X25519, NOW), left, "the key package is still there");
             error
         }
         Info => {

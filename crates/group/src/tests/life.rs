@@ -215,17 +215,17 @@ fn a_member_that_lost_its_state_rejoins() {
 fn key_packages_are_counted_replenished_and_used_up() {
     let mut world = World::new();
     let mut b = world.node(B, Scheme::Ed25519);
-    assert_eq!(b.stock.left(Suite::X25519, NOW), Ok(Left { single: 0, last_resort: false }));
+    assert_eq!(b.stock.left(&b.id, Suite::X25519, NOW), Ok(Left { single: 0, last_resort: false }));
     b.stock_disk.write(b.stock.replenish(&b.id, Suite::X25519, NOW).unwrap());
     let full = Left { single: STOCK, last_resort: true };
-    assert_eq!(b.stock.left(Suite::X25519, NOW), Ok(full));
+    assert_eq!(b.stock.left(&b.id, Suite::X25519, NOW), Ok(full));
     assert!(!full.is_low());
     assert!(b.stock.replenish(&b.id, Suite::X25519, NOW).unwrap().is_empty());
-    let published = b.stock.published(Suite::X25519, NOW).unwrap();
+    let published = b.stock.published(&b.id, Suite::X25519, NOW).unwrap();
     assert_eq!(published.len(), STOCK + 1);
     assert!(published[..STOCK].iter().all(|p| !p.last_resort && p.bytes.len() < KEY_PACKAGE_BYTES_MAX));
     assert!(published[STOCK].last_resort);
-    assert_eq!(b.stock.left(Suite::P256, NOW), Ok(Left { single: 0, last_resort: false }));
+    assert_eq!(b.stock.left(&b.id, Suite::P256, NOW), Ok(Left { single: 0, last_resort: false }));
     assert_eq!(b.stock.replenish(&b.id, Suite::P256, NOW).unwrap_err(), GroupError::WrongScheme(2));
 
     // One that was used is gone, with its private keys; so is the group that a Welcome promised twice.
@@ -234,19 +234,19 @@ fn key_packages_are_counted_replenished_and_used_up() {
     let (merged, pending, ordered) = world.commit(&mut nodes, 0, &Intent { add, ..Intent::default() });
     let welcome = merged.welcome.unwrap();
     b.join(&world, &welcome, pending.commit(), &ordered).unwrap();
-    assert_eq!(b.stock.left(Suite::X25519, NOW).unwrap().single, STOCK - 1);
+    assert_eq!(b.stock.left(&b.id, Suite::X25519, NOW).unwrap().single, STOCK - 1);
     b.stock = Stock::load(b.stock_disk.pairs()).unwrap();
-    assert_eq!(b.stock.left(Suite::X25519, NOW).unwrap().single, STOCK - 1);
+    assert_eq!(b.stock.left(&b.id, Suite::X25519, NOW).unwrap().single, STOCK - 1);
     let used = b.stock_disk.keys().iter().filter(|key| key[0] == store::table::KEY_PACKAGE).count();
     assert_eq!(used, STOCK, "the private keys went with it");
     assert_eq!(b.join(&world, &welcome, pending.commit(), &ordered), Err(GroupError::NoKeyPackage));
 
     // Old ones do not count, and are deleted once nobody may use them.
     let later = NOW.plus(KEY_PACKAGE_MILLIS - KEY_PACKAGE_MARGIN_MILLIS + 1_000);
-    assert_eq!(b.stock.left(Suite::X25519, later), Ok(Left { single: 0, last_resort: false }));
-    assert!(b.stock.published(Suite::X25519, later).unwrap().is_empty());
+    assert_eq!(b.stock.left(&b.id, Suite::X25519, later), Ok(Left { single: 0, last_resort: false }));
+    assert!(b.stock.published(&b.id, Suite::X25519, later).unwrap().is_empty());
     b.stock_disk.write(b.stock.replenish(&b.id, Suite::X25519, later).unwrap());
-    assert_eq!(b.stock.left(Suite::X25519, later), Ok(full));
+    assert_eq!(b.stock.left(&b.id, Suite::X25519, later), Ok(full));
     b.stock_disk.write(b.stock.replenish(&b.id, Suite::X25519, NOW.plus(KEY_PACKAGE_MILLIS + 1_000)).unwrap());
     let kept = b.stock_disk.keys().iter().filter(|key| key[0] == store::table::KEY_PACKAGE).count();
     assert_eq!(kept, STOCK + 1);
@@ -257,7 +257,7 @@ fn the_key_package_of_last_resort_serves_until_it_is_replaced() {
     let mut world = World::new();
     let mut b = world.node(B, Scheme::Ed25519);
     b.stock_disk.write(b.stock.replenish(&b.id, Suite::X25519, NOW).unwrap());
-    let last = b.stock.published(Suite::X25519, NOW).unwrap().pop().unwrap();
+    let last = b.stock.published(&b.id, Suite::X25519, NOW).unwrap().pop().unwrap();
     assert!(last.last_resort);
     for name in [A, C] {
         let mut nodes = world.group_of(&[name], Suite::X25519);
@@ -265,7 +265,7 @@ fn the_key_package_of_last_resort_serves_until_it_is_replaced() {
         let (merged, pending, ordered) = world.commit(&mut nodes, 0, &Intent { add, ..Intent::default() });
         b.disk = Disk::default();
         b.join(&world, &merged.welcome.unwrap(), pending.commit(), &ordered).unwrap();
-        assert!(b.stock.left(Suite::X25519, NOW).unwrap().is_low(), "used: make another");
+        assert!(b.stock.left(&b.id, Suite::X25519, NOW).unwrap().is_low(), "used: make another");
         nodes.push(Node { group: b.group.take(), ..world.node(B, Scheme::Ed25519) });
         agree(&nodes);
     }
@@ -300,4 +300,26 @@ fn a_pair_names_its_group_without_asking() {
     assert_eq!(GroupId::pair(&a, &b, 0), GroupId::pair(&b, &a, 0));
     assert_ne!(GroupId::pair(&a, &b, 0), GroupId::pair(&a, &b, 1));
     assert_ne!(GroupId::pair(&a, &b, 0), GroupId::pair(&a, &uri(C), 0));
+}
+
+#[test]
+fn a_key_package_of_an_earlier_certificate_lets_nobody_in() {
+    let mut world = World::new();
+    let mut nodes = world.group_of(&[A], Suite::X25519);
+    let mut b = world.node(B, Scheme::Ed25519);
+    let early = b.key_package(Suite::X25519);
+    let key = Key::new(Scheme::Ed25519);
+    (b.id, b.key) = (world.identity(B, &key), key);
+    assert_eq!(b.stock.left(&b.id, Suite::X25519, NOW), Ok(Left { single: 0, last_resort: false }));
+    assert!(b.stock.published(&b.id, Suite::X25519, NOW).unwrap().is_empty());
+    let pending = nodes[0].stage(&world, &Intent { add: vec![early], ..Intent::default() }).unwrap();
+    let ordered = world.order_pending(&pending);
+    let merged = nodes[0].merge(&pending, &ordered).unwrap();
+    // Its leaf would be one that this node cannot act with.
+    let welcome = merged.welcome.unwrap();
+    assert_eq!(b.join(&world, &welcome, pending.commit(), &ordered), Err(GroupError::NotItsIdentity));
+    // It is handed out no more, and deleted with the next that are made.
+    b.stock_disk.write(b.stock.replenish(&b.id, Suite::X25519, NOW).unwrap());
+    assert_eq!(b.join(&world, &welcome, pending.commit(), &ordered), Err(GroupError::NoKeyPackage));
+    assert_eq!(b.stock.published(&b.id, Suite::X25519, NOW).unwrap().len(), STOCK + 1);
 }

@@ -222,11 +222,11 @@ impl Node {
 
     /// A key package that nobody used yet.
     pub(super) fn key_package(&mut self, suite: Suite) -> Vec<u8> {
-        if self.stock.left(suite, NOW).unwrap().is_low() {
+        if self.stock.left(&self.id, suite, NOW).unwrap().is_low() {
             let changes = self.stock.replenish(&self.id, suite, NOW).unwrap();
             self.stock_disk.write(changes);
         }
-        self.stock.published(suite, NOW).unwrap().swap_remove(0).bytes
+        self.stock.published(&self.id, suite, NOW).unwrap().swap_remove(0).bytes
     }
 }
 

@@ -199,6 +199,13 @@ pub(crate) fn verify(
     });
     let cosigned = cosigned.map(|(head, quorum)| {
         let size = head.size().0;
+        if let Some(name) = set.roster.unknown_signature(&head) {
+            let detail = format!("a line by {name}");
+            findings.push(Finding::new(Class::UnknownSignature, Blame::Unknown, origin.as_str(), detail));
+        }
+        if !quorum {
+            findings.push(unavailable(&origin, "cosigned: cosignatures of the charter's quorum are missing"));
+        }
         known.push(head);
         if quorum { size } else { 0 }
     });

@@ -165,7 +165,11 @@ impl Auditor {
         let claims = |source: &Source<'s>| source.dir().and_then(|dir| Some((dir, ledgers::origin_of(dir)?)));
         let (books, logs): (Vec<_>, Vec<_>) = sources.iter().copied().partition(|source| claims(source).is_some());
         let mut audited = verify_in_order(&set, &logs, &remembered, &*self.progress);
-        let books: Vec<_> = books.iter().filter_map(claims).collect();
+        // Nodes export the ledgers of their groups beside their logs.
+        let beside: Vec<PathBuf> =
+            if pairs { logs.iter().filter_map(Source::dir).flat_map(ledgers::beside).collect() } else { Vec::new() };
+        let beside = beside.iter().filter_map(|dir| Some((dir.as_path(), ledgers::origin_of(dir)?)));
+        let books: Vec<_> = books.iter().filter_map(claims).chain(beside).collect();
         let judged = ledgers::verify_all(&roster, &books, &remembered);
         let mut compared = 0;
         let mut findings = Findings::default();

@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use puente_audit_log::{ClaimedCheckpoint, ReplayError, SignedCheckpoint, replay};
 use puente_charter::Charter;
-use puente_ledger::{Body, Entry, LedgerOrigin, Rules, Skip, held_statement};
+use puente_ledger::{Body, Entry, GroupId, LedgerOrigin, Rules, Skip, held_statement, proposers};
 use puente_model::{CharterVector, Digest, Millis, NodeUri};
 use puente_wire::{GroupEvent, LedgerPlace};
 
@@ -22,8 +22,13 @@ use crate::finding::{Blame, Conclusion, Counts, Finding, Findings, LogReport};
 use crate::groups::{Fact, short};
 use crate::heads::{Relation, relate};
 use crate::prove::proven_entry;
-use crate::roster::{HeadError, Roster, corridor};
+use crate::roster::{HeadError, Roster};
 use crate::verify::Checked;
+
+/// Folders between `ledgers/` and a ledger: `group`, the group's name in its parts, the ledger.
+const BESIDE_DEPTH_MAX: usize = 16;
+/// Ledgers beside one log that are looked at.
+const BESIDE_MAX: usize = 4_096;
 
 /// Entries of one ledger that are judged: one a commit.
 const ENTRIES_MAX: u64 = 200_000;
@@ -89,6 +94,22 @@ pub(crate) fn verify_all(
     }
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, judged)| judged).collect()
+}
+
+/// Folders of ledgers that lie beside a copied log, below `ledgers/`.
+pub(crate) fn beside(dir: &Path) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![(dir.join("ledgers"), 0)]);
+    while let Some((folder, depth)) = folders.pop() {
+        if folder.join("checkpoint").is_file() {
+            found.push(folder);
+        } else if depth < BESIDE_DEPTH_MAX && found.len() + folders.len() < BESIDE_MAX {
+            let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+            let inner = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            folders.extend(inner.take(BESIDE_MAX).map(|entry| (entry.path(), depth + 1)));
+        }
+    }
+    found.sort();
+    found
 }
 
 /// The head, the files under it, and what was remembered of it.
@@ -182,33 +203,28 @@ fn against(name: &str, head: &SignedCheckpoint, kept: &SignedCheckpoint, dir: &L
     }
 }
 
-/// What every version of the charter says of one corridor.
+/// What every version of the charter says of one group.
 struct Laws<'c> {
     charter: &'c Charter,
-    corridor: Option<String>,
+    group: GroupId,
     known: BTreeMap<String, Option<Arc<Rules>>>,
 }
 
 impl<'c> Laws<'c> {
     fn new(charter: &'c Charter, ledger: &LedgerOrigin) -> Self {
-        let corridor = corridor(charter, ledger).map(|corridor| corridor.name.clone());
-        Self { charter, corridor, known: BTreeMap::new() }
+        Self { charter, group: ledger.group().clone(), known: BTreeMap::new() }
     }
 
     fn at(&mut self, vector: &CharterVector) -> Option<Arc<Rules>> {
-        let corridor = self.corridor.as_deref()?;
-        let charter = self.charter;
-        self.known
-            .entry(vector.to_string())
-            .or_insert_with(|| rules_at(charter, corridor, vector).map(Arc::new))
-            .clone()
+        let (charter, group) = (self.charter, &self.group);
+        self.known.entry(vector.to_string()).or_insert_with(|| rules_at(charter, group, vector).map(Arc::new)).clone()
     }
 }
 
-/// The rules of a corridor under an earlier version of the charter, or the one in force.
-fn rules_at(charter: &Charter, corridor: &str, vector: &CharterVector) -> Option<Rules> {
+/// The rules of a group under an earlier version of the charter, or the one in force.
+fn rules_at(charter: &Charter, group: &GroupId, vector: &CharterVector) -> Option<Rules> {
     if charter.vector() == *vector {
-        return Rules::of(charter, corridor).ok().map(|(_, rules)| rules);
+        return Rules::of_group(charter, group)?.ok();
     }
     let parts = charter.parts().iter().filter(|part| {
         let id = part.id();
@@ -219,7 +235,7 @@ fn rules_at(charter: &Charter, corridor: &str, vector: &CharterVector) -> Option
             }
     });
     let earlier = Charter::verify(parts.cloned(), charter.pin()).ok().filter(|earlier| earlier.vector() == *vector)?;
-    Rules::of(&earlier, corridor).ok().map(|(_, rules)| rules)
+    Rules::of_group(&earlier, group)?.ok()
 }
 
 /// Where a group stands while its ledgers are gone through.
@@ -390,7 +406,7 @@ pub(crate) fn compare(roster: &Roster<'_>, ledgers: &[&Ledger], logs: &[&Checked
         let GroupEvent::Epoch { epoch, commit, ordered, .. } = fact.entry.what else { continue };
         let Some(place) = ordered else {
             let first = LedgerPlace::new(1, 0).and_then(|place| place.origin(&fact.entry.group).parse().ok());
-            if first.is_some_and(|ledger| corridor(roster.charter, &ledger).is_some()) {
+            if first.is_some_and(|ledger: LedgerOrigin| proposers(roster.charter, ledger.group()).is_some()) {
                 let detail = format!("epoch {epoch} of {}: no place in a ledger is named", fact.entry.group);
                 findings.push(unordered(log, fact, detail, None));
             }

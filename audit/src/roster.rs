@@ -7,7 +7,7 @@ use puente_audit_log::{
     CheckpointError, ClaimedCheckpoint, KeyKind, NoteError, SignedCheckpoint, VerifiedSignature, VerifierKey,
 };
 use puente_charter::Charter;
-use puente_ledger::LedgerOrigin;
+use puente_ledger::{LedgerOrigin, proposers};
 use puente_model::{Digest, Origin};
 
 /// Verified heads that are remembered, so that the receipts of one batch cost one signature check.
@@ -93,9 +93,8 @@ impl<'c> Roster<'c> {
 
     /// A proposer signs with the key of its newest open log; heads of long ago, with one that may be closed since.
     fn ledger_keys(&self, ledger: &LedgerOrigin) -> Vec<VerifierKey> {
-        let Some(corridor) = corridor(self.charter, ledger) else { return Vec::new() };
-        let seats = std::iter::once(&corridor.convener).chain(&corridor.successors);
-        let logs = seats.filter_map(|seat| self.charter.member(seat)).flat_map(|member| &member.logs);
+        let Some(seats) = proposers(self.charter, ledger.group()) else { return Vec::new() };
+        let logs = seats.iter().filter_map(|seat| self.charter.member(seat)).flat_map(|member| &member.logs);
         let keys = logs.filter_map(|log| ledger.key(log.vkey.parse::<VerifierKey>().ok()?.public()).ok());
         keys.collect()
     }
@@ -171,10 +170,4 @@ impl<'c> Roster<'c> {
         let signers = text.lines().filter_map(|line| line.strip_prefix("— ")?.split(' ').next());
         std::iter::once(first).chain(signers).find(|name| self.logs.contains_key(*name))?.parse().ok()
     }
-}
-
-/// The corridor whose ledger this is.
-pub(crate) fn corridor<'c>(charter: &'c Charter, ledger: &LedgerOrigin) -> Option<&'c puente_charter::Corridor> {
-    let name = ledger.group().as_str().strip_prefix(charter.federation())?.strip_prefix('/')?;
-    charter.corridors().iter().find(|corridor| corridor.name == name)
 }

@@ -226,6 +226,7 @@ impl Side {
                 | Effect::Matched { .. }
                 | Effect::Submit { .. }
                 | Effect::Cosigned { .. }
+                | Effect::Seek { .. }
                 | Effect::Adopt { .. }
                 | Effect::InForce(_)
                 | Effect::Alarm(_) => {}

@@ -268,6 +268,7 @@ fn a_charter_that_names_witnesses_is_adopted_while_running() {
     sim.world = std::sync::Arc::new(World {
         charter: std::sync::Arc::clone(&witnessed.charter),
         policies: sim.world.policies.clone(),
+        grouped: false,
     });
     sim.run(30_000);
     assert!(disclosed(&core(&mut sim, FGE, DPS)), "{}", sim.story());

@@ -5,6 +5,7 @@ mod architecture;
 mod casework;
 mod catalogue;
 mod charter_life;
+mod corridors;
 mod cosigning;
 mod crashes;
 mod documents;

@@ -1,12 +1,11 @@
 //! Whether entries of a member's log and of its group's ledger prove what is said of them.
 
 use puente_audit_log::Receipt;
-use puente_ledger::{Body, Entry as LedgerEntry, LedgerOrigin, Rules};
+use puente_ledger::{Body, Entry as LedgerEntry, LedgerOrigin, Rules, proposers};
 use puente_wire::{Entry, GroupEntry, GroupEvent, LedgerPlace};
 
 use super::{Checker, Words};
 use crate::groups::short;
-use crate::roster::corridor;
 
 type Proven = (Vec<u8>, Receipt);
 
@@ -32,7 +31,9 @@ pub(super) fn unordered(words: &mut Words, entries: &[Proven], checker: &Checker
     let Some(place) = ordered else {
         let ledger = LedgerPlace::new(1, 0).and_then(|place| place.origin(&group).parse().ok());
         let of_corridor = match checker {
-            Checker::Charter(charter) => ledger.map(|ledger| corridor(charter, &ledger).is_some()),
+            Checker::Charter(charter) => {
+                ledger.map(|ledger: LedgerOrigin| proposers(charter, ledger.group()).is_some())
+            }
             Checker::Key(_) | Checker::Nobody => None,
         };
         return match of_corridor {
@@ -61,8 +62,8 @@ pub(super) fn unordered(words: &mut Words, entries: &[Proven], checker: &Checker
         ));
     }
     let cosigned = match checker {
-        Checker::Charter(charter) => origin.parse().ok().and_then(|ledger| {
-            let (_, rules) = Rules::of(charter, &corridor(charter, &ledger)?.name).ok()?;
+        Checker::Charter(charter) => origin.parse().ok().and_then(|ledger: LedgerOrigin| {
+            let rules = Rules::of_group(charter, ledger.group())?.ok()?;
             Some(rules.quorum().check(receipt.head()).is_ok())
         }),
         Checker::Key(_) | Checker::Nobody => None,

@@ -103,6 +103,10 @@ pub enum Want {
 pub enum GroupEvent {
     /// This node holds a commit.
     Held {
+        /// The ledger in which it is to stand.
+        ledger: LedgerOrigin,
+        /// Where.
+        index: u64,
         /// What it states: [`puente_ledger::held_statement`].
         statement: Digest,
     },

@@ -216,10 +216,16 @@ impl Corridors {
         self.groups.get(name)?.group()
     }
 
+    /// The ledgers of all groups that this node is in, as far as their entries stand here, each with its cosigned head.
+    pub fn ledgers(&self) -> Vec<puente_ledger::LedgerCopy> {
+        let inside = self.groups.values().filter_map(|corridor| corridor.inside());
+        inside.flat_map(|inside| inside.ledger.ledgers()).collect()
+    }
+
     /// The epoch that a question to `peer` belongs to: that of the group of two with it, or none yet.
     pub fn pair(&self, peer: &NodeUri) -> Option<(&GroupId, u64)> {
         let (charter, _) = self.shared.charters.newest()?;
-        let name = terms::pair(charter.federation(), &self.shared.me, peer)?;
+        let name = puente_ledger::pair(charter.federation(), &self.shared.me, peer)?;
         let (name, corridor) = self.groups.get_key_value(&name)?;
         Some((name, corridor.group().filter(|group| group.has(peer))?.epoch()))
     }
@@ -335,7 +341,7 @@ impl Corridors {
     /// The group of two with a node comes into being when they first reach each other.
     fn pair_with(&mut self, node: &NodeUri) {
         let Some((charter, _)) = self.shared.charters.newest() else { return };
-        let Some(name) = terms::pair(charter.federation(), &self.shared.me, node) else { return };
+        let Some(name) = puente_ledger::pair(charter.federation(), &self.shared.me, node) else { return };
         if self.shared.charters.terms_now(&name).is_ok() {
             self.groups.entry(name.clone()).or_insert_with(|| Corridor::outside(name));
         }

@@ -63,8 +63,8 @@ impl Corridor {
                     let put = (place, Some(record.encode()));
                     shared.out.write(&group, vec![put], None, vec![Then::LedgerStored(ticket)]);
                 }
-                E::RecordHeld { statement } => {
-                    let event = GroupEvent::Held { statement };
+                E::RecordHeld { ledger, index, statement } => {
+                    let event = GroupEvent::Held { ledger, index, statement };
                     shared.out.write(&group, Vec::new(), Some(event), vec![Then::HeldStands(statement)]);
                 }
                 E::Submit { witness, old, proof, head } => {

@@ -46,5 +46,6 @@ pub use codec::{CodecError, MESSAGE_BYTES_MAX};
 pub use corridors::{Corridors, OpenError};
 pub use kept::PREFIXES;
 pub use post::{POST_LIFE_MILLIS_MAX, POSTS_MAX, PostId};
+pub use puente_ledger::pair;
 pub use setup::{Setup, Tuning};
-pub use terms::{TermsError, corridors, pair, rules};
+pub use terms::{TermsError, corridors, rules};

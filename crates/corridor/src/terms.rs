@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use puente_charter::Charter;
 use puente_group::{Suite, Trust, TrustError};
-use puente_ledger::{GroupId, Rules, RulesError};
+use puente_ledger::{GroupId, Rules, RulesError, pair_of};
 use puente_model::{CharterVector, NodeUri};
 
 use crate::api::Fault;
@@ -98,25 +98,6 @@ impl Charters {
     }
 }
 
-/// How long the one that convenes a group of two must be silent before the other may act, in milliseconds (a day): without
-/// both of them there is nothing to do in it.
-const PAIR_SILENCE_MILLIS: u64 = 86_400_000;
-
-/// What separates the two names in a group of two.
-const PAIR: &str = "/pair/";
-
-/// The name of the group of two that a pair of nodes has: `<federation>/pair/<one>/<other>`, names ascending and without
-/// their scheme. None for a node with itself.
-pub fn pair(federation: &str, one: &NodeUri, other: &NodeUri) -> Option<GroupId> {
-    let (first, second) = match one.cmp(other) {
-        std::cmp::Ordering::Less => (one, other),
-        std::cmp::Ordering::Greater => (other, one),
-        std::cmp::Ordering::Equal => return None,
-    };
-    let path = |node: &NodeUri| node.as_str().strip_prefix("puente://").map(str::to_owned);
-    format!("{federation}{PAIR}{}/{}", path(first)?, path(second)?).parse().ok()
-}
-
 /// The groups that a charter names.
 pub fn corridors(charter: &Charter) -> impl Iterator<Item = GroupId> {
     charter.corridors().iter().filter_map(|corridor| format!("{}/{}", charter.federation(), corridor.name).parse().ok())
@@ -128,18 +109,9 @@ impl Terms {
         let unknown = || TermsError::Unknown(group.clone());
         let name = group.as_str().strip_prefix(charter.federation()).ok_or_else(unknown)?;
         let active = |node: &NodeUri| charter.member(node).is_some_and(puente_charter::Member::is_active);
-        if let Some(both) = name.strip_prefix(PAIR) {
-            let nodes = two(both).ok_or_else(unknown)?;
-            // One name for each pair, and both of them members.
-            if pair(charter.federation(), &nodes.0, &nodes.1).as_ref() != Some(group) {
-                return Err(unknown());
-            }
-            if charter.member(&nodes.0).is_none() || charter.member(&nodes.1).is_none() {
-                return Err(unknown());
-            }
-            let rules = Rules::of_nodes(charter, &[nodes.0.clone(), nodes.1.clone()], PAIR_SILENCE_MILLIS)?;
-            let members = [nodes.0, nodes.1].into_iter().filter(active).collect();
-            return Ok(Self { members, suite: None, rules });
+        if let Some(nodes) = pair_of(charter, group) {
+            let rules = Rules::of_group(charter, group).ok_or_else(unknown)??;
+            return Ok(Self { members: nodes.into_iter().filter(active).collect(), suite: None, rules });
         }
         let name = name.strip_prefix('/').ok_or_else(unknown)?;
         let corridor = charter.corridors().iter().find(|corridor| corridor.name == name).ok_or_else(unknown)?;
@@ -148,13 +120,6 @@ impl Terms {
         let suite = Suite::from_code(corridor.suite);
         Ok(Self { members, suite, rules })
     }
-}
-
-/// Two nodes' paths, three parts each.
-fn two(text: &str) -> Option<(NodeUri, NodeUri)> {
-    let middle = text.match_indices('/').nth(2)?.0;
-    let node = |path: &str| format!("puente://{path}").parse().ok();
-    Some((node(&text[..middle])?, node(&text[middle + 1..])?))
 }
 
 /// What a charter says of the order of a group: what a witness needs to know of its ledgers.

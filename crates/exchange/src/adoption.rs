@@ -341,7 +341,8 @@ impl Engine {
         }
         let adopted = rules.charter.is_some();
         if let Some(charter) = rules.charter {
-            self.take_up(now, charter);
+            self.take_up(now, Arc::clone(&charter));
+            self.tell_groups(now, puente_corridor::Input::Charter(charter));
         }
         if let Some(ticket) = ticket {
             self.tell(ticket, Conclusion::InForce { vector: self.vector.clone(), changed });

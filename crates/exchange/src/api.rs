@@ -248,8 +248,30 @@ pub enum Input {
     Submitted {
         /// Which.
         submission: Digest,
+        /// The witness's name in the charter.
+        witness: String,
         /// HTTP status and body, or why there is none (holds no identifier).
         answer: Result<(u16, Vec<u8>), String>,
+    },
+    /// What came of [`Effect::Seek`].
+    Sought {
+        /// The witness's name in the charter.
+        witness: String,
+        /// The log's name.
+        origin: String,
+        /// The head, if the witness knows one; or why there is no answer.
+        head: Result<Option<Vec<u8>>, String>,
+    },
+    /// This node has another certificate, or key: what stands in groups follows.
+    GroupIdentity(Box<puente_group::Identity>),
+    /// An operator wants something of a group.
+    WantOfGroup {
+        /// Comes back with [`Conclusion::Wanted`].
+        ticket: Ticket,
+        /// Which group.
+        group: puente_ledger::GroupId,
+        /// What.
+        want: puente_corridor::Want,
     },
     /// A deadline of [`crate::Engine::poll_deadline`] has passed.
     Tick,
@@ -275,6 +297,7 @@ impl Input {
             | Self::Offer { ticket, .. }
             | Self::Rules { ticket, .. }
             | Self::Try { ticket }
+            | Self::WantOfGroup { ticket, .. }
             | Self::Bar { ticket, .. } => Some(*ticket),
             Self::Connected { .. }
             | Self::Disconnected { .. }
@@ -285,6 +308,8 @@ impl Input {
             | Self::WriteFailed { .. }
             | Self::Found { .. }
             | Self::Submitted { .. }
+            | Self::Sought { .. }
+            | Self::GroupIdentity(_)
             | Self::Cancel { .. }
             | Self::Drain
             | Self::Kept(_)
@@ -400,6 +425,16 @@ pub enum Effect {
         url: String,
         /// The body.
         body: Vec<u8>,
+    },
+    /// Ask a witness over HTTP for the newest head of a log that it cosigned (C2SP tlog-witness, monitoring), then say
+    /// [`Input::Sought`].
+    Seek {
+        /// The witness's name in the charter.
+        witness: String,
+        /// Its prefix: `http://` or `https://`.
+        url: String,
+        /// The log's name.
+        origin: String,
     },
     /// This head of the own log bears the cosignatures of the charter's quorum: for whoever reads the log's files.
     Cosigned {
@@ -648,6 +683,11 @@ pub enum Conclusion {
         /// False if they were in force before.
         changed: bool,
     },
+    /// The group was told; whether it comes about shows in its state.
+    Wanted {
+        /// Whether this node has a part in the group at all.
+        known: bool,
+    },
     /// The charter parts were not adopted; nothing changed.
     NotAdopted(Box<CharterError>),
     /// Every partner that can be was asked for newer charter parts.
@@ -798,11 +838,22 @@ pub enum Alarm {
     /// This node was shown a cosignature of its own that it does not remember: its memory as a witness was set back, or its
     /// key is used elsewhere.
     CosignatureForgotten {
-        /// Whose log it is of.
-        log: NodeUri,
+        /// The name of the log that it is of.
+        log: String,
         /// The head with the cosignature: a note.
         shown: Vec<u8>,
     },
+    /// Two heads of one size of a group's ledger, both signed by who proposes in it: both notes.
+    LedgerFork {
+        /// The ledger.
+        ledger: String,
+        /// One.
+        one: Vec<u8>,
+        /// The other.
+        other: Vec<u8>,
+    },
+    /// Something of a group.
+    Group(Box<puente_corridor::Alarm>),
     /// The log cannot be written.
     LogUnavailable,
     /// The store cannot be read.

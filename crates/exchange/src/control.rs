@@ -95,6 +95,10 @@ impl Engine {
         }
         self.line_lost(now, &gone.peer, gone.asks.into_values());
         self.witness_lost(now, connection);
+        self.forget_partial(connection);
+        if other.is_none() {
+            self.tell_groups(now, puente_corridor::Input::Lost(gone.peer.clone()));
+        }
         self.catch_up_elsewhere(&gone.peer, connection);
         self.compare_again(now, &gone.peer, connection);
     }
@@ -263,6 +267,9 @@ impl Engine {
             Body::Lost(lost) => self.on_lost(now, &peer, connection, lost),
             Body::Submit(submit) => self.on_submit(now, &peer, connection, &submit),
             Body::Judged(judged) => self.on_judged(now, connection, judged),
+            Body::Seek(seek) => self.on_seek(connection, &seek),
+            Body::Sought(sought) => self.on_sought(now, &peer, sought),
+            Body::AboutGroup(part) => self.on_group(now, &peer, connection, part),
         };
         match result {
             Ok(()) | Err(Problem::Ignore) => {}
@@ -491,6 +498,9 @@ impl Engine {
         self.show_head(connection);
         self.show_cosigned(connection);
         self.witness_ready(now, peer);
+        if self.connections.get(&connection).is_some_and(|line| line.minor >= minor::GROUPS) {
+            self.tell_groups(now, puente_corridor::Input::Reached(peer.clone()));
+        }
         self.ask_in_doubt(now, peer, connection);
         self.hand_over(now, peer);
         self.line_ready(now, peer);

@@ -24,6 +24,7 @@ use crate::api::{Conclusion, ConnectionId, Effect, Input, Rules, Store, StreamId
 use crate::asker::Asking;
 use crate::comparing::Comparing;
 use crate::cosigning::{Cosignable, Gathering, Quorum, Withheld, Witnessing};
+use crate::groups::Groups;
 use crate::holder::{HoldStage, Holding};
 use crate::ledger::{Intent, Ledger, Recorded, Tuning};
 use crate::peer::{Connection, Peer};
@@ -69,6 +70,8 @@ pub(crate) enum Then {
     Rule(Option<Ticket>, Box<Rules>),
     /// An own VOID or PERIOD stands; deliver it.
     Deliver(NodeUri, u64),
+    /// What a group wanted written stands; its ticket.
+    Group(u64),
     /// What this node remembers as a witness stands; cosign.
     Cosign(Box<Cosignable>),
     /// A peer's entry stands; say so.
@@ -126,6 +129,7 @@ pub struct Engine {
     pub(crate) gathering: Gathering,
     pub(crate) witnessing: Witnessing,
     pub(crate) withheld: Withheld,
+    pub(crate) groups: Groups,
     pub(crate) kept: Kept,
     pub(crate) changes: Changes,
     /// Inputs that wait until a change of the rules is durable.
@@ -271,7 +275,14 @@ impl Engine {
             Input::Rules { ticket, rules } => self.change(now, Some(ticket), rules),
             Input::Bar { ticket, peer, reason } => self.bar(now, ticket, peer, reason),
             Input::Try { ticket } => self.try_out(now, ticket),
-            Input::Submitted { submission, answer } => self.submitted(now, &submission, answer),
+            Input::Sought { witness, origin, head } => {
+                if let Ok(head) = head {
+                    self.sought(now, witness, &origin, head);
+                }
+            }
+            Input::GroupIdentity(identity) => self.tell_groups(now, puente_corridor::Input::Identity(*identity)),
+            Input::WantOfGroup { ticket, group, want } => self.want_of_group(now, ticket, group, want),
+            Input::Submitted { submission, witness, answer } => self.submitted(now, submission, &witness, answer),
             Input::Tick => {}
         }
     }
@@ -375,6 +386,7 @@ impl Engine {
                     self.handle(now, input);
                 }
             }
+            Then::Group(ticket) => self.group_written(now, ticket, recorded),
             Then::Cosign(cosignable) => self.cosign(now, *cosignable),
             Then::Deliver(peer, seq) => self.deliver_new(now, &peer, seq, recorded.last()),
             Then::Delivered { connection, leaf, result, index } => {
@@ -387,6 +399,11 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// The time of the last input.
+    pub(crate) const fn last_now(&self) -> Millis {
+        self.last_now
     }
 
     pub(crate) fn emit(&mut self, effect: Effect) {

@@ -22,6 +22,7 @@ mod cosigning;
 mod earlier;
 mod engine;
 mod finding;
+mod groups;
 mod handover;
 mod heads;
 mod holder;
@@ -49,6 +50,7 @@ mod vocabulary;
 
 pub use cosigning::{Cosigning, PeerCosigning, WitnessStanding};
 pub use engine::{Appeal, Engine, OpenError, Setup, Standing};
+pub use groups::{GroupStanding, GroupsError};
 pub use ledger::Tuning;
 pub use minor::MINOR;
 pub use trial::Unable;

@@ -451,6 +451,10 @@ pub enum Effect {
     },
     /// Record HELD in this node's own log, then say [`Input::HeldRecorded`].
     RecordHeld {
+        /// Where the commit is to stand.
+        ledger: LedgerOrigin,
+        /// At which index.
+        index: u64,
         /// What it states.
         statement: Digest,
     },

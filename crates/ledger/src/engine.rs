@@ -1,5 +1,6 @@
 //! One group at one node: a member, and a proposer if the charter names it as one.
 
+use puente_audit_log::SignedCheckpoint;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -10,6 +11,7 @@ use crate::chain::{Chain, Roster};
 use crate::entry::{Body, Draft, Entry};
 use crate::member::Member;
 use crate::name::GroupId;
+use crate::name::LedgerOrigin;
 use crate::out::Out;
 use crate::proposer::{Keys, Proposer};
 use crate::rules::Rules;
@@ -40,6 +42,9 @@ impl fmt::Debug for Engine {
         write!(f, "Engine({} at {} {}, {:?})", self.member.me, chain.ledger(), chain.size(), self.proposer)
     }
 }
+
+/// A ledger as far as its entries stand here: its name, the head over them that the quorum cosigned, and they.
+pub type LedgerCopy = (LedgerOrigin, SignedCheckpoint, Vec<Vec<u8>>);
 
 impl Engine {
     /// Starts from the group's beginning and every record that was made durable since, in order. `keys` makes this node a
@@ -89,6 +94,25 @@ impl Engine {
     /// Where the group stands.
     pub fn chain(&self) -> &Chain {
         &self.member.chain
+    }
+
+    /// The ledgers as far as their entries stand here: each with the head, cosigned by the quorum, over all of them. What an
+    /// auditor needs to judge the order.
+    pub fn ledgers(&self) -> Vec<LedgerCopy> {
+        let mut out: Vec<LedgerCopy> = Vec::new();
+        for segment in &self.member().history {
+            let known = out.last().is_some_and(|(ledger, ..)| *ledger == segment.ledger);
+            if !known {
+                out.push((segment.ledger.clone(), segment.head.clone(), Vec::new()));
+            }
+            let Some((_, head, entries)) = out.last_mut() else { continue };
+            // A page may begin with what was known already.
+            entries.truncate(usize::try_from(segment.from).unwrap_or(usize::MAX));
+            entries.extend(segment.entries.iter().cloned());
+            *head = segment.head.clone();
+        }
+        out.retain(|(_, head, entries)| head.size().0 == entries.len() as u64);
+        out
     }
 
     /// Takes one input in.

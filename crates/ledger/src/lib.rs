@@ -48,6 +48,7 @@ mod joiner;
 mod member;
 mod name;
 mod out;
+mod pair;
 mod proposer;
 mod prune;
 mod quorum;
@@ -60,11 +61,12 @@ pub use api::{
     Answer, Effect, Fault, Input, LedgerReceipt, Message, Ordered, Reason, Record, Refusal, Tuning, WitnessReply,
 };
 pub use chain::{Chain, ChainError, Charters, Roster, Skip, Verdict, held_by_enough};
-pub use engine::{Beginning, Engine};
+pub use engine::{Beginning, Engine, LedgerCopy};
 pub use entry::{Body, COMMIT_BYTES_MAX, Draft, Entry, EntryError, HOLDERS_MAX, held_statement};
 pub use evidence::{DoubleSigned, Evidence, Premature};
 pub use joiner::{JOINER_PATHS_MAX, Joiner, Target};
 pub use name::{GROUP_NAME_BYTES_MAX, GroupId, LEDGER_NUMBER_MAX, LedgerOrigin};
+pub use pair::{pair, pair_of, proposers};
 pub use proposer::Keys;
 pub use puente_charter::SILENCE_MILLIS;
 pub use puente_model::commit_hash;

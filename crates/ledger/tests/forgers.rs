@@ -301,7 +301,7 @@ fn held_is_said_after_it_is_recorded_and_only_to_the_convener() {
     let Some(Effect::Store { ticket, record: Record::Commit(_) }) = engine.poll_effect() else { panic!() };
     assert_eq!(engine.poll_effect(), None);
     engine.handle(NOW, Input::Stored { ticket });
-    let Some(Effect::RecordHeld { statement }) = engine.poll_effect() else { panic!() };
+    let Some(Effect::RecordHeld { statement, .. }) = engine.poll_effect() else { panic!() };
     assert_eq!(Some(statement), held_statement(&commit_draft(0, 0, &commit)));
     let leaf = Digest::of(b"held");
     engine.handle(NOW, Input::HeldRecorded { statement, leaf });

@@ -273,7 +273,7 @@ impl World {
                 // Disks keep the order: all take the same time.
                 self.after(3, Event::Durable(at, life, ticket, record.encode()));
             }
-            Effect::RecordHeld { statement } => {
+            Effect::RecordHeld { statement, .. } => {
                 let leaf = commit_hash(&[NODES[at].as_bytes(), statement.as_bytes()].concat());
                 self.after(4, Event::Input(at, life, Input::HeldRecorded { statement, leaf }));
             }

@@ -181,6 +181,15 @@ pub enum Command {
     Reload,
     /// Read the certificate again, and nothing else; answered by [`Answer::Reloaded`].
     ReloadCertificate,
+    /// The groups that the node is in; answered by [`Answer::Groups`].
+    Groups,
+    /// Want something of a group; answered by [`Answer::Done`].
+    Group {
+        /// Its name.
+        group: String,
+        /// What.
+        want: GroupWant,
+    },
     /// Block a peer at once; answered by [`Answer::Concluded`] once it is in the log.
     Block {
         /// Whom.
@@ -340,12 +349,37 @@ impl TryFrom<Event> for LocalEvent {
     }
 }
 
+/// What an operator wants of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupWant {
+    /// That a node comes in, also one that was removed before.
+    Add {
+        /// Who.
+        #[serde(with = "text")]
+        node: NodeUri,
+    },
+    /// That a member goes.
+    Remove {
+        /// Who.
+        #[serde(with = "text")]
+        node: NodeUri,
+    },
+    /// Fresh keys.
+    Rekey,
+}
+
 /// What a node answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
     /// What came of a question, an event or closing periods.
     Concluded(Box<Concluded>),
+    /// The groups that the node is in.
+    Groups {
+        /// Name, epoch and members of each.
+        groups: Vec<serde_json::Value>,
+    },
     /// Questions of this node's.
     Questions {
         /// Open ones first, the soonest due before all; then the newest.

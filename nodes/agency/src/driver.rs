@@ -23,7 +23,8 @@ use puente_charter::{Charter, ClaimedPart};
 use puente_exchange::api::{
     Alarm, Batch, Conclusion, ConnectionId, Draft, Effect, InForce, Input, LocalEvent, StreamId, Ticket,
 };
-use puente_exchange::{Cosigning, Engine};
+use puente_exchange::{Cosigning, Engine, GroupStanding};
+use puente_ledger::LedgerCopy;
 use puente_model::{Digest, Millis, Mode, NodeUri};
 use puente_wire::fault::FaultCode;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -32,6 +33,7 @@ use tokio::time::timeout;
 
 use crate::disk::{DiskError, NodeDisk};
 use crate::records::{Found, Lookup, RecordReader};
+use crate::witness::HttpWitnesses;
 
 pub use handle::{DriverHandle, Gone};
 pub use status::{DriverStatus, PeerStatus};
@@ -44,6 +46,7 @@ const INPUTS_PER_TURN: usize = 64;
 /// Clock steps backwards up to this are waited out rather than shown to the engine, in milliseconds.
 const CLOCK_STEP_MILLIS_MAX: u64 = 2_000;
 
+const NO_WAY: &str = "this node has no way to witnesses over HTTP";
 /// How soon a deadline that stays is ticked again.
 const TICK_AGAIN: Duration = Duration::from_millis(1);
 
@@ -57,6 +60,8 @@ pub trait Core: Send + 'static {
     fn poll_deadline(&self) -> Option<Millis>;
     /// How the conversations go.
     fn view(&self, now: Millis) -> CoreView;
+    /// The ledgers of the groups that this node is in.
+    fn ledgers(&self) -> Vec<LedgerCopy>;
 }
 
 /// How the engine's conversations go, in numbers.
@@ -72,9 +77,15 @@ pub struct CoreView {
     pub future_dated: u64,
     /// How far cosignatures have come; none while the charter wants none.
     pub cosigning: Option<Cosigning>,
+    /// The groups that this node is in.
+    pub groups: Vec<GroupStanding>,
 }
 
 impl Core for Engine {
+    fn ledgers(&self) -> Vec<LedgerCopy> {
+        Self::ledgers(self)
+    }
+
     fn handle(&mut self, now: Millis, input: Input) {
         Self::handle(self, now, input);
     }
@@ -95,6 +106,7 @@ impl Core for Engine {
             peers_ready: self.ready_peers().count() as u64,
             future_dated: self.future_dated(now) as u64,
             cosigning: self.cosigning(now),
+            groups: self.groups(),
         }
     }
 }
@@ -126,16 +138,13 @@ pub struct DriverOptions {
     pub on_alarm: Option<AlarmHook>,
     /// Sees what is carried.
     pub watch: Option<Arc<dyn Watch>>,
-    /// Submits heads to witnesses over HTTP, blocking; without it such witnesses cannot be reached.
-    pub witnesses: Option<Submit>,
+    /// The way to witnesses over HTTP; without it such witnesses cannot be reached.
+    pub witnesses: Option<HttpWitnesses>,
     /// Told of every head of the log that the quorum cosigned; must not block.
     pub on_cosigned: Option<Box<dyn Fn(Vec<u8>) + Send>>,
     /// Told to keep charter parts, and what is in force; must not block. Without it nothing is adopted.
     pub on_rules: Option<RulesHook>,
 }
-
-/// Posts a submission to a witness: its URL, the body; status and body of the answer, or why there is none.
-pub type Submit = Arc<dyn Fn(&str, &[u8]) -> Result<(u16, Vec<u8>), String> + Send + Sync>;
 
 /// Called with what a change of the charter asks for.
 pub type RulesHook = Box<dyn Fn(RulesStep) + Send>;
@@ -173,9 +182,11 @@ enum Message {
     Wish(Ticket, Input, oneshot::Sender<Conclusion>),
     ClosePeriods(Ticket, oneshot::Sender<Conclusion>),
     View(oneshot::Sender<CoreView>),
+    Ledgers(oneshot::Sender<Vec<LedgerCopy>>),
     Written(u64, Result<(), DiskError>),
     Found(u64, Found),
-    Submitted(Digest, Result<(u16, Vec<u8>), String>),
+    Submitted(Digest, String, Result<(u16, Vec<u8>), String>),
+    Sought(String, String, Result<Option<Vec<u8>>, String>),
     Shutdown(Option<oneshot::Sender<Result<(), DiskError>>>),
 }
 
@@ -353,7 +364,8 @@ impl<C: Core> Turn<C> {
     }
 
     fn take(&mut self, message: Message) {
-        if !matches!(message, Message::Written(..) | Message::Found(..) | Message::Submitted(..)) {
+        if !matches!(message, Message::Written(..) | Message::Found(..) | Message::Submitted(..) | Message::Sought(..))
+        {
             self.shown.queued.fetch_sub(1, Ordering::Relaxed);
         }
         let now = self.clock.now();
@@ -366,7 +378,12 @@ impl<C: Core> Turn<C> {
             // From here on only what is being written is seen through.
             _ if self.stopping.is_some() => (),
             Message::Found(lookup, records) => self.core.handle(now, Input::Found { lookup, records }),
-            Message::Submitted(submission, answer) => self.core.handle(now, Input::Submitted { submission, answer }),
+            Message::Sought(witness, origin, head) => {
+                self.core.handle(now, Input::Sought { witness, origin, head });
+            }
+            Message::Submitted(submission, witness, answer) => {
+                self.core.handle(now, Input::Submitted { submission, witness, answer });
+            }
             Message::Input(input, permit) => {
                 self.shown.see(now, &input);
                 if let Input::Cancel { ticket } = &input {
@@ -379,6 +396,10 @@ impl<C: Core> Turn<C> {
             Message::View(reply) => {
                 // Whoever asked may have left.
                 let _ = reply.send(self.core.view(now));
+            }
+            Message::Ledgers(reply) => {
+                // Whoever asked may have left.
+                let _ = reply.send(self.core.ledgers());
             }
             Message::Ask(ticket, draft, reply) => {
                 self.watched(|watch| watch.asked(ticket, &draft));
@@ -449,7 +470,8 @@ impl<C: Core> Turn<C> {
                         hook(RulesStep::InForce(rules));
                     }
                 }
-                Effect::Submit { submission, url, body, .. } => self.submit(submission, url, body),
+                Effect::Submit { submission, witness, url, body } => self.submit(submission, witness, url, body),
+                Effect::Seek { witness, url, origin } => self.seek(witness, url, origin),
                 Effect::Cosigned { checkpoint } => {
                     if let Some(hook) = &self.options.on_cosigned {
                         hook(checkpoint);
@@ -468,16 +490,27 @@ impl<C: Core> Turn<C> {
         }
     }
 
+    fn seek(&self, witness: String, url: String, origin: String) {
+        let (witnesses, later) = (self.options.witnesses.clone(), self.found.clone());
+        tokio::task::spawn_blocking(move || {
+            let head = match witnesses {
+                Some(witnesses) => witnesses.newest(&url, &origin),
+                None => Err(NO_WAY.to_owned()),
+            };
+            drop(later.send(Message::Sought(witness, origin, head)));
+        });
+    }
+
     /// The engine has at most one submission to each witness on its way.
-    fn submit(&self, submission: Digest, url: String, body: Vec<u8>) {
+    fn submit(&self, submission: Digest, witness: String, url: String, body: Vec<u8>) {
         let (witnesses, later) = (self.options.witnesses.clone(), self.found.clone());
         tokio::task::spawn_blocking(move || {
             let answer = match witnesses {
-                Some(submit) => submit(&url, &body),
-                None => Err("this node has no way to witnesses over HTTP".to_owned()),
+                Some(witnesses) => witnesses.submit(&url, &body),
+                None => Err(NO_WAY.to_owned()),
             };
             // The task may have ended; the head is submitted again after the next start.
-            drop(later.send(Message::Submitted(submission, answer)));
+            drop(later.send(Message::Submitted(submission, witness, answer)));
         });
     }
 

@@ -8,6 +8,7 @@ pub(crate) use checks::{certificate_check, charter_check, room_check};
 #[cfg(test)]
 mod approval_test;
 mod error;
+mod groups;
 mod leaving;
 #[cfg(test)]
 mod leaving_test;
@@ -243,6 +244,9 @@ impl Node {
         if let Some(cosigner) = cosigner {
             engine = engine.with_cosigner(Box::new(cosigner));
         }
+        if let Some(setup) = groups::setup(&dir, &keys, &bearings, &signer)? {
+            engine = engine.with_groups(setup)?;
+        }
         let ca = config.witnesses.ca.as_ref().map(|ca| dir.path().join(ca));
         let witnesses = HttpWitnesses::new(ca.as_deref())
             .map_err(|error| RunError::Key { path: dir.config().display().to_string(), error })?;
@@ -257,7 +261,7 @@ impl Node {
         let options_of_driver = DriverOptions {
             on_rules: Some(on_rules),
             on_cosigned: Some(cosigned::keeping(&dir, &disk)),
-            witnesses: Some(Arc::new(move |url, body| witnesses.submit(url, body))),
+            witnesses: Some(witnesses),
             on_alarm: Some(suspension::remembering(&dir, evidence)),
             watch: watched.then(|| Arc::new(steps) as Arc<dyn Watch>),
             ..DriverOptions::default()
@@ -457,13 +461,20 @@ impl Node {
         if !to.is_absolute() {
             return failure("path", "the folder of the copy must be absolute", "name it from the root on");
         }
+        let ledgers = to.clone();
         let exported = self.on_disk(move |disk| {
             if own {
                 return disk.export(&to, &ExportAsides::All);
             }
             disk.export(&to, &ExportAsides::Only(&for_other_nations))
         });
-        match exported.await {
+        let exported = exported.await;
+        if exported.is_ok()
+            && let Err(answer) = self.export_ledgers(ledgers).await
+        {
+            return answer;
+        }
+        match exported {
             Ok(done) => Answer::Exported { size: done.size, files: done.files, asides: done.asides },
             Err(answer) => answer,
         }
@@ -530,6 +541,8 @@ impl Backend for Node {
             Command::Adopt { from } => self.adopt(from).await,
             Command::Reload => Answer::Reloaded { items: self.reload().await },
             Command::ReloadCertificate => Answer::Reloaded { items: vec![self.reload_certificate()] },
+            Command::Groups => self.list_groups().await,
+            Command::Group { group, want } => self.want_of_group(&group, want).await,
             Command::Block { peer, reason } => self.bar(peer, Some(reason)).await,
             Command::Unblock { peer } => self.bar(peer, None).await,
             Command::Leave { reason, to } => self.leave(reason, to).await,

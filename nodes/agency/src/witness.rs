@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use puente_audit_log::witness::monitoring_path;
 use puente_audit_log::{Ed25519Signer, KeyKind, Signer as _};
 use puente_model::NodeUri;
 use puente_model::limits::NOTE_BYTES_MAX;
@@ -125,11 +126,31 @@ impl HttpWitnesses {
         let to = format!("{}/add-checkpoint", url.trim_end_matches('/'));
         let answer = self.agent.post(&to).header("content-type", "text/plain; charset=utf-8").send(body);
         let mut answer = answer.map_err(|error| error.to_string())?;
-        let mut read = Vec::new();
-        let most = NOTE_BYTES_MAX as u64 + 1;
-        answer.body_mut().as_reader().take(most).read_to_end(&mut read).map_err(|error| error.to_string())?;
-        Ok((answer.status().as_u16(), read))
+        Ok((answer.status().as_u16(), read(&mut answer)?))
     }
+}
+
+impl HttpWitnesses {
+    /// The newest head of a log that the witness cosigned (C2SP tlog-witness, monitoring); none if it knows none. Blocks.
+    ///
+    /// # Errors
+    /// The witness cannot be reached, in words.
+    pub fn newest(&self, url: &str, origin: &str) -> Result<Option<Vec<u8>>, String> {
+        let to = format!("{}/{}", url.trim_end_matches('/'), monitoring_path(origin));
+        let mut answer = self.agent.get(&to).call().map_err(|error| error.to_string())?;
+        match answer.status().as_u16() {
+            200 => read(&mut answer).map(Some),
+            404 => Ok(None),
+            status => Err(format!("it answers {status}")),
+        }
+    }
+}
+
+fn read(answer: &mut ureq::http::Response<ureq::Body>) -> Result<Vec<u8>, String> {
+    let mut read = Vec::new();
+    let most = NOTE_BYTES_MAX as u64 + 1;
+    answer.body_mut().as_reader().take(most).read_to_end(&mut read).map_err(|error| error.to_string())?;
+    Ok(read)
 }
 
 fn roots(path: &Path) -> io::Result<Vec<Certificate<'static>>> {

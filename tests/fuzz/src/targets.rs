@@ -105,7 +105,7 @@ fn frame(data: &[u8]) {
             None => {}
         },
         Body::Submit(submit) => add_checkpoint(&submit.submission),
-        Body::Probe(_) | Body::Judged(_) | Body::NeedHead(_) | Body::NeedPart(_) | Body::Fault(_) => {}
+        Body::Probe(_) | Body::Seek(_) | Body::Sought(_) | Body::AboutGroup(_) | Body::Judged(_) | Body::NeedHead(_) | Body::NeedPart(_) | Body::Fault(_) => {}
     }
 }
 

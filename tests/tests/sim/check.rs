@@ -26,6 +26,7 @@ pub fn pair_in_the_clear(entry: &[u8]) -> Option<Pair> {
 pub enum Read {
     Pair(Box<Pair>),
     Event(Box<Event>),
+    Group(Box<puente_wire::GroupEntry>),
     Seeds,
 }
 
@@ -58,7 +59,7 @@ pub fn read_log(node: usize, disk: &Disk) -> ReadLog {
                 }
                 Read::Seeds
             }
-            Entry::Group(_) => panic!("node {node}: an entry about a group, and there are none"),
+            Entry::Group(group) => Read::Group(Box::new(group)),
             Entry::Veiled(_) => {
                 let header = sealed.get(&leaf).unwrap_or_else(|| panic!("node {node}: a veiled entry has no header"));
                 let seed = seeds.get(&Digest::try_from(header.seeds.as_slice()).unwrap());

@@ -32,6 +32,9 @@ pub fn describe(body: &proto::frame::Body) -> String {
         Body::Ready(_) => "Ready".to_owned(),
         Body::Submit(_) => "Submit".to_owned(),
         Body::Judged(judged) => format!("Judged {}", judged.status),
+        Body::Seek(seek) => format!("Seek {}", seek.origin),
+        Body::Sought(sought) => format!("Sought {}", sought.origin),
+        Body::AboutGroup(part) => format!("AboutGroup {} {} bytes", part.group, part.part.len()),
         Body::Lost(lost) => if lost.entry.is_some() { "Lost entry" } else { "Lost: that was all" }.to_owned(),
     }
 }

@@ -44,6 +44,7 @@ pub enum Ending {
     InForce {
         changed: bool,
     },
+    Wanted(bool),
     NotAdopted(&'static str),
     Compared {
         vector: String,
@@ -94,6 +95,7 @@ pub(super) fn ending(conclusion: Conclusion) -> Ending {
             Ending::PeriodsClosed { closed, unreachable: unreachable.len() }
         }
         Conclusion::Compared { vector, unasked } => Ending::Compared { vector: vector.to_string(), unasked },
+        Conclusion::Wanted { known } => Ending::Wanted(known),
         Conclusion::InForce { changed, .. } => Ending::InForce { changed },
         Conclusion::NotAdopted(error) => Ending::NotAdopted(error.code()),
         Conclusion::Left { proven, .. } => Ending::Left(proven),

@@ -63,7 +63,8 @@ enum Event {
     Written { node: usize, run: u32 },
     Found { node: usize, run: u32, lookup: u64, records: Result<Vec<Vec<u8>>, String> },
     Kept { node: usize, run: u32, charter: Arc<Charter> },
-    Submitted { node: usize, run: u32, submission: Digest, answer: Result<(u16, Vec<u8>), String> },
+    Sought { node: usize, run: u32, witness: String, origin: String, head: Result<Option<Vec<u8>>, String> },
+    Submitted { node: usize, run: u32, submission: Digest, witness: String, answer: Result<(u16, Vec<u8>), String> },
     Wake { node: usize, run: u32 },
 }
 
@@ -73,6 +74,8 @@ pub struct Node {
     pub disk: Arc<Mutex<Disk>>,
     /// The charter folder, if it is not the one that the node began with.
     pub charter: Option<Arc<Charter>>,
+    /// Every charter that it adopted since it began.
+    pub charters: Vec<Arc<Charter>>,
     /// Whom the node says that it keeps out.
     pub barred: BTreeMap<NodeUri, String>,
     pub records: Vec<world::Stored>,
@@ -188,6 +191,7 @@ impl Sim {
                 run: 0,
                 disk: Arc::new(Mutex::new(Disk::new(index))),
                 charter: None,
+                charters: Vec::new(),
                 barred: BTreeMap::new(),
                 records: world::records(),
                 invented: Vec::new(),
@@ -298,6 +302,21 @@ impl Sim {
         let engine = match self.nodes[node].cosigns {
             true => engine.with_cosigner(Box::new(world::cosigner(Some(node)))),
             false => engine,
+        };
+        let engine = if self.world.grouped {
+            let mut charters = vec![Arc::clone(&self.world.charter)];
+            charters.extend(self.nodes[node].charters.iter().cloned());
+            let setup = puente_corridor::Setup {
+                identity: world::Papers::made().identity(node, charters.last().unwrap()),
+                keys: Arc::new(world::LedgerKeys(node)),
+                charters,
+                rng: Box::new(ChaCha20Rng::from_seed(seed)),
+                tuning: puente_corridor::Tuning::default(),
+                now,
+            };
+            engine.with_groups(setup).unwrap()
+        } else {
+            engine
         };
         let it = &mut self.nodes[node];
         it.engine = Some(engine);
@@ -436,7 +455,12 @@ impl Sim {
                 self.note(|| format!("node {node} submits to {witness} at {url}"));
                 let answer = self.server.submit(self.clock(node), &self.world.charter, &body);
                 let at = self.now + self.within(self.weather.delay);
-                self.push(at, Event::Submitted { node, run, submission, answer });
+                self.push(at, Event::Submitted { node, run, submission, witness, answer });
+            }
+            Effect::Seek { witness, origin, .. } => {
+                let head = self.server.newest(&origin);
+                let at = self.now + self.within(self.weather.delay);
+                self.push(at, Event::Sought { node, run, witness, origin, head });
             }
             Effect::Cosigned { checkpoint } => {
                 self.note(|| format!("node {node} is cosigned"));
@@ -500,6 +524,7 @@ impl Sim {
             | Event::Found { node, .. }
             | Event::Kept { node, .. }
             | Event::Submitted { node, .. }
+            | Event::Sought { node, .. }
             | Event::Wake { node, .. } => *node,
         };
         let paused = self.nodes[target].paused_until;
@@ -538,9 +563,14 @@ impl Sim {
                     self.keep(node, charter);
                 }
             }
-            Event::Submitted { node, run, submission, answer } => {
+            Event::Sought { node, run, witness, origin, head } => {
                 if self.nodes[node].run == run {
-                    self.input(node, Input::Submitted { submission, answer });
+                    self.input(node, Input::Sought { witness, origin, head });
+                }
+            }
+            Event::Submitted { node, run, submission, witness, answer } => {
+                if self.nodes[node].run == run {
+                    self.input(node, Input::Submitted { submission, witness, answer });
                 }
             }
             Event::Wake { node, run } => {
@@ -555,6 +585,7 @@ impl Sim {
     /// The parts are in the node's folder; a crash from here on starts under them.
     fn keep(&mut self, node: usize, charter: Arc<Charter>) {
         self.nodes[node].charter = Some(Arc::clone(&charter));
+        self.nodes[node].charters.push(Arc::clone(&charter));
         let detail = charter.vector().to_string().into_bytes();
         let event = LocalEvent {
             kind: EventKind::CharterAdopted,

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use puente_audit_log::witness::{ClaimedSubmission, LogRule, Remembered, Witness};
 use puente_audit_log::{Checkpoint, Signer as _, empty_root};
 use puente_charter::Charter;
+use puente_ledger::LedgerOrigin;
 use puente_model::{Millis, TreeSize};
 
 use super::world;
 
-/// A witness that serves the logs of every member from their beginning.
+/// A witness that serves the logs of every member, and the ledgers of every group, from their beginning.
 #[derive(Debug, Default)]
 pub struct Server {
     pub unreachable: bool,
@@ -18,6 +19,15 @@ pub struct Server {
 }
 
 impl Server {
+    /// The newest head of a log that it cosigned.
+    pub fn newest(&self, origin: &str) -> Result<Option<Vec<u8>>, String> {
+        if self.unreachable {
+            return Err("connection refused".to_owned());
+        }
+        let head = self.remembered.get(origin).map(|known| known.cosigned(&world::cosigner(None)).unwrap());
+        Ok(head.map(|head| head.note_bytes().to_vec()))
+    }
+
     pub fn submit(&mut self, now: Millis, charter: &Charter, body: &[u8]) -> Result<(u16, Vec<u8>), String> {
         if self.unreachable {
             return Err("connection refused".to_owned());
@@ -32,6 +42,13 @@ impl Server {
         let rule = log.map(|log| {
             let empty = Checkpoint::new(log.origin.as_str(), TreeSize(0), empty_root()).unwrap();
             LogRule::new(log.origin.as_str(), vec![log.vkey.parse().unwrap()]).unwrap().pinned(empty).unwrap()
+        });
+        let rule = rule.or_else(|| {
+            let ledger: LedgerOrigin = claimed.origin().parse().ok()?;
+            let keys = puente_corridor::rules(charter, ledger.group()).ok()?.keys(&ledger);
+            let empty = Checkpoint::new(claimed.origin(), TreeSize(0), empty_root()).unwrap();
+            let keys = keys.into_iter().map(|(_, key)| key).collect();
+            Some(LogRule::new(claimed.origin(), keys).unwrap().pinned(empty).unwrap())
         });
         match witness.submit(now, &claimed, rule.as_ref(), self.remembered.get(claimed.origin())) {
             Ok(advance) => {

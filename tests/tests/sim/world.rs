@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use ed25519_dalek::SigningKey;
-use puente_audit_log::{Ed25519Signer, KeyKind, Signer as _};
+use puente_audit_log::{Ed25519Signer, KeyKind, Signer};
 use puente_catalogue::Catalogue;
 use puente_charter::{
-    AnnexPart, AnnexPin, Auditor, Charter, ClaimedPart, CommonPart, GovernanceKey, JurisdictionEntry, LegalBasis,
-    LogEntry, Member, Need, Part, PartId, SealKey, Witness, WitnessGroup, sign,
+    AnnexPart, AnnexPin, Auditor, Charter, ClaimedPart, CommonPart, Corridor, GovernanceKey, JurisdictionEntry,
+    LegalBasis, LogEntry, Member, Need, Part, PartId, SealKey, Witness, WitnessGroup, sign,
 };
 use puente_evidence::HpkeKeyPair;
 use puente_exchange::vocabulary;
+use puente_group::{Identity, LeafSigner, SignFailed, SoftKey, Trust};
+use puente_ledger::{Keys, LedgerOrigin};
 use puente_model::{Digest, Jurisdiction, Millis, NodeUri, Purpose, Role, Secret32};
 use puente_policy::PolicySet;
 use puente_wire::Officer;
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+};
 
 /// 2026-12-01T12:00:00Z.
 pub const START: Millis = Millis(1_796_126_400_000);
@@ -60,6 +65,70 @@ pub struct Amendment {
     pub closed: Option<(usize, u64)>,
     /// Heads must be cosigned.
     pub witnessed: Option<Witnessed>,
+    /// All nodes belong into one corridor, and have certificates that its leaves can be made of.
+    pub grouped: bool,
+}
+
+/// Authorities of both nations whose keys are at hand, and a certificate for each node.
+pub struct Papers {
+    roots: BTreeMap<&'static str, Vec<u8>>,
+    nodes: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Papers {
+    pub fn made() -> &'static Self {
+        static MADE: OnceLock<Papers> = OnceLock::new();
+        MADE.get_or_init(|| {
+            let issuers: BTreeMap<&str, _> = ["mx", "us"]
+                .map(|nation| {
+                    let mut params = CertificateParams::new(vec![]).unwrap();
+                    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+                    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+                    let key = KeyPair::generate().unwrap();
+                    let der = params.self_signed(&key).unwrap().der().to_vec();
+                    (nation, (der, Issuer::new(params, key)))
+                })
+                .into();
+            let issue = |node: usize| {
+                let key = KeyPair::generate().unwrap();
+                let mut params = CertificateParams::new(vec![]).unwrap();
+                params.subject_alt_names = vec![SanType::URI(NODES[node].try_into().unwrap())];
+                params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+                params.not_after = rcgen::date_time_ymd(2028, 1, 1);
+                params.extended_key_usages =
+                    vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+                let issuer = &issuers[nation_of(node).as_str()].1;
+                (params.signed_by(&key, issuer).unwrap().der().to_vec(), key.serialize_der())
+            };
+            let nodes = (0..NODES.len()).map(issue).collect();
+            Self { roots: issuers.into_iter().map(|(nation, (der, _))| (nation, der)).collect(), nodes }
+        })
+    }
+
+    /// The node as it stands in groups.
+    pub fn identity(&self, node: usize, charter: &Charter) -> Identity {
+        let (certificate, key) = &self.nodes[node];
+        let signer = Arc::new(Leaf(SoftKey::from_pkcs8(key).unwrap()));
+        Identity::new(vec![certificate.clone()], signer, &Trust::of(charter).unwrap(), START).unwrap()
+    }
+}
+
+struct Leaf(SoftKey);
+
+impl LeafSigner for Leaf {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignFailed> {
+        self.0.sign(message)
+    }
+}
+
+/// Signs for the ledgers that a node proposes in.
+pub struct LedgerKeys(pub usize);
+
+impl Keys for LedgerKeys {
+    fn signer(&self, ledger: &LedgerOrigin) -> Option<Box<dyn Signer + Send>> {
+        let seed = seed_of(&format!("log {}", NODES[self.0]));
+        Some(Box::new(Ed25519Signer::new(&ledger.to_string(), KeyKind::Ed25519, &seed).ok()?))
+    }
 }
 
 /// Who cosigns.
@@ -213,9 +282,22 @@ fn bases() -> Vec<LegalBasis> {
     ]
 }
 
+/// All nodes; the first orders, the next two follow it.
+fn corridor() -> Corridor {
+    Corridor {
+        name: "otay".to_owned(),
+        convener: uri(FGE),
+        successors: vec![uri(DPS), uri(FGR)],
+        members: vec![uri(DOJ)],
+        silence_seconds: 60,
+        suite: 0,
+    }
+}
+
 /// The charter in force.
 pub fn charter(amendment: Amendment) -> Charter {
     let (mx, us) = (annex("mx", amendment), annex("us", amendment));
+    let root = |nation: &str, kept: &'static [u8]| if amendment.grouped { &Papers::made().roots[nation] } else { kept };
     let (witnesses, witness_groups) = amendment.witnessed.map(witnesses).unwrap_or_default();
     let common = CommonPart {
         federation: "frontera".to_owned(),
@@ -234,14 +316,14 @@ pub fn charter(amendment: Amendment) -> Charter {
         },
         quorum: if amendment.witnessed.is_some() { "both" } else { "none" }.to_owned(),
         jurisdictions: vec![
-            nation("mx", include_bytes!("../data/root-mx.der"), &mx),
-            nation("us", include_bytes!("../data/root-us.der"), &us),
+            nation("mx", root("mx", include_bytes!("../data/root-mx.der")), &mx),
+            nation("us", root("us", include_bytes!("../data/root-us.der")), &us),
         ],
         legal_bases: bases(),
         auditors: vec![auditor("mx", "a"), auditor("mx", "b"), auditor("us", "a"), auditor("us", "b")],
         witnesses,
         witness_groups,
-        corridors: Vec::new(),
+        corridors: amendment.grouped.then(corridor).into_iter().collect(),
     };
     let claim = |file: &str, hash: Digest, part: Part, keys: &[&str]| {
         let signatures = keys.iter().map(|name| sign(&hash, &governance(name), name)).collect();
@@ -322,6 +404,8 @@ const COMMON: [(&str, &str); 4] = [
 pub struct World {
     pub charter: Arc<Charter>,
     pub policies: Vec<Arc<PolicySet>>,
+    /// Nodes host their groups.
+    pub grouped: bool,
 }
 
 impl World {
@@ -347,7 +431,7 @@ impl World {
                 Arc::new(PolicySet::load(&files, &words).unwrap())
             })
             .collect();
-        Self { charter: Arc::new(charter), policies }
+        Self { charter: Arc::new(charter), policies, grouped: false }
     }
 
     /// The ordinary federation.
@@ -385,6 +469,12 @@ impl World {
     pub fn witnessed(by: Witnessed) -> Arc<Self> {
         let amendment = Amendment { witnessed: Some(by), ..Amendment::default() };
         Arc::new(Self::new(charter(amendment), str::to_owned))
+    }
+
+    /// The federation whose nodes are in one corridor.
+    pub fn grouped(by: Witnessed) -> Arc<Self> {
+        let amendment = Amendment { witnessed: Some(by), grouped: true, ..Amendment::default() };
+        Arc::new(Self { grouped: true, ..Self::new(charter(amendment), str::to_owned) })
     }
 
     /// The federation with one member suspended.

@@ -6,6 +6,7 @@ use prost::Message as _;
 use puente_audit_log::witness::{WitnessReply, encode_submission};
 use puente_audit_log::{NoteSignature, SignedCheckpoint};
 use puente_charter::Witness;
+use puente_ledger::{GroupId, LedgerOrigin};
 use puente_model::{Digest, Millis, NodeUri};
 use puente_wire::proto;
 
@@ -34,8 +35,10 @@ pub(crate) struct Gathering {
     due: Option<Millis>,
     pub(crate) cover: Cover,
     witnesses: BTreeMap<String, Known>,
-    /// By the SHA-256 of the submission.
-    asked: BTreeMap<Digest, Asked>,
+    /// By the SHA-256 of the submission and the witness: several may be asked for the same.
+    asked: BTreeMap<(Digest, String), Asked>,
+    /// Heads of ledgers that witnesses were asked for, by witness and ledger: for which group, since when.
+    pub(crate) sought: BTreeMap<(String, LedgerOrigin), (GroupId, Millis)>,
 }
 
 /// One head, on its way to the quorum.
@@ -58,10 +61,30 @@ struct Known {
 
 struct Asked {
     witness: String,
-    head: SignedCheckpoint,
+    about: About,
     until: Millis,
     /// Where the question went; none: over HTTP.
     connection: Option<ConnectionId>,
+}
+
+/// Whose head it is.
+pub(crate) enum About {
+    /// This node's own log.
+    Own(SignedCheckpoint),
+    /// A ledger of one of its groups.
+    Ledger { group: GroupId, head: SignedCheckpoint },
+}
+
+impl Asked {
+    fn is_own(&self, witness: &str) -> bool {
+        matches!(self.about, About::Own(_)) && self.witness == witness
+    }
+}
+
+/// How a witness is reached.
+enum Way {
+    Line(ConnectionId),
+    Http(String),
 }
 
 impl Gathering {
@@ -102,7 +125,9 @@ impl Gathering {
     /// Other witnesses, or other keys: what was gathered so far may count for nothing.
     pub(crate) fn begin_anew(&mut self) {
         self.round = None;
+        // Groups hear of another charter by themselves, and ask again.
         self.asked.clear();
+        self.sought.clear();
         self.witnesses.clear();
     }
 
@@ -164,11 +189,12 @@ impl Engine {
 
     pub(crate) fn gather_due(&mut self, now: Millis) {
         self.gathering.due = None;
-        let late: Vec<Digest> =
-            self.gathering.asked.iter().filter(|(_, a)| a.until <= now).map(|(id, _)| *id).collect();
+        let late: Vec<(Digest, String)> =
+            self.gathering.asked.iter().filter(|(_, a)| a.until <= now).map(|(id, _)| id.clone()).collect();
         for submission in late {
-            if let Some(asked) = self.gathering.asked.remove(&submission) {
-                self.gathering.fails(now, &asked.witness, "it did not answer in time".to_owned());
+            let asked = self.gathering.asked.remove(&submission);
+            if let Some(Asked { witness, about: About::Own(_), .. }) = asked {
+                self.gathering.fails(now, &witness, "it did not answer in time".to_owned());
             }
         }
         self.gather(now);
@@ -176,7 +202,7 @@ impl Engine {
 
     fn ask_witness(&mut self, now: Millis, witness: &Witness) {
         let known = self.gathering.witnesses.entry(witness.name.clone()).or_default();
-        if known.again > now || self.gathering.asked.values().any(|asked| asked.witness == witness.name) {
+        if known.again > now || self.gathering.asked.values().any(|asked| asked.is_own(&witness.name)) {
             return;
         }
         // Before it has answered in this run: what it cosigned when the quorum did.
@@ -190,46 +216,87 @@ impl Engine {
             proof
         };
         let Ok(body) = encode_submission(puente_model::TreeSize(old.min(size.0)), &proof, &head) else { return };
+        if let Err(why) = self.submit_to(now, witness, body, About::Own(head)) {
+            self.gathering.fails(now, &witness.name, why.to_owned());
+        }
+    }
+
+    /// Submits to a witness wherever it is: what comes of it comes back with what it is about.
+    ///
+    /// # Errors
+    /// Why it cannot be reached now.
+    pub(crate) fn submit_to(
+        &mut self,
+        now: Millis,
+        witness: &Witness,
+        body: Vec<u8>,
+        about: About,
+    ) -> Result<(), &'static str> {
         let submission = Digest::of(&body);
-        let name = witness.name.clone();
-        let mut went = None;
+        let mut asked =
+            Asked { witness: witness.name.clone(), about, until: now.plus(ANSWER_MILLIS), connection: None };
         if self.is_own_witness(witness) {
-            let until = now.plus(ANSWER_MILLIS);
-            self.gathering.asked.insert(submission, Asked { witness: name, head, until, connection: None });
+            self.gathering.asked.insert((submission, witness.name.clone()), asked);
             if let Some(judged) = self.judge_submission(now, None, submission, &body) {
-                self.submitted(now, &submission, Ok(judged));
+                self.submitted(now, submission, &witness.name, Ok(judged));
             }
-            return;
+            return Ok(());
         }
-        match witness.url.as_deref() {
-            None => return self.gathering.fails(now, &name, "the charter does not say where it is".to_owned()),
-            Some(url) => match url.parse::<NodeUri>() {
-                Ok(node) => {
-                    let Some(connection) = self.line_to(&node) else {
-                        return self.gathering.fails(now, &name, "no connection to its node stands".to_owned());
-                    };
-                    if self.connections.get(&connection).is_none_or(|line| line.minor < minor::COSIGN) {
-                        let why = "its node speaks an older minor version of the protocol";
-                        return self.gathering.fails(now, &name, why.to_owned());
-                    }
-                    went = Some(connection);
-                    self.send_control(connection, proto::frame::Body::Submit(proto::Submit { submission: body }));
-                }
-                Err(_) => {
-                    let (witness, url) = (name.clone(), url.to_owned());
-                    self.emit(Effect::Submit { submission, witness, url, body });
-                }
-            },
+        match self.way_to(witness)? {
+            Way::Line(connection) => {
+                asked.connection = Some(connection);
+                self.send_control(connection, proto::frame::Body::Submit(proto::Submit { submission: body }));
+            }
+            Way::Http(url) => {
+                self.emit(Effect::Submit { submission, witness: witness.name.clone(), url, body });
+            }
         }
-        let asked = Asked { witness: name, head, until: now.plus(ANSWER_MILLIS), connection: went };
-        self.gathering.asked.insert(submission, asked);
+        self.gathering.asked.insert((submission, witness.name.clone()), asked);
+        Ok(())
+    }
+
+    /// How a witness is reached; a node that is not connected is dialled.
+    fn way_to(&mut self, witness: &Witness) -> Result<Way, &'static str> {
+        let url = witness.url.as_deref().ok_or("the charter does not say where it is")?;
+        let Ok(node) = url.parse::<NodeUri>() else { return Ok(Way::Http(url.to_owned())) };
+        let connection = self.line_to(&node).ok_or("no connection to its node stands")?;
+        if self.connections.get(&connection).is_none_or(|line| line.minor < minor::COSIGN) {
+            return Err("its node speaks an older minor version of the protocol");
+        }
+        Ok(Way::Line(connection))
+    }
+
+    /// Asks a witness for the newest head of a ledger that it cosigned. This node's own answer is given at once.
+    pub(crate) fn seek_at(
+        &mut self,
+        now: Millis,
+        witness: &Witness,
+        group: GroupId,
+        ledger: &LedgerOrigin,
+    ) -> Option<Option<Vec<u8>>> {
+        if self.is_own_witness(witness) {
+            return self.cosigned_of(&ledger.to_string()).ok();
+        }
+        let way = self.way_to(witness).ok()?;
+        self.gathering.sought.retain(|_, (_, since)| now.since(*since) < ROUND_MILLIS);
+        self.gathering.sought.insert((witness.name.clone(), ledger.clone()), (group, now));
+        let origin = ledger.to_string();
+        match way {
+            Way::Line(connection) => {
+                self.send_control(connection, proto::frame::Body::Seek(proto::Seek { origin }));
+            }
+            Way::Http(url) => self.emit(Effect::Seek { witness: witness.name.clone(), url, origin }),
+        }
+        None
     }
 
     /// A connection is gone: what was asked on it is asked again.
     pub(crate) fn witness_lost(&mut self, now: Millis, connection: ConnectionId) {
         let gone = self.gathering.asked.extract_if(.., |_, asked| asked.connection == Some(connection));
         for (_, asked) in gone.collect::<Vec<_>>() {
-            self.gathering.fails(now, &asked.witness, "the connection to its node was lost".to_owned());
+            if matches!(asked.about, About::Own(_)) {
+                self.gathering.fails(now, &asked.witness, "the connection to its node was lost".to_owned());
+            }
         }
         self.gather(now);
     }
@@ -256,49 +323,56 @@ impl Engine {
         let submission = Digest::try_from(judged.submission.as_slice()).map_err(|_| malformed())?;
         let status = u16::try_from(judged.status).map_err(|_| malformed())?;
         // Whoever was not asked has nothing to say; whoever was late is asked again.
-        let awaited = self.gathering.asked.get(&submission);
-        if awaited.is_some_and(|asked| asked.connection == Some(connection)) {
-            self.submitted(now, &submission, Ok((status, judged.body)));
+        let mut asked = self.gathering.asked.iter();
+        let awaited = asked.find(|((of, _), asked)| *of == submission && asked.connection == Some(connection));
+        if let Some(witness) = awaited.map(|((_, witness), _)| witness.clone()) {
+            self.submitted(now, submission, &witness, Ok((status, judged.body)));
         }
         Ok(())
     }
 
     /// What became of a submission: the witness's status and body, or why it could not be reached.
-    pub(crate) fn submitted(&mut self, now: Millis, submission: &Digest, answer: Result<(u16, Vec<u8>), String>) {
-        let Some(asked) = self.gathering.asked.remove(submission) else { return };
-        let Some(key) = self.quorum.key(&asked.witness).cloned() else { return };
+    pub(crate) fn submitted(
+        &mut self,
+        now: Millis,
+        submission: Digest,
+        witness: &str,
+        answer: Result<(u16, Vec<u8>), String>,
+    ) {
+        let asked = self.gathering.asked.remove(&(submission, witness.to_owned()));
+        let Some(Asked { witness, about, .. }) = asked else { return };
+        let shown = match about {
+            About::Own(head) => head,
+            About::Ledger { group, head } => return self.ledger_submitted(now, witness, (group, head), answer),
+        };
+        let Some(key) = self.quorum.key(&witness).cloned() else { return };
         let reply = answer.and_then(|(status, body)| {
-            WitnessReply::read(status, &body, &asked.head, &key).map_err(|error| {
+            WitnessReply::read(status, &body, &shown, &key).map_err(|error| {
                 if !error.is_passing() {
-                    let (witness, why) = (asked.witness.clone(), error.to_string());
-                    self.refused(witness, why);
+                    self.refused(witness.clone(), error.to_string());
                 }
                 error.to_string()
             })
         });
         match reply {
-            Err(why) => self.gathering.fails(now, &asked.witness, why),
+            Err(why) => self.gathering.fails(now, &witness, why),
             Ok(WitnessReply::Knows(size)) => {
-                let known = self.gathering.witnesses.entry(asked.witness.clone()).or_default();
+                let known = self.gathering.witnesses.entry(witness.clone()).or_default();
                 let before = known.size.replace(size.0);
-                if size > asked.head.size() {
+                if size > shown.size() {
                     // It says so; whether this log lost its tail shows when it, or a partner, shows the head.
-                    let own = asked.head.size().0;
-                    self.emit(Effect::Alarm(Alarm::WitnessAhead { witness: asked.witness.clone(), size: size.0, own }));
-                    self.gathering.fails(now, &asked.witness, format!("it says that it knows {} entries", size.0));
+                    let own = shown.size().0;
+                    self.emit(Effect::Alarm(Alarm::WitnessAhead { witness: witness.clone(), size: size.0, own }));
+                    self.gathering.fails(now, &witness, format!("it says that it knows {} entries", size.0));
                 } else if before == Some(size.0) {
-                    self.gathering.fails(
-                        now,
-                        &asked.witness,
-                        format!("it says again that it knows {} entries", size.0),
-                    );
+                    self.gathering.fails(now, &witness, format!("it says again that it knows {} entries", size.0));
                 }
             }
             Ok(WitnessReply::Cosigned(head, at)) => {
-                let known = self.gathering.witnesses.entry(asked.witness.clone()).or_default();
+                let known = self.gathering.witnesses.entry(witness.clone()).or_default();
                 *known = Known { size: Some(head.size().0), at: Some(at), ..Known::default() };
                 let lines: Vec<NoteSignature> = head.signatures().iter().filter(|l| l.names(&key)).cloned().collect();
-                self.cosigned_by(now, &asked.witness, &head, &lines);
+                self.cosigned_by(now, &witness, &head, &lines);
             }
         }
         self.gather(now);

@@ -22,7 +22,7 @@ use puente_charter::Charter;
 use puente_model::{Millis, NodeUri};
 
 pub(crate) use self::cover::{Cover, StoredCover};
-pub(crate) use self::gathering::Gathering;
+pub(crate) use self::gathering::{About, Gathering};
 pub(crate) use self::releasing::Withheld;
 pub(crate) use self::witnessing::{Cosignable, Witnessing};
 use crate::engine::Engine;

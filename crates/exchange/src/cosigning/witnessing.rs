@@ -4,19 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use puente_audit_log::witness::{Advance, ClaimedSubmission, LogRule, Refusal, Remembered, Witness};
 use puente_audit_log::{Checkpoint, Signer, VerifierKey};
-use puente_charter::LogEntry;
+use puente_charter::{Charter, LogEntry};
+use puente_ledger::LedgerOrigin;
 use puente_model::{Digest, Millis, NodeUri, TreeSize};
 use puente_wire::fault::FaultCode;
 use puente_wire::proto;
 
-use crate::api::{Alarm, ConnectionId};
+use crate::api::{Alarm, ConnectionId, Effect};
 use crate::control::Problem;
 use crate::engine::{Engine, Then};
 use crate::ledger::Intent;
 use crate::persist;
 
-/// Submissions that one partner may make in one minute.
-const SUBMISSIONS_PER_MINUTE_MAX: u32 = 120;
+/// Characters of a log's name that are looked at.
+const ORIGIN_CHARS_MAX: usize = 512;
+/// How many ledgers of one group are served, counted from the first.
+const LEDGERS_PER_GROUP_MAX: u32 = 64;
+/// Submissions that one partner may make in one minute: of its own log, and of its groups' ledgers.
+const SUBMISSIONS_PER_MINUTE_MAX: u32 = 600;
 
 /// What this node remembers as a witness.
 #[derive(Default)]
@@ -117,7 +122,7 @@ impl Engine {
             return Some((429, b"another head of this log is being cosigned\n".to_vec()));
         }
         if let Err(text) = self.recall(&origin, &rule) {
-            self.emit(crate::api::Effect::Alarm(Alarm::StoreUnavailable(text)));
+            self.emit(Effect::Alarm(Alarm::StoreUnavailable(text)));
             return Some((503, b"this witness cannot read what it remembers\n".to_vec()));
         }
         let Witnessing { desk: Some(desk), remembered, .. } = &self.witnessing else {
@@ -135,35 +140,68 @@ impl Engine {
             }
             Err(refusal) => {
                 let judgement = said(&refusal);
-                self.heed(now, &owner, refusal);
+                self.heed(now, owner.as_ref(), &origin, refusal);
                 Some(judgement)
             }
         }
     }
 
     /// What a refusal says of the log, or of this node.
-    fn heed(&mut self, now: Millis, owner: &NodeUri, refusal: Refusal) {
+    fn heed(&mut self, now: Millis, owner: Option<&NodeUri>, log: &str, refusal: Refusal) {
         match refusal {
             // Two signed heads of one size: whoever brought them, the log's own key convicts it.
             Refusal::OtherRoot(Some(split)) => {
                 let (one, other) = (split.one.note_bytes().to_vec(), split.other.note_bytes().to_vec());
-                self.convict(now, owner, one, other, FaultCode::InconsistentHead);
+                match owner {
+                    Some(owner) => self.convict(now, owner, one, other, FaultCode::InconsistentHead),
+                    None => self.emit(Effect::Alarm(Alarm::LedgerFork { ledger: log.to_owned(), one, other })),
+                }
             }
             Refusal::Forgotten(forgotten) => {
                 let shown = forgotten.shown.note_bytes().to_vec();
-                self.emit(crate::api::Effect::Alarm(Alarm::CosignatureForgotten { log: owner.clone(), shown }));
+                self.emit(Effect::Alarm(Alarm::CosignatureForgotten { log: log.to_owned(), shown }));
             }
             _ => {}
         }
     }
 
-    /// The charter's word on a log: whose it is, and what a witness needs to know of it.
-    fn log_rule(&self, origin: &str) -> Option<(NodeUri, LogRule)> {
+    /// The charter's word on a log: whose it is, and what a witness needs to know of it. A group's ledger is nobody's.
+    fn log_rule(&self, origin: &str) -> Option<(Option<NodeUri>, LogRule)> {
+        if let Ok(ledger) = origin.parse::<LedgerOrigin>() {
+            return Some((None, ledger_rule(&self.charter, &ledger)?));
+        }
         let (owner, log) = self.charter.members().iter().find_map(|member| {
             let log = member.logs.iter().find(|log| log.origin.as_str() == origin)?;
             Some((member.uri.clone(), log))
         })?;
-        Some((owner, rule_of(log)?))
+        Some((Some(owner), rule_of(log)?))
+    }
+
+    /// The newest head of a log that this node cosigned, with its cosignature.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn cosigned_of(&mut self, origin: &str) -> Result<Option<Vec<u8>>, String> {
+        let rule = if self.is_witness() { self.log_rule(origin) } else { None };
+        let Some((_, rule)) = rule else { return Ok(None) };
+        self.recall(origin, &rule)?;
+        let Witnessing { desk: Some(desk), remembered, .. } = &self.witnessing else { return Ok(None) };
+        let known = remembered.get(origin).and_then(Option::as_ref);
+        let head = known.and_then(|known| known.cosigned(&*desk.signer).ok());
+        Ok(head.map(|head| head.note_bytes().to_vec()))
+    }
+
+    pub(crate) fn on_seek(&mut self, connection: ConnectionId, seek: &proto::Seek) -> Result<(), Problem> {
+        let origin: String = seek.origin.chars().take(ORIGIN_CHARS_MAX).collect();
+        match self.cosigned_of(&origin) {
+            Ok(head) => {
+                let sought = proto::Sought { origin, checkpoint: head.unwrap_or_default() };
+                self.send_control(connection, proto::frame::Body::Sought(sought));
+            }
+            // Nothing is said: whoever says that there is none has groups founded a second time.
+            Err(text) => self.emit(Effect::Alarm(Alarm::StoreUnavailable(text))),
+        }
+        Ok(())
     }
 
     /// Brings to mind what is remembered of a log.
@@ -189,7 +227,11 @@ impl Engine {
         let body = format!("{line}\n").into_bytes();
         match connection {
             Some(connection) => self.send_judged(connection, submission, 200, body),
-            None => self.submitted(now, &submission, Ok((200, body))),
+            None => {
+                // The charter's witness is called as its key is.
+                let own = self.witnessing.key().map(|key| key.name().to_owned()).unwrap_or_default();
+                self.submitted(now, submission, &own, Ok((200, body)));
+            }
         }
     }
 
@@ -201,6 +243,18 @@ impl Engine {
 
 fn said(refusal: &Refusal) -> Judgement {
     (refusal.status(), refusal.body().into_bytes())
+}
+
+/// Ledgers of the charter's corridors, and of groups of two, are served; a ledger begins empty.
+fn ledger_rule(charter: &Charter, ledger: &LedgerOrigin) -> Option<LogRule> {
+    if ledger.number() > LEDGERS_PER_GROUP_MAX {
+        return None;
+    }
+    let rules = puente_corridor::rules(charter, ledger.group()).ok()?;
+    let origin = ledger.to_string();
+    let keys = rules.keys(ledger).into_iter().map(|(_, key)| key).collect();
+    let empty = Checkpoint::new(&origin, TreeSize(0), puente_audit_log::empty_root()).ok()?;
+    LogRule::new(&origin, keys).ok()?.pinned(empty).ok()
 }
 
 /// A log begins at the head that the annex pins, or empty.

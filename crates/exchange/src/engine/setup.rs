@@ -16,6 +16,7 @@ use super::{Engine, Standing, Then, Timer};
 use crate::adoption::Changes;
 use crate::api::{LocalEvent, Store};
 use crate::cosigning::{Gathering, Quorum, Withheld, Witnessing};
+use crate::groups::Groups;
 use crate::ledger::{Ledger, Tuning};
 use crate::peer::{Peer, number_of};
 use crate::persist;
@@ -180,6 +181,7 @@ impl Engine {
             gathering: Gathering::default(),
             witnessing: Witnessing::default(),
             withheld: Withheld::default(),
+            groups: Groups::default(),
             changes,
             held_back: None,
             timers: BTreeSet::new(),

@@ -37,6 +37,8 @@ pub(crate) enum Timer {
     Compare,
     /// Ask witnesses to cosign.
     Gather,
+    /// Something is due in a group.
+    Groups,
 }
 
 impl Engine {
@@ -75,6 +77,7 @@ impl Engine {
             ask.again_at = ask.again_at.min(now.plus(AGAIN_MILLIS));
         }
         self.gathering.put_clock_back(back);
+        self.put_groups_clock_back(back);
         for peer in self.peers.values_mut() {
             peer.put_clock_back(back);
             peer.cover.put_clock_back(back);
@@ -110,6 +113,7 @@ impl Engine {
                 Timer::Deliver(peer) => self.deliveries_due(now, &peer),
                 Timer::Compare => self.compare_on(now),
                 Timer::Gather => self.gather_due(now),
+                Timer::Groups => self.groups_due(now),
                 Timer::CatchUp(peer) => self.catch_up_due(now, &peer),
             }
         }

@@ -44,11 +44,14 @@ impl Member {
         self.holding.insert(statement, (from.clone(), draft.ledger.clone(), draft.index, *hash));
         if let Some(leaf) = self.held.get(&statement).copied() {
             self.say_held(statement, leaf, out);
-        } else if self.commits.contains_key(hash) {
-            out.push(Effect::RecordHeld { statement });
+            return Ok(());
+        }
+        let record = Effect::RecordHeld { ledger: draft.ledger.clone(), index: draft.index, statement };
+        if self.commits.contains_key(hash) {
+            out.push(record);
         } else {
             self.commits.insert(*hash, Arc::clone(commit));
-            out.store(Record::Commit(Arc::clone(commit)), vec![Effect::RecordHeld { statement }]);
+            out.store(Record::Commit(Arc::clone(commit)), vec![record]);
         }
         Ok(())
     }

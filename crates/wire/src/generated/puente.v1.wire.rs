@@ -3,7 +3,7 @@
 pub struct Frame {
     #[prost(
         oneof = "frame::Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
     )]
     pub body: ::core::option::Option<frame::Body>,
 }
@@ -49,6 +49,12 @@ pub mod frame {
         Submit(super::Submit),
         #[prost(message, tag = "19")]
         Judged(super::Judged),
+        #[prost(message, tag = "20")]
+        Seek(super::Seek),
+        #[prost(message, tag = "21")]
+        Sought(super::Sought),
+        #[prost(message, tag = "22")]
+        AboutGroup(super::AboutGroup),
     }
 }
 /// First frame of each side on the control stream.
@@ -458,4 +464,32 @@ pub struct Judged {
     pub status: u32,
     #[prost(bytes = "vec", tag = "3")]
     pub body: ::prost::alloc::vec::Vec<u8>,
+}
+/// Asks a witness for the newest head of a log that it cosigned (C2SP tlog-witness's monitoring endpoint).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Seek {
+    /// The log's name.
+    #[prost(string, tag = "1")]
+    pub origin: ::prost::alloc::string::String,
+}
+/// The answer to Seek.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sought {
+    #[prost(string, tag = "1")]
+    pub origin: ::prost::alloc::string::String,
+    /// The head, with the log's signature and the witness's; empty if it knows none.
+    #[prost(bytes = "vec", tag = "2")]
+    pub checkpoint: ::prost::alloc::vec::Vec<u8>,
+}
+/// About a group: a message (`puente.v1.corridor.Message`), or a part of one. Parts of one message follow each other.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AboutGroup {
+    /// The group's name.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub part: ::prost::alloc::vec::Vec<u8>,
+    /// More parts of it follow.
+    #[prost(bool, tag = "3")]
+    pub more: bool,
 }

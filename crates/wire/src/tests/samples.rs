@@ -330,6 +330,15 @@ pub(crate) fn frames() -> Vec<(&'static str, Body)> {
         ("lost-all", Body::Lost(proto::Lost { entry: None, head: b"a checkpoint\n".to_vec() })),
         ("submit", Body::Submit(proto::Submit { submission: b"old 3\n\na checkpoint\n".to_vec() })),
         ("judged", Body::Judged(proto::Judged { submission: vec![7; 32], status: 409, body: b"5\n".to_vec() })),
+        ("seek", Body::Seek(proto::Seek { origin: "group/frontera/otay/ledger1".to_owned() })),
+        (
+            "sought",
+            Body::Sought(proto::Sought { origin: "group/frontera/otay/ledger1".to_owned(), checkpoint: Vec::new() }),
+        ),
+        (
+            "about-group",
+            Body::AboutGroup(proto::AboutGroup { group: "frontera/otay".to_owned(), part: vec![9; 40], more: true }),
+        ),
         ("fault", Body::Fault(fault)),
     ]
 }

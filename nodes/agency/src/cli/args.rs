@@ -82,6 +82,9 @@ pub enum Command {
     /// Peers: who they are, which step towards one fails, whom this node exchanges nothing with.
     #[command(subcommand)]
     Peer(super::peer::PeerCommand),
+    /// Groups of the charter's corridors, and of two: who is in, fresh keys, who goes and who comes.
+    #[command(subcommand)]
+    Group(super::group::GroupCommand),
     /// The rules of what may be asked and answered.
     #[command(subcommand)]
     Policy(PolicyCommand),

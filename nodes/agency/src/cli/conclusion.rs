@@ -131,6 +131,7 @@ fn report_of(lang: Lang, bearings: &Bearings, about: &About<'_>, concluded: &Con
         | Concluded::NotYours { .. }
         | Concluded::Recorded { .. }
         | Concluded::Tried { .. }
+        | Concluded::Wanted { .. }
         | Concluded::PeriodsClosed { .. }
         | Concluded::InForce { .. }
         | Concluded::NotAdopted { .. } => return Err(client::unexpected()),

@@ -17,6 +17,7 @@ mod cost;
 mod disclosure;
 mod doctor;
 mod formats;
+mod group;
 mod heartbeat;
 mod import;
 pub(crate) mod inbox;
@@ -152,6 +153,7 @@ where
         Command::Man(args) => man::write(&args),
         Command::Log(command) => log::run(&context, command),
         Command::Peer(command) => peer::run(&context, command),
+        Command::Group(command) => group::run(&context, command),
         Command::ApiKey(command) => api_key::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
         Command::Doctor => doctor::run(&context),

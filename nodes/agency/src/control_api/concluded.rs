@@ -164,6 +164,11 @@ pub enum Concluded {
         /// Where.
         index: u64,
     },
+    /// A group was told what an operator wants.
+    Wanted {
+        /// Whether this node has a part in it.
+        known: bool,
+    },
     /// A question to the node itself would succeed, or why not.
     Tried {
         /// Why not; null if it would.
@@ -248,6 +253,7 @@ impl From<&Conclusion> for Concluded {
             Conclusion::NotYours { roles } => {
                 Self::NotYours { roles: roles.iter().map(|role| role.to_string()).collect() }
             }
+            Conclusion::Wanted { known } => Self::Wanted { known: *known },
             Conclusion::Tried(result) => Self::Tried { unable: result.as_ref().err().map(ToString::to_string) },
             Conclusion::Recorded { index } => Self::Recorded { index: index.0 },
             Conclusion::PeriodsClosed { closed, unreachable } => Self::PeriodsClosed {

@@ -153,6 +153,16 @@ impl DriverHandle {
         conclusion.await.map_err(|_| Gone)
     }
 
+    /// The ledgers of the groups that this node is in.
+    ///
+    /// # Errors
+    /// The engine's task has ended.
+    pub async fn ledgers(&self) -> Result<Vec<puente_ledger::LedgerCopy>, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.link.send(Message::Ledgers(reply))?;
+        answer.await.map_err(|_| Gone)
+    }
+
     /// How the engine's conversations go: answered when the engine's task gets to it, so that an answer shows that it
     /// turns.
     ///

@@ -224,10 +224,41 @@ fn describe(alarm: &Alarm) -> String {
             "this node was shown a cosignature of its own over {log}'s log that it does not remember: its memory was set back, or \
              its key is used elsewhere; make a new witness key, have the charter name it, and tell the auditors"
         ),
+        Alarm::LedgerFork { ledger, .. } => format!(
+            "two heads of one size of {ledger} were signed by who proposes in it, and cannot both be honest; tell the auditors of \
+             every nation"
+        ),
+        Alarm::Group(alarm) => describe_group(alarm),
         Alarm::LogUnavailable => {
             "the log cannot be written: nothing is asked or answered; mend the disk, then start the node again"
                 .to_owned()
         }
         Alarm::StoreUnavailable(reason) => format!("the evidence store cannot be read: {reason}"),
+    }
+}
+
+/// An alarm about a group in words: what happened, and what to do.
+fn describe_group(alarm: &puente_corridor::Alarm) -> String {
+    use puente_corridor::Alarm as A;
+    match alarm {
+        A::Convicted { group, .. } => {
+            format!(
+                "somebody who orders or witnesses {group} contradicted itself, proven; tell the auditors of every nation"
+            )
+        }
+        A::Wedged { ledger, index } => format!(
+            "no commit can be ordered in {ledger} any more, at index {index}: witnesses hold different entries; every nation's \
+             governance signs a reboot"
+        ),
+        A::Withheld { group, convener } => {
+            format!(
+                "{convener} is there and does not order what was submitted to {group}, or too few witnesses answer it"
+            )
+        }
+        A::Forgotten { group, witness } => format!(
+            "the witness {witness} knows {group}, and this node, which is to make it, does not: it lost what it kept, and enters \
+             the group anew as soon as a member lets it in"
+        ),
+        A::Rejoining { group, why } => format!("this node cannot follow {group} any more and enters it anew: {why}"),
     }
 }

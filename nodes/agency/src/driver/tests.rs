@@ -128,6 +128,10 @@ impl Core for Toy {
         self.deadline
     }
 
+    fn ledgers(&self) -> Vec<puente_ledger::LedgerCopy> {
+        Vec::new()
+    }
+
     fn view(&self, _: Millis) -> super::CoreView {
         super::CoreView::default()
     }

@@ -215,7 +215,12 @@ impl Node {
             Err(error) => return Reloaded::failed(WHAT, error, "check who owns the file"),
         };
         match self.net.replace_identity(&chain, key) {
-            Ok(changed) => Reloaded::done(WHAT, changed),
+            Ok(changed) => {
+                if changed {
+                    self.renew_in_groups();
+                }
+                Reloaded::done(WHAT, changed)
+            }
             Err(error) => Reloaded::failed(WHAT, error, "issue a certificate for this node: puente ca issue"),
         }
     }

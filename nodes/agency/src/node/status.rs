@@ -215,6 +215,7 @@ impl Node {
                 "entries": driver.entries,
             },
             "cosignatures": view.cosigning.as_ref().map(|cosigning| super::cosigned::show(cosigning, now())),
+            "groups": super::groups::show(&view.groups),
             "retention": {
                 "mapped": self.bearings.config.records.mapping.is_some(),
                 "last": (retention.at > 0).then(|| Millis(retention.at).to_string()),

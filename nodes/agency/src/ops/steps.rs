@@ -151,6 +151,7 @@ fn end(conclusion: &Conclusion) -> Option<(String, Option<ExchangeId>)> {
         | Conclusion::Compared { .. }
         | Conclusion::Left { .. }
         | Conclusion::Tried(_)
+        | Conclusion::Wanted { .. }
         | Conclusion::Recorded { .. }
         | Conclusion::PeriodsClosed { .. } => return None,
     })

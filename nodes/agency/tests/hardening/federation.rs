@@ -235,6 +235,24 @@ pub(crate) struct Federation {
 impl Federation {
     /// Keys, authorities, charter and nodes; an officer `o-1042` in Mexico and `o-77` in the United States.
     pub(crate) fn found() -> Self {
+        Self::found_with("", "")
+    }
+
+    /// The same in one corridor, `frontera/otay`, with both nodes as witnesses.
+    #[allow(dead_code, reason = "not every suite needs groups")]
+    pub(crate) fn found_in_a_corridor() -> Self {
+        let group = |name: &str, members: &str| {
+            format!("\n[[witness_group]]\nname = \"{name}\"\nneed = \"all\"\nmembers = [{members}]\n")
+        };
+        let groups =
+            [group("mx", "\"mx-fge-bc-n1\""), group("us", "\"us-tx-dps-n1\""), group("both", "\"mx\", \"us\"")];
+        let corridor = "\n[[corridor]]\nname = \"otay\"\nconvener = \"puente://mx/fge-bc/n1\"\n\
+                        successors = [\"puente://us/tx-dps/n1\"]\nsilence_seconds = 60\n";
+        Self::found_with("quorum = \"both\"\n", &(groups.concat() + corridor))
+    }
+
+    /// `first` stands at the beginning of the description, `last` at its end; with either, nodes are witnesses.
+    fn found_with(first: &str, last: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name).display().to_string();
         let run = |args: &[&str]| {
@@ -248,7 +266,7 @@ impl Federation {
         let at_now = now();
         let mut text = format!(
             "federation = \"frontera\"\nvalid_from = \"{}\"\nexpires = \"{}\"\naudit_hold_days = 365\n\
-             period_minutes = 60\n",
+             period_minutes = 60\n{first}",
             Millis(at_now.0 - DAY),
             at_now.plus(180 * DAY)
         );
@@ -290,6 +308,9 @@ impl Federation {
                 id,
             ]);
             write!(text, "\n{}", made["stanza"].as_str().unwrap()).unwrap();
+            if !first.is_empty() {
+                write!(text, "\n{}", made["witness"].as_str().unwrap()).unwrap();
+            }
             Node::at(dir, uri)
         });
         let [mx, us] = <[Node; 2]>::try_from(nodes.collect::<Vec<_>>()).ok().unwrap();
@@ -327,6 +348,7 @@ impl Federation {
             )
             .unwrap();
         }
+        text.push_str(last);
         std::fs::write(root.path().join("federation.toml"), text).unwrap();
         let charter = at("charter");
         let created = run(&["charter", "create", &at("federation.toml"), "--out", &charter]);

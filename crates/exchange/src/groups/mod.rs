@@ -1,0 +1,187 @@
+//! This node's groups (`puente-corridor`), hosted: their writes stand in this node's batches, their messages travel on the
+//! connections that stand, their ledgers' heads go to the charter's witnesses.
+//!
+//! ```text
+//! charter, connections, Group frames, witnesses ──▶ Corridors ──▶ Write ──▶ batch (puts, and HELD, EPOCH in the log)
+//!                                                       ├──▶ Send ──▶ Group frames, in parts
+//!                                                       ├──▶ Submit, Read ──▶ witnesses
+//!                                                       └──▶ Alarm
+//! ```
+
+mod framing;
+mod witnesses;
+
+use puente_corridor::{Corridors, Effect as Wanted, EpochBegan, GroupEvent, Input as Told, Want};
+use puente_ledger::GroupId;
+use puente_model::{Millis, NodeUri};
+use puente_wire::{Entry, GroupEntry, GroupEvent as Written, LedgerPlace};
+
+use self::framing::Partial;
+use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Ticket};
+use crate::engine::{Engine, Then, Timer};
+use crate::ledger::{Intent, Recorded};
+
+/// The groups, and what is under way for them.
+#[derive(Default)]
+pub(crate) struct Groups {
+    corridors: Option<Box<Corridors>>,
+    due: Option<Millis>,
+    /// Messages of which parts have come, by connection.
+    partial: std::collections::HashMap<ConnectionId, Partial>,
+    /// Messages that counted for nothing.
+    faults: u64,
+}
+
+/// Pairs that are read of the store at once.
+const PAGE: usize = 1_000;
+
+/// Why this node's groups cannot be hosted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GroupsError {
+    /// The store.
+    #[error("the evidence store cannot be read: {0}")]
+    Store(String),
+    /// What is kept of the groups.
+    #[error(transparent)]
+    Open(#[from] puente_corridor::OpenError),
+}
+
+/// One group, as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupStanding {
+    /// Its name.
+    pub group: GroupId,
+    /// The epoch that this node is in; none while it enters anew.
+    pub epoch: Option<u64>,
+    /// Who is in.
+    pub members: Vec<NodeUri>,
+}
+
+impl Engine {
+    /// Hosts this node's groups, as the store holds them.
+    ///
+    /// # Errors
+    /// The store cannot be read, or what it holds makes no groups.
+    pub fn with_groups(mut self, setup: puente_corridor::Setup) -> Result<Self, GroupsError> {
+        let mut kept = Vec::new();
+        for prefix in puente_corridor::PREFIXES {
+            let mut start = Vec::new();
+            loop {
+                let page = self.store.scan(prefix, &start, PAGE).map_err(GroupsError::Store)?;
+                let full = page.len() == PAGE;
+                if let Some((last, _)) = page.last() {
+                    start = [last.as_slice(), &[0]].concat();
+                }
+                kept.extend(page);
+                if !full {
+                    break;
+                }
+            }
+        }
+        self.groups.corridors = Some(Box::new(Corridors::open(setup, kept)?));
+        self.carry_groups(self.last_now());
+        Ok(self)
+    }
+
+    /// The groups that this node is in.
+    pub fn groups(&self) -> Vec<GroupStanding> {
+        let Some(corridors) = &self.groups.corridors else { return Vec::new() };
+        let standing = |(name, group): (&GroupId, Option<&puente_group::Group>)| GroupStanding {
+            group: name.clone(),
+            epoch: group.map(puente_group::Group::epoch),
+            members: group.map(|group| group.members().cloned().collect()).unwrap_or_default(),
+        };
+        corridors.groups().map(standing).collect()
+    }
+
+    /// The ledgers of the groups that this node is in, as far as their entries stand here, each with its cosigned head.
+    pub fn ledgers(&self) -> Vec<puente_ledger::LedgerCopy> {
+        self.groups.corridors.as_ref().map(|corridors| corridors.ledgers()).unwrap_or_default()
+    }
+
+    /// Messages about groups that counted for nothing, since the start.
+    pub const fn group_faults(&self) -> u64 {
+        self.groups.faults
+    }
+
+    /// Tells the groups something, and carries out what they want.
+    pub(crate) fn tell_groups(&mut self, now: Millis, told: Told) {
+        if let Some(corridors) = &mut self.groups.corridors {
+            corridors.handle(now, told);
+            self.carry_groups(now);
+        }
+    }
+
+    pub(crate) fn groups_due(&mut self, now: Millis) {
+        self.groups.due = None;
+        self.tell_groups(now, Told::Tick);
+    }
+
+    /// What was to be written stands.
+    pub(crate) fn group_written(&mut self, now: Millis, ticket: u64, recorded: &[Recorded]) {
+        let leaf = recorded.last().map(|recorded| *recorded.leaf());
+        self.tell_groups(now, Told::Written { ticket, leaf });
+    }
+
+    /// An operator wants something of a group.
+    pub(crate) fn want_of_group(&mut self, now: Millis, ticket: Ticket, group: GroupId, want: Want) {
+        let known = self.groups().iter().any(|standing| standing.group == group);
+        if known {
+            self.tell_groups(now, Told::Want { group, want });
+        }
+        self.tell(ticket, Conclusion::Wanted { known });
+    }
+
+    pub(crate) fn carry_groups(&mut self, now: Millis) {
+        while let Some(wanted) = self.groups.corridors.as_mut().and_then(|corridors| corridors.poll_effect()) {
+            self.carry_out_group(now, wanted);
+        }
+        let due = self.groups.corridors.as_ref().and_then(|corridors| corridors.poll_deadline());
+        if let Some(due) = due.filter(|due| self.groups.due.is_none_or(|at| *due < at)) {
+            if let Some(at) = self.groups.due.replace(due) {
+                self.never(at, Timer::Groups);
+            }
+            self.at(due, Timer::Groups);
+        }
+    }
+
+    fn carry_out_group(&mut self, now: Millis, wanted: Wanted) {
+        match wanted {
+            Wanted::Send { to, group, message } => self.send_about_group(&to, &group, &message),
+            Wanted::Write { ticket, group, puts, event } => {
+                let entries = event.and_then(|event| group_entry(now, &group, event)).into_iter().collect();
+                let then = Then::Group(ticket);
+                self.enqueue(now, Intent { entries, puts, asides: Vec::new(), then });
+            }
+            Wanted::Submit { group, witness, old, proof, head } => {
+                self.submit_ledger(now, group, &witness, old, &proof, head);
+            }
+            Wanted::Read { group, witness, ledger } => self.seek_head(now, group, &witness, ledger),
+            Wanted::Alarm(alarm) => self.emit(Effect::Alarm(Alarm::Group(Box::new(alarm)))),
+            Wanted::Fault { .. } => self.groups.faults = self.groups.faults.saturating_add(1),
+            // Connections are the charter's business: whoever is removed from a group may still be a partner.
+            Wanted::Members { .. } => {}
+            // Nothing is said to groups yet by anybody's wish.
+            Wanted::Opened(_) => {}
+        }
+    }
+
+    pub(crate) fn put_groups_clock_back(&mut self, back: u64) {
+        // Timers of all kinds move with the clock; this one's time is remembered here, too.
+        self.groups.due = self.groups.due.map(|at| Millis(at.0.saturating_sub(back)));
+    }
+}
+
+/// What the log holds of it; none for what no log can name.
+fn group_entry(now: Millis, group: &GroupId, event: GroupEvent) -> Option<Vec<u8>> {
+    let place = |ledger: &puente_ledger::LedgerOrigin, index| LedgerPlace::new(ledger.number(), index);
+    let what = match event {
+        GroupEvent::Held { ledger, index, statement } => Written::Held { place: place(&ledger, index)?, statement },
+        GroupEvent::Epoch(EpochBegan { epoch, commit, ledger, index, epoch_hash }) => {
+            Written::Epoch { epoch, commit, hash: epoch_hash, ordered: Some(place(&ledger, index)?) }
+        }
+    };
+    let entry = GroupEntry { minute: now.minute(), group: group.as_str().parse().ok()?, what };
+    Some(Entry::Group(entry).encode())
+}

@@ -1,0 +1,249 @@
+//! This node in its groups: what it stands there with, and what an operator wants of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use puente_audit_log::{
+    BundleError, BundleId, LogPath, Signer, TILE_WIDTH, TileId, VerifierKey, encode_bundle, encode_tile, leaf_hash,
+    root_of,
+};
+use puente_charter::{Charter, ClaimedPart, PartId};
+use puente_corridor::{Setup, Tuning, Want};
+use puente_exchange::api::{Conclusion, Input};
+use puente_group::{Identity, LeafSigner, SignFailed, Trust};
+use puente_ledger::{GroupId, Keys, LedgerCopy, LedgerOrigin};
+use puente_model::{Digest, Jurisdiction};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
+use rustls::SignatureScheme;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::sign::SigningKey;
+use serde_json::{Value, json};
+
+use super::{Node, RunError, now};
+use crate::config::NodeDir;
+use crate::control::failure;
+use crate::control_api::{Answer, GroupWant};
+use crate::files;
+use crate::keys::{HeadKey, KeyRoom};
+use crate::load::Bearings;
+
+/// The folder beside a copied log with the ledgers of its node's groups.
+const LEDGERS: &str = "ledgers";
+/// Versions of the charter that are known by name: whoever comes into a group later verifies its order under those of then.
+const CHARTERS_MAX: usize = 256;
+
+/// Signs leaves with the key of the node's certificate, wherever that is.
+struct Leaf(Arc<dyn SigningKey>);
+
+impl LeafSigner for Leaf {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignFailed> {
+        let signer = self.0.choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519]);
+        signer.ok_or(SignFailed)?.sign(message).map_err(|_| SignFailed)
+    }
+}
+
+/// Signs for ledgers with the log's key, under the ledger's name.
+struct LedgerKeys(Arc<HeadKey>);
+
+impl Keys for LedgerKeys {
+    fn signer(&self, ledger: &LedgerOrigin) -> Option<Box<dyn Signer + Send>> {
+        let verifier = ledger.key(self.0.verifier().public()).ok()?;
+        Some(Box::new(LedgerSigner { key: Arc::clone(&self.0), verifier }))
+    }
+}
+
+struct LedgerSigner {
+    key: Arc<HeadKey>,
+    verifier: VerifierKey,
+}
+
+impl Signer for LedgerSigner {
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        Signer::sign(&*self.key, message)
+    }
+
+    fn verifier(&self) -> &VerifierKey {
+        &self.verifier
+    }
+}
+
+/// What the node stands in groups with: its certificate and the key of it.
+pub(super) fn identity(dir: &NodeDir, keys: &KeyRoom, charter: &Charter) -> Result<Identity, RunError> {
+    let failed = |why: String| RunError::Group(why);
+    let (chain, key) = keys.tls(dir)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&chain).collect();
+    let chain = chain.map_err(|error| failed(error.to_string()))?;
+    let roots = charter.trust_for(&keys_node(&chain)?);
+    let chain = chain.into_iter().map(|der| der.to_vec()).filter(|der| !roots.contains(der)).collect();
+    let trust = Trust::of(charter).map_err(|error| failed(error.to_string()))?;
+    Identity::new(chain, Arc::new(Leaf(key)), &trust, now()).map_err(|error| failed(error.to_string()))
+}
+
+fn keys_node(chain: &[CertificateDer<'_>]) -> Result<puente_model::NodeUri, RunError> {
+    let leaf = chain.first().ok_or_else(|| RunError::Group("there is no certificate".to_owned()))?;
+    let names = puente_charter::certificate::names(leaf).map_err(|error| RunError::Group(error.to_string()))?;
+    Ok(names.uri)
+}
+
+/// What the groups start with; none while the charter names no corridor.
+pub(super) fn setup(
+    dir: &NodeDir,
+    keys: &KeyRoom,
+    bearings: &Bearings,
+    signer: &Arc<HeadKey>,
+) -> Result<Option<Setup>, RunError> {
+    if bearings.charter.corridors().is_empty() {
+        return Ok(None);
+    }
+    let seed = files::fresh_secret().map_err(|error| RunError::System { what: "randomness", error })?;
+    Ok(Some(Setup {
+        identity: identity(dir, keys, &bearings.charter)?,
+        keys: Arc::new(LedgerKeys(Arc::clone(signer))),
+        charters: versions(&bearings.charter),
+        rng: Box::new(ChaCha20Rng::from_seed(*seed.expose())),
+        tuning: Tuning::default(),
+        now: now(),
+    }))
+}
+
+/// Every version that the charter's history can have been in force as, the one in force last: any annexes of a nation with any
+/// of another's, under each common part that admits them.
+fn versions(charter: &Arc<Charter>) -> Vec<Arc<Charter>> {
+    let parts = charter.parts();
+    let mut newest: BTreeMap<Option<Jurisdiction>, u32> = BTreeMap::new();
+    for PartId { nation, number } in parts.iter().map(ClaimedPart::id) {
+        let most = newest.entry(nation).or_default();
+        *most = number.max(*most);
+    }
+    let mut upto: Vec<BTreeMap<Option<Jurisdiction>, u32>> = vec![BTreeMap::new()];
+    for (nation, most) in &newest {
+        let with = |known: &BTreeMap<Option<Jurisdiction>, u32>| {
+            let known = known.clone();
+            (1..=*most).rev().map(move |number| {
+                let mut next = known.clone();
+                next.insert(nation.clone(), number);
+                next
+            })
+        };
+        upto = upto.iter().flat_map(with).take(CHARTERS_MAX).collect();
+    }
+    let mut out = vec![Arc::clone(charter)];
+    for upto in upto {
+        let chosen =
+            parts.iter().filter(|part| upto.get(&part.id().nation).is_some_and(|most| part.id().number <= *most));
+        if let Ok(version) = Charter::verify(chosen.cloned(), charter.pin())
+            && out.iter().all(|known| known.vector() != version.vector())
+        {
+            out.push(Arc::new(version));
+        }
+    }
+    out.reverse();
+    out
+}
+
+/// Writes ledgers as C2SP logs into folders below `to`, named as they are.
+pub(super) fn write_ledgers(to: &Path, ledgers: Vec<LedgerCopy>) -> Result<(), String> {
+    for (ledger, head, entries) in ledgers {
+        let folder = to.join(ledger.to_string());
+        let put = |path: LogPath, bytes: &[u8]| {
+            let path = folder.join(path.to_string());
+            let made = files::make_dir(path.parent().unwrap_or(&folder));
+            made.and_then(|()| files::replace(&path, bytes, false)).map_err(|e| format!("{}: {e}", path.display()))
+        };
+        for (path, bytes) in log_files(&entries).map_err(|error| format!("{ledger}: {error}"))? {
+            put(path, &bytes)?;
+        }
+        put(LogPath::Checkpoint, head.note_bytes())?;
+    }
+    Ok(())
+}
+
+/// Tiles and bundles of a log of these entries.
+fn log_files(entries: &[Vec<u8>]) -> Result<Vec<(LogPath, Vec<u8>)>, BundleError> {
+    let (mut files, wide) = (Vec::new(), usize::from(TILE_WIDTH));
+    let width = |len: usize| u16::try_from(len).unwrap_or(TILE_WIDTH);
+    for (chunk, index) in entries.chunks(wide).zip(0..) {
+        if let Ok(id) = BundleId::new(index, width(chunk.len())) {
+            files.push((LogPath::Bundle(id), encode_bundle(chunk)?));
+        }
+    }
+    let mut hashes: Vec<Digest> = entries.iter().map(|entry| leaf_hash(entry)).collect();
+    for level in 0..8 {
+        for (chunk, index) in hashes.chunks(wide).zip(0..) {
+            if let Ok(id) = TileId::new(level, index, width(chunk.len())) {
+                files.push((LogPath::Tile(id), encode_tile(chunk)));
+            }
+        }
+        hashes = hashes.chunks_exact(wide).map(|tile| root_of(tile.iter().copied())).collect();
+    }
+    Ok(files)
+}
+
+/// The groups for status.
+pub(super) fn show(groups: &[puente_exchange::GroupStanding]) -> Vec<Value> {
+    let shown = |group: &puente_exchange::GroupStanding| {
+        json!({
+            "group": group.group.to_string(),
+            "epoch": group.epoch,
+            "members": group.members.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    };
+    groups.iter().map(shown).collect()
+}
+
+impl Node {
+    /// What an operator wants of a group.
+    pub(super) async fn want_of_group(&self, group: &str, want: GroupWant) -> Answer {
+        let Ok(name) = group.parse::<GroupId>() else {
+            return failure("group", format!("'{group}' is no group's name"), "'puente group list' names them");
+        };
+        let want = match want {
+            GroupWant::Add { node } => Want::Add(node),
+            GroupWant::Remove { node } => Want::Remove(node),
+            GroupWant::Rekey => Want::Rekey,
+        };
+        match self.driver.wish(|ticket| Input::WantOfGroup { ticket, group: name, want }).await {
+            Ok(Conclusion::Wanted { known: true }) => Answer::Done,
+            Ok(Conclusion::Wanted { known: false }) => {
+                failure("no-such-group", format!("this node is not in {group}"), "'puente group list' names its groups")
+            }
+            Ok(_) => failure("log", "the log takes no entries", "see 'puente node status'"),
+            Err(gone) => failure("stopping", gone, "start the node, then try again"),
+        }
+    }
+
+    /// The groups that this node is in.
+    pub(super) async fn list_groups(&self) -> Answer {
+        match self.driver.view().await {
+            Ok(view) => Answer::Groups { groups: show(&view.groups) },
+            Err(gone) => failure("stopping", gone, "start the node, then try again"),
+        }
+    }
+
+    /// Writes the ledgers of this node's groups below a copy of its log.
+    pub(super) async fn export_ledgers(&self, to: PathBuf) -> Result<(), Answer> {
+        let failed = |why: String| failure("ledgers", why, "free space, then try again");
+        let ledgers =
+            self.driver.ledgers().await.map_err(|gone| failure("stopping", gone, "start the node, then try again"))?;
+        let written = tokio::task::spawn_blocking(move || write_ledgers(&to.join(LEDGERS), ledgers)).await;
+        written.map_err(|error| failed(error.to_string()))?.map_err(failed)
+    }
+
+    /// The node's certificate changed: what it stands in groups with follows.
+    pub(super) fn renew_in_groups(&self) {
+        let charter = self.now.charter.load_full();
+        if charter.corridors().is_empty() {
+            return;
+        }
+        match identity(&self.dir, &self.keys, &charter) {
+            Ok(identity) => {
+                // The engine's task may be ending.
+                let _ = self.driver.input_now(Input::GroupIdentity(Box::new(identity)));
+            }
+            Err(error) => tracing::error!(%error, "the renewed certificate cannot stand in groups"),
+        }
+    }
+}

@@ -247,7 +247,7 @@ fn submissions_that_do_not_hold_are_refused_by_the_statuses_of_the_protocol() {
     let (status, line) = judged(&mut sim, body(size, &head));
     assert_eq!((status, String::from_utf8(line).unwrap().starts_with("— node-1 ")), (200, true));
     // Whoever floods is told so.
-    let flood = (0..200).map(|_| judged(&mut sim, b"nonsense".to_vec()).0).collect::<Vec<_>>();
+    let flood = (0..650).map(|_| judged(&mut sim, b"nonsense".to_vec()).0).collect::<Vec<_>>();
     assert!(flood.contains(&429), "{flood:?}");
 }
 

@@ -208,6 +208,31 @@ fn the_convener_dies_and_a_successor_goes_on() {
     world.logs_agree();
 }
 
+/// A convener that signed an entry and got no cosignature of it, and a successor that heard nobody for its silence: neither
+/// reaches anybody.
+#[test]
+fn whoever_reaches_nobody_asks_ever_more_seldom_and_at_once_when_it_does() {
+    for at in [0, 1] {
+        let mut world = five(12);
+        let epoch = world.agree(&[0, 1, 2, 3, 4]);
+        world.witnesses.values_mut().for_each(|witness| witness.up = false);
+        world.input(0, Input::Want { group: otay(), want: Want::Rekey });
+        world.run(10_000);
+        world.isolate(at);
+        world.nodes[at].asked.clear();
+        world.run(60 * MINUTE);
+        // Six witnesses, by the proposer once a minute and a few times more at first, by the member that keeps the entry
+        // twice a minute.
+        let asked = world.nodes[at].asked[&otay()];
+        assert!((6 * 60..6 * 200).contains(&asked), "{asked} times in an hour");
+        world.witnesses.values_mut().for_each(|witness| witness.up = true);
+        world.reconnect(at);
+        world.run(30_000);
+        assert!(world.agree(&[0, 1, 2, 3, 4]) > epoch);
+        world.logs_agree();
+    }
+}
+
 /// How many seeds a run tries: `PUENTE_SEEDS`, else a few.
 #[allow(clippy::disallowed_methods, reason = "a test's setting")]
 fn seeds() -> u64 {

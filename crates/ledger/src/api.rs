@@ -592,6 +592,8 @@ pub enum Fault {
 pub struct Tuning {
     /// Until something is sent again.
     pub retry: u64,
+    /// The same for a proposer that nobody answers: it waits twice as long each time, up to this.
+    pub retry_max: u64,
     /// Until a commit that is not held by enough members is rejected.
     pub hold: u64,
     /// Until a member looks for itself what became of an entry that it keeps, or of a commit that it submitted.
@@ -602,7 +604,7 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { retry: 2_000, hold: 20_000, patience: 30_000, signs_per_silence: 4 }
+        Self { retry: 2_000, retry_max: 60_000, hold: 20_000, patience: 30_000, signs_per_silence: 4 }
     }
 }
 

@@ -202,6 +202,9 @@ impl Engine {
             Input::Reached(node) => {
                 let (ledger, from) = (self.member.chain.ledger().clone(), self.member.chain.size());
                 self.out.send(&self.member.me, &node, Message::Want { ledger, from });
+                if let Some(proposer) = &mut self.proposer {
+                    proposer.reached(&self.member, now);
+                }
                 Ok(())
             }
             Input::Tick => Ok(()),
@@ -216,7 +219,7 @@ impl Engine {
                     out.push(Effect::Fault { from: Some(from.clone()), fault: Fault::NotAMember(from.clone()) });
                 }
                 if let Some(proposer) = proposer {
-                    proposer.submitted(member, from, epoch, &commit, out);
+                    proposer.submitted(member, now, (from, epoch, &commit), out);
                 }
                 Ok(())
             }

@@ -102,6 +102,34 @@ struct Mine {
     persisted: Option<Persisted>,
 }
 
+/// When what is under way is asked for again: ever more seldom while nothing comes of it.
+struct Retry {
+    at: Millis,
+    wait: u64,
+}
+
+impl Retry {
+    /// Something new is under way, and asked for then.
+    const fn at(at: Millis, member: &Member) -> Self {
+        Self { at, wait: member.tuning.retry }
+    }
+
+    /// Something came of it, or may now: it is asked for soon.
+    fn soon(&mut self, now: Millis, member: &Member) {
+        *self = Self::at(self.at.min(now.plus(member.tuning.retry)), member);
+    }
+
+    /// Whether it is asked for now.
+    fn due(&mut self, now: Millis, most: u64) -> bool {
+        let due = now >= self.at;
+        if due {
+            self.at = now.plus(self.wait);
+            self.wait = self.wait.saturating_mul(2).min(most.max(self.wait));
+        }
+        due
+    }
+}
+
 /// A proposer of one group.
 pub(crate) struct Proposer {
     keys: Box<dyn Keys + Send>,
@@ -113,7 +141,7 @@ pub(crate) struct Proposer {
     queue: VecDeque<Waiting>,
     /// Heads that witnesses showed for the next place, and who showed each.
     rivals: BTreeMap<Digest, (SignedCheckpoint, BTreeSet<String>)>,
-    retry_at: Millis,
+    retry: Retry,
     refresh_at: Millis,
     refreshing: Option<SignedCheckpoint>,
     /// Where the chain was at the last step.
@@ -146,7 +174,7 @@ impl Proposer {
             stage: Stage::Reading { since: now, seen: BTreeSet::new() },
             queue: VecDeque::new(),
             rivals: BTreeMap::new(),
-            retry_at: now,
+            retry: Retry::at(now, member),
             refresh_at: now,
             refreshing: None,
             place: (member.chain.ledger().number(), member.chain.size()),
@@ -201,6 +229,11 @@ impl Proposer {
         }
     }
 
+    /// Somebody can be reached again.
+    pub(crate) fn reached(&mut self, member: &Member, now: Millis) {
+        self.retry.soon(now, member);
+    }
+
     fn is_convener(member: &Member) -> bool {
         member.me == *member.chain.convener()
     }
@@ -212,7 +245,7 @@ impl Proposer {
             Stage::Idle if member.unseated.contains(&member.me) => None,
             Stage::Idle => silence,
             Stage::Storing { .. } | Stage::Wedged => None,
-            _ => Some(self.retry_at),
+            _ => Some(self.retry.at),
         }
     }
 }

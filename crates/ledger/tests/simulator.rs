@@ -21,7 +21,7 @@ const TROUBLE: u64 = START + 10 * 60_000;
 const END: u64 = TROUBLE + 20 * 60_000;
 
 fn tuning() -> Tuning {
-    Tuning { retry: 2_000, hold: 10_000, patience: 20_000, signs_per_silence: 4 }
+    Tuning { retry: 2_000, retry_max: 60_000, hold: 10_000, patience: 20_000, signs_per_silence: 4 }
 }
 
 enum Event {

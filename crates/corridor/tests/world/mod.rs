@@ -138,6 +138,8 @@ pub struct Node {
     /// Counts its processes.
     pub life: u32,
     pub heard: Vec<(GroupId, NodeUri, Vec<u8>)>,
+    /// How often it asked a witness for something.
+    pub asked: BTreeMap<GroupId, u64>,
     pub alarms: Vec<Alarm>,
     pub faults: Vec<(GroupId, Option<NodeUri>, Fault)>,
 }
@@ -233,6 +235,7 @@ impl World {
                 corridors: None,
                 life: 0,
                 heard: Vec::new(),
+                asked: BTreeMap::new(),
                 alarms: Vec::new(),
                 faults: Vec::new(),
             }
@@ -383,10 +386,12 @@ impl World {
                     self.after(3, Event::Written { at, life, ticket, group, puts, event });
                 }
                 Effect::Submit { group, witness, old, proof, head } => {
+                    *self.nodes[at].asked.entry(group.clone()).or_default() += 1;
                     let delay = 5 + self.below(40);
                     self.after(delay, Event::Submit { at, life, group, witness, old, proof, head });
                 }
                 Effect::Read { group, witness, ledger } => {
+                    *self.nodes[at].asked.entry(group.clone()).or_default() += 1;
                     let delay = 5 + self.below(40);
                     self.after(delay, Event::Read { at, life, group, witness, ledger });
                 }

@@ -3,7 +3,13 @@
 use super::*;
 
 impl Proposer {
-    pub(crate) fn submitted(&mut self, member: &Member, from: &NodeUri, epoch: u64, commit: &Arc<[u8]>, out: &mut Out) {
+    pub(crate) fn submitted(
+        &mut self,
+        member: &Member,
+        now: Millis,
+        (from, epoch, commit): (&NodeUri, u64, &Arc<[u8]>),
+        out: &mut Out,
+    ) {
         let hash = commit_hash(commit);
         let expected = member.chain.epoch();
         let reason = if !member.is_member(from) {
@@ -42,6 +48,7 @@ impl Proposer {
                 .is_some_and(|mine| matches!(&mine.entry.draft().body, Body::Commit { commit, .. } if *commit == hash))
             || self.queue.iter().any(|waiting| commit_hash(&waiting.commit) == hash);
         if !under_way {
+            self.retry.soon(now, member);
             self.queue.push_back(Waiting { from: from.clone(), epoch, commit: Arc::clone(commit) });
         }
     }
@@ -113,7 +120,7 @@ impl Proposer {
         let place = entry.draft().index == member.chain.size() && entry.draft().ledger == *member.chain.ledger();
         self.mine = Some(Mine { entry: entry.clone(), head: head.clone(), persisted: Some(persisted) });
         self.stage = if place { Stage::Keeping(Keeping::new(entry, head)) } else { Stage::Idle };
-        self.retry_at = now;
+        self.retry = Retry::at(now, member);
     }
 
     pub(crate) fn witness(
@@ -130,6 +137,7 @@ impl Proposer {
             _ => None,
         };
         let refreshing = self.refreshing.as_mut().filter(|fresh| fresh.checkpoint() == head.checkpoint());
+        let helps = matches!(reply, WitnessReply::Cosigned(_));
         match (reply, asking, refreshing) {
             (WitnessReply::Cosigned(lines), Some(asking), _) => {
                 let own: Vec<_> = lines.into_iter().filter(|line| line.names(key)).collect();
@@ -162,7 +170,9 @@ impl Proposer {
             }
             (_, None, None) => return Err(Fault::NotAwaited("a witness's answer")),
         }
-        self.retry_at = self.retry_at.min(now.plus(member.tuning.retry));
+        if helps {
+            self.retry.soon(now, member);
+        }
         Ok(())
     }
 
@@ -177,11 +187,14 @@ impl Proposer {
     ) -> Result<(), Fault> {
         let Some(rules) = member.rules().cloned() else { return Ok(()) };
         let key = rules.quorum().key(witness).ok_or_else(|| Fault::UnknownWitness(witness.to_owned()))?;
-        match &mut self.stage {
+        let news = match &mut self.stage {
             Stage::Reading { seen, .. } | Stage::Keeping(Keeping { read: Some((_, seen)), .. }) => {
-                seen.insert(witness.to_owned());
+                seen.insert(witness.to_owned())
             }
-            _ => {}
+            _ => false,
+        };
+        if news {
+            self.retry.soon(now, member);
         }
         let Some(head) = head.filter(|head| head.origin() == member.chain.ledger().to_string()) else { return Ok(()) };
         let size = member.chain.size();
@@ -194,7 +207,9 @@ impl Proposer {
             let bare = member.bare(head)?;
             let (rival, by) = self.rivals.entry(head.root()).or_insert_with(|| (bare, BTreeSet::new()));
             *rival = gathered(rival, head, key)?;
-            by.insert(witness.to_owned());
+            if by.insert(witness.to_owned()) {
+                self.retry.soon(now, member);
+            }
             if let Stage::Asking(asking) = &mut self.stage
                 && asking.head.root() == head.root()
             {

@@ -10,10 +10,9 @@ impl Proposer {
         if place != self.place {
             self.moved(member, place, now, out);
         }
-        let due = now >= self.retry_at;
-        if due {
-            self.retry_at = now.plus(member.tuning.retry);
-        }
+        // Holding comes to its end soon anyway.
+        let most = if matches!(self.stage, Stage::Holding(_)) { 0 } else { member.tuning.retry_max };
+        let due = self.retry.due(now, most);
         self.refresh(member, now, out);
         match &mut self.stage {
             Stage::Idle => self.idle(member, now, out),
@@ -47,7 +46,7 @@ impl Proposer {
         if !matches!(self.stage, Stage::Storing { .. }) {
             self.stage = Stage::Idle;
         }
-        self.retry_at = now;
+        self.retry = Retry::at(now, member);
         self.refresh_at = now;
         let _ = out;
     }
@@ -55,7 +54,7 @@ impl Proposer {
     pub(super) fn idle(&mut self, member: &Member, now: Millis, out: &mut Out) {
         if self.mine.is_some() {
             self.stage = Stage::Reading { since: now, seen: BTreeSet::new() };
-            self.retry_at = now;
+            self.retry = Retry::at(now, member);
             return;
         }
         if Self::is_convener(member) {
@@ -76,7 +75,7 @@ impl Proposer {
             && !member.unseated.contains(&member.me)
         {
             self.stage = Stage::Reading { since: now, seen: BTreeSet::new() };
-            self.retry_at = now;
+            self.retry = Retry::at(now, member);
         }
     }
 
@@ -92,7 +91,7 @@ impl Proposer {
             out.send(&member.me, &node, holding.message());
         }
         self.stage = Stage::Holding(holding);
-        self.retry_at = now.plus(member.tuning.retry);
+        self.retry = Retry::at(now.plus(member.tuning.retry), member);
     }
 
     pub(super) fn holding(&mut self, member: &Member, now: Millis, due: bool, out: &mut Out) {
@@ -173,7 +172,7 @@ impl Proposer {
         let asking = Asking { entry, head, olds: BTreeMap::new(), told: false };
         asking.submit_to_all(member, out);
         self.stage = Stage::Asking(Box::new(asking));
-        self.retry_at = now.plus(member.tuning.retry);
+        self.retry = Retry::at(now.plus(member.tuning.retry), member);
     }
 
     pub(super) fn asking(&mut self, member: &Member, due: bool, out: &mut Out) {

@@ -21,7 +21,7 @@ impl Proposer {
             }
             if !self.rivals.is_empty() {
                 self.stage = Stage::Reading { since: now, seen: BTreeSet::new() };
-                self.retry_at = now.plus(member.tuning.retry);
+                self.retry = Retry::at(now.plus(member.tuning.retry), member);
             }
         }
         false
@@ -60,7 +60,7 @@ impl Proposer {
             // A CLOSE that is no longer due is not shown: the convener has come back.
             let (entry, head) = (mine.entry.clone(), mine.head.clone());
             self.stage = Stage::Keeping(Keeping::new(entry, head));
-            self.retry_at = now;
+            self.retry = Retry::at(now, member);
             return;
         } else if enough {
             self.stage = Stage::Idle;

@@ -346,6 +346,9 @@ pub enum Fault {
     /// Nothing here waits for it.
     #[error("{0} that nothing here waits for")]
     NotAwaited(&'static str),
+    /// The commit that added this node was not held by enough of those who were members then: they pass it over.
+    #[error("the commit that added this node counts for nothing: {0}")]
+    NotHeld(puente_ledger::Skip),
     /// A commit of this node's was not ordered; what is still wanted is made anew.
     #[error("this node's commit was turned down: {0}")]
     TurnedDown(puente_ledger::Reason),

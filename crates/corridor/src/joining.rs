@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use puente_ledger::{Beginning, GroupId, Joiner, Roster, Target};
+use puente_ledger::{Beginning, GroupId, Joiner, Roster, Target, held_by_enough_before};
 use puente_model::{Millis, NodeUri};
 
 use crate::api::{Alarm, Effect, EpochBegan, Fault, Genesis, GroupEvent, Message, Welcome};
@@ -31,7 +31,8 @@ struct Path {
 /// A node on its way in. Nothing of it is kept: a Welcome comes again until it is acknowledged.
 pub(crate) struct Joining {
     path: Option<Box<Path>>,
-    /// A Welcome that cannot be opened here: its key package is gone. Only entering anew helps.
+    /// A Welcome that is of no use: its key package is gone, or too few held its commit. Only a newer one or entering anew
+    /// helps.
     lost: Option<Welcome>,
     /// When something was last asked for.
     asked: Option<Millis>,
@@ -81,6 +82,16 @@ impl Path {
             _ => self.joiner.next_want(),
         }
     }
+}
+
+/// That enough of those who were members before the commit with which this node came in hold it. Of the commits before
+/// nobody who was not there knows the members; these would not hold one that does not follow from them. A node that enters
+/// anew needs no such look: the members that it was shown must hold the commit with which it does so, as its ledger judges.
+fn held(joiner: &Joiner, after: &Roster, commit: &[u8]) -> Result<(), Fault> {
+    let moves = puente_group::moves(commit)?;
+    let stayed: Roster = after.difference(&moves.added).cloned().collect();
+    let holders = joiner.holders().ok_or(Fault::NotAwaited("a Welcome"))?;
+    held_by_enough_before(&stayed, moves.removed, holders.keys()).map_err(Fault::NotHeld)
 }
 
 impl Corridor {
@@ -235,6 +246,12 @@ impl Corridor {
         };
         let group = joined.group;
         let roster: Roster = group.members().cloned().collect();
+        if let Err(fault) = held(&joiner, &roster, &commit) {
+            joining.lost = Some(welcome);
+            // Its key package is used up all the same.
+            shared.out.write(&self.name, kept::stock(joined.stock_changes), None, Vec::new());
+            return Err(fault);
+        }
         let (ledger, records) =
             joiner.enter(roster.clone(), Some(Box::new(shared.keys.clone())), shared.tuning.ledger, shared.now)?;
         let began = EpochBegan {

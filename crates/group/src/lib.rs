@@ -85,7 +85,7 @@ pub use identity::{Identity, IdentityError, LeafSigner, SignFailed, SoftKey};
 pub use leaf::LeafError;
 pub use message::Opened;
 pub use ordered::{GroupId, Ordered};
-pub use process::{Processed, peek};
+pub use process::{Moves, Processed, moves, peek};
 pub use puente_model::{COMMIT, commit_hash};
 pub use rejoin::Rejoin;
 pub use stock::{Joined, Left, Published, Stock};

@@ -1,17 +1,17 @@
 //! Commits that others made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use openmls::prelude::{
     ContentType, LeafNodeIndex, MlsGroup, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, Proposal,
-    PublicMessageIn, Sender, StagedCommit,
+    ProposalIn, ProposalOrRefIn, PublicMessageIn, Sender, StagedCommit,
 };
 use openmls::schedule::{PreSharedKeyId, Psk};
 use openmls_traits::storage::StorageProvider as _;
 use puente_model::{Digest, NodeUri, commit_hash};
-use tls_codec::{DeserializeBytes as _, Serialize as _};
+use tls_codec::{DeserializeBytes as _, Serialize as _, VLBytes};
 
-use crate::commit::{differs, differs_after};
+use crate::commit::{claimed_node, differs, differs_after};
 use crate::error::{GroupError, of_merging, of_message};
 use crate::group::{Group, limit};
 use crate::leaf::{Bench, Door, LeafError, Roster, judge};
@@ -209,6 +209,50 @@ pub fn peek(commit: &[u8]) -> Result<(GroupId, u64), GroupError> {
     let message = read_commit(commit)?;
     let group = group_of(message.group_id().as_slice()).ok_or(GroupError::Malformed("commit"))?;
     Ok((group, message.epoch().as_u64()))
+}
+
+/// Who is brought in by a commit, and how many leaves it takes away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moves {
+    /// Who is brought in.
+    pub added: BTreeSet<NodeUri>,
+    /// How many leaves are taken away: a commit names their places, and who stands there only members know.
+    pub removed: usize,
+}
+
+/// Whom a commit moves, as it says itself: for a node that was brought in by it and wants to know how large the group was
+/// before.
+///
+/// # Errors
+/// No commit of this room's kind, or over its limit.
+pub fn moves(commit: &[u8]) -> Result<Moves, GroupError> {
+    read_commit(commit)?;
+    let malformed = |_| GroupError::Malformed("commit");
+    // The library keeps what a commit proposes to itself. RFC 9420, 6: version, wire format, group, epoch, sender,
+    // authenticated data, content type; then the commit, which begins with its proposals.
+    let (_, rest) = u32::tls_deserialize_bytes(commit).map_err(malformed)?;
+    let (_, rest) = VLBytes::tls_deserialize_bytes(rest).map_err(malformed)?;
+    let (_, rest) = u64::tls_deserialize_bytes(rest).map_err(malformed)?;
+    let (_, rest) = Sender::tls_deserialize_bytes(rest).map_err(malformed)?;
+    let (_, rest) = VLBytes::tls_deserialize_bytes(rest).map_err(malformed)?;
+    let (_, rest) = ContentType::tls_deserialize_bytes(rest).map_err(malformed)?;
+    let (proposals, _) = Vec::<ProposalOrRefIn>::tls_deserialize_bytes(rest).map_err(malformed)?;
+    let mut moves = Moves { added: BTreeSet::new(), removed: 0 };
+    for proposal in proposals {
+        let ProposalOrRefIn::Proposal(proposal) = proposal else {
+            return Err(GroupError::Forbidden("a proposal that stands elsewhere"));
+        };
+        match *proposal {
+            ProposalIn::Add(add) => {
+                // It is its key package and nothing else.
+                let package = add.tls_serialize_detached().map_err(malformed)?;
+                moves.added.insert(claimed_node(&package)?);
+            }
+            ProposalIn::Remove(_) => moves.removed += 1,
+            _ => {}
+        }
+    }
+    Ok(moves)
 }
 
 /// That the tag which confirms an epoch is the one that an ordered commit announced.

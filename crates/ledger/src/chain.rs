@@ -464,15 +464,29 @@ pub(crate) fn fewest<T: Clone>(roster: &Roster, held: &BTreeMap<NodeUri, T>) -> 
 /// # Errors
 /// What is missing.
 pub fn held_by_enough<'n>(roster: &Roster, holders: impl IntoIterator<Item = &'n NodeUri>) -> Result<(), Skip> {
+    held_by_enough_before(roster, 0, holders)
+}
+
+/// The same for a node that came in with the commit: it knows the members who stayed, and of those who were removed by it
+/// how many they were.
+///
+/// # Errors
+/// What is missing, whoever they were.
+pub fn held_by_enough_before<'n>(
+    stayed: &Roster,
+    removed: usize,
+    holders: impl IntoIterator<Item = &'n NodeUri>,
+) -> Result<(), Skip> {
     let holders: BTreeSet<&NodeUri> = holders.into_iter().collect();
-    if let Some(stranger) = holders.iter().find(|holder| !roster.contains(**holder)) {
+    if let Some(stranger) = holders.iter().filter(|holder| !stayed.contains(**holder)).nth(removed) {
         return Err(Skip::HolderNotAMember((*stranger).clone()));
     }
-    if 2 * holders.len() <= roster.len() {
-        return Err(Skip::NoMajority { holders: holders.len(), members: roster.len() });
+    let members = stayed.len().saturating_add(removed);
+    if 2 * holders.len() <= members {
+        return Err(Skip::NoMajority { holders: holders.len(), members });
     }
     let held: BTreeSet<Jurisdiction> = holders.iter().map(|holder| holder.jurisdiction()).collect();
-    match roster.iter().map(NodeUri::jurisdiction).find(|nation| !held.contains(nation)) {
+    match stayed.iter().map(NodeUri::jurisdiction).find(|nation| !held.contains(nation)) {
         Some(nation) => Err(Skip::NoHolderIn(nation)),
         None => Ok(()),
     }

@@ -147,7 +147,8 @@ impl Joiner {
     }
 
     /// Who holds that commit, as its entry says. The joiner cannot know the members of the epoch before; whoever reads the
-    /// commit can count them, and compare ([`crate::held_by_enough`]).
+    /// commit can count them, and compare ([`crate::held_by_enough_before`]). Those members stood where the commits before it
+    /// led, or they would not have held it: what is true of this one is true of the others.
     pub fn holders(&self) -> Option<&BTreeMap<NodeUri, Digest>> {
         Some(&self.paths.first()?.arrival.as_ref()?.holders)
     }

@@ -60,7 +60,7 @@ mod wire;
 pub use api::{
     Answer, Effect, Fault, Input, LedgerReceipt, Message, Ordered, Reason, Record, Refusal, Tuning, WitnessReply,
 };
-pub use chain::{Chain, ChainError, Charters, Roster, Skip, Verdict, held_by_enough};
+pub use chain::{Chain, ChainError, Charters, Roster, Skip, Verdict, held_by_enough, held_by_enough_before};
 pub use engine::{Beginning, Engine, LedgerCopy};
 pub use entry::{Body, COMMIT_BYTES_MAX, Draft, Entry, EntryError, HOLDERS_MAX, held_statement};
 pub use evidence::{DoubleSigned, Evidence, Premature};

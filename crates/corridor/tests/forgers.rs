@@ -138,7 +138,7 @@ fn come_in(holders: &[&str], removed: &[&str]) -> Result<(), Fault> {
     let packages = world.nodes[1..ME].iter().map(|node| {
         let mut stock = Stock::new();
         let _ = stock.replenish(&node.identity, Suite::P256, NOW).unwrap();
-        stock.published(Suite::P256, NOW).unwrap()[0].bytes.clone()
+        stock.published(&node.identity, Suite::P256, NOW).unwrap()[0].bytes.clone()
     });
     let others = Intent { add: packages.collect(), ..Intent::default() };
     forger.order(&others, &FIVE[..1]);

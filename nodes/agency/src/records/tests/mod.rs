@@ -70,3 +70,14 @@ fn invented_records_stand_in_a_file_of_their_own_and_neither_lookup_finds_the_ot
     assert!(find(&reader, "vehicle", &asked(2).keys, 9).unwrap().is_empty(), "an invented record");
     assert_eq!(find(&reader, "vehicle", &asked(1).keys, 9).unwrap().len(), 1);
 }
+
+#[test]
+fn sqlite_is_built_to_map_all_of_a_large_store() {
+    // What the build allows caps what a connection may ask for; the system's own would be 2 GiB.
+    let dir = tempfile::tempdir().unwrap();
+    let connection = rusqlite::Connection::open(dir.path().join("records.db")).unwrap();
+    let asked: i64 = 1 << 40;
+    connection.pragma_update(None, "mmap_size", asked).unwrap();
+    let allowed: i64 = connection.pragma_query_value(None, "mmap_size", |row| row.get(0)).unwrap();
+    assert_eq!(allowed, asked, "build with .cargo/config.toml: LIBSQLITE3_FLAGS");
+}

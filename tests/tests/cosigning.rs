@@ -246,8 +246,25 @@ fn submissions_that_do_not_hold_are_refused_by_the_statuses_of_the_protocol() {
     // The same again is cosigned again.
     let (status, line) = judged(&mut sim, body(size, &head));
     assert_eq!((status, String::from_utf8(line).unwrap().starts_with("— node-1 ")), (200, true));
-    // Whoever floods is told so.
-    let flood = (0..650).map(|_| judged(&mut sim, b"nonsense".to_vec()).0).collect::<Vec<_>>();
+    // Whoever floods is told so. (One at a time they would not come within one minute.)
+    sim.sent = Some(Vec::new());
+    for n in 0..650 {
+        let bytes = encode_frame(&proto::Frame {
+            body: Some(Body::Submit(proto::Submit { submission: format!("nonsense {n}").into_bytes() })),
+        })
+        .unwrap()[4..]
+            .to_vec();
+        let connection = sim.nodes[DPS].last_connection();
+        let stream = puente_exchange::api::StreamId::CONTROL;
+        sim.input(DPS, puente_exchange::api::Input::Frame { connection, stream, bytes });
+    }
+    sim.run(50);
+    let flood = sim.sent.take().unwrap();
+    let flood = flood.iter().filter(|f| (f.from, f.to) == (DPS, FGE)).filter_map(|f| match decode_frame(&f.bytes) {
+        Ok(Body::Judged(judged)) => Some(judged.status),
+        _ => None,
+    });
+    let flood = flood.collect::<Vec<_>>();
     assert!(flood.contains(&429), "{flood:?}");
 }
 

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use puente_audit_log::SignedCheckpoint;
 use puente_model::{Digest, NodeUri};
 
-use crate::api::{Fault, Message, Ordered, Record, Refusal, Tuning};
+use crate::api::{Fault, Message, Ordered, Record, Refusal, Tuning, WANT_ENTRIES};
 use crate::chain::{ChainError, Charters, Roster, Standing};
 use crate::engine::{Beginning, Engine};
 use crate::evidence::{DoubleSigned, Evidence};
@@ -72,6 +72,8 @@ pub struct Joiner {
     /// The believed one first.
     paths: Vec<Path>,
     pages: Vec<Page>,
+    /// How many entries are asked for at once.
+    most: u32,
     evidence: Vec<Evidence>,
 }
 
@@ -99,6 +101,7 @@ impl Joiner {
             tip: None,
             paths: vec![path],
             pages: Vec::new(),
+            most: WANT_ENTRIES,
             evidence: Vec::new(),
         }
     }
@@ -136,8 +139,8 @@ impl Joiner {
         // Where the believed path goes on in another ledger, that one is next.
         let ahead = self.paths.first().map(|path| &path.standing.ledger).filter(|ledger| **ledger != self.ledger);
         match ahead {
-            Some(ledger) => Message::Want { ledger: ledger.clone(), from: 0 },
-            None => Message::Want { ledger: self.ledger.clone(), from: self.leaves.size() },
+            Some(ledger) => Message::Want { ledger: ledger.clone(), from: 0, most: self.most },
+            None => Message::Want { ledger: self.ledger.clone(), from: self.leaves.size(), most: self.most },
         }
     }
 
@@ -159,11 +162,25 @@ impl Joiner {
         self.evidence.iter().cloned().chain(premature.map(Evidence::Premature)).collect()
     }
 
-    /// Takes a page of entries in; what is there already is passed over. An empty one says that there is no more.
+    /// Takes a page of entries in; what is there already is passed over. An empty one says that there is no more. Of several
+    /// entries the head may be of witnesses that the charter of the first did not name yet: they are asked for one by one.
     ///
     /// # Errors
     /// It does not follow, or does not hold; nothing of it is taken in. Ask another member.
     pub fn handle(&mut self, message: Message) -> Result<(), Fault> {
+        let several = self.most > 1 && matches!(&message, Message::Entries { entries, .. } if entries.len() > 1);
+        let taken = self.page(message);
+        if several && matches!(taken, Err(Fault::Chain(ChainError::NotCosigned(_)))) {
+            self.most = 1;
+            return Ok(());
+        }
+        if taken.is_ok() {
+            self.most = WANT_ENTRIES;
+        }
+        taken
+    }
+
+    fn page(&mut self, message: Message) -> Result<(), Fault> {
         let Message::Entries { ledger, from, mut entries, head } = message else {
             return Err(Fault::NotAwaited("a message to members"));
         };

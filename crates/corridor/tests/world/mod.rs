@@ -138,6 +138,8 @@ pub struct Node {
     /// Counts its processes.
     pub life: u32,
     pub heard: Vec<(GroupId, NodeUri, Vec<u8>)>,
+    /// How often it asked a node for entries of the order.
+    pub wanted: BTreeMap<GroupId, u64>,
     /// How often it asked a witness for something.
     pub asked: BTreeMap<GroupId, u64>,
     pub alarms: Vec<Alarm>,
@@ -235,6 +237,7 @@ impl World {
                 corridors: None,
                 life: 0,
                 heard: Vec::new(),
+                wanted: BTreeMap::new(),
                 asked: BTreeMap::new(),
                 alarms: Vec::new(),
                 faults: Vec::new(),
@@ -376,6 +379,9 @@ impl World {
         while let Some(effect) = self.nodes[at].corridors.as_mut().and_then(Corridors::poll_effect) {
             match effect {
                 Effect::Send { to, group, message } => {
+                    if matches!(message, Message::Ledger(puente_ledger::Message::Want { .. })) {
+                        *self.nodes[at].wanted.entry(group.clone()).or_default() += 1;
+                    }
                     let (lost, delay) = (self.below(1_000) < self.loss, 5 + self.below(40));
                     let Some(to) = self.position(&to).filter(|_| !lost) else { continue };
                     let from = self.nodes[at].uri.clone();

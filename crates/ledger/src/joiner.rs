@@ -219,7 +219,7 @@ impl Joiner {
         for (at, entry) in entries.iter().enumerate() {
             paths = judging.entry(paths, &ledger, from + at as u64, entry)?;
         }
-        self.arrive(&mut paths)?;
+        self.arrive(&mut paths, (ledger.number(), leaves.size()))?;
         let convener = self.paths.iter().find(|path| path.standing.ledger == ledger);
         let convener = convener.map_or_else(|| self.me.clone(), |path| path.standing.convener.clone());
         self.paths = paths;
@@ -230,11 +230,11 @@ impl Joiner {
     }
 
     /// Comes to the place on the path that is believed most of those that lead there.
-    fn arrive(&self, paths: &mut Vec<Path>) -> Result<(), Fault> {
+    fn arrive(&self, paths: &mut Vec<Path>, verified: (u32, u64)) -> Result<(), Fault> {
         if paths.iter().any(|path| path.arrival.is_some()) {
             paths.retain(|path| path.arrival.is_some());
             let first = paths.first().and_then(|path| path.arrival.as_ref());
-            return first.map_or(Ok(()), |arrival| self.not_behind(&arrival.ordered));
+            return first.map_or(Ok(()), |arrival| self.not_behind(&arrival.ordered, verified));
         }
         let (Some(believed), Target::Place(ledger, _)) = (paths.first(), &self.target) else { return Ok(()) };
         if let Some(skip) = &believed.missed {
@@ -254,7 +254,7 @@ impl Joiner {
         for path in paths.iter_mut().filter(|path| path.standing.epoch == epoch) {
             path.arrival = path.reached.clone();
         }
-        self.arrive(&mut paths)?;
+        self.arrive(&mut paths, (self.ledger.number(), self.leaves.size()))?;
         self.paths = paths;
         Ok(())
     }
@@ -275,9 +275,12 @@ impl Joiner {
         Ok(())
     }
 
-    /// A Welcome from before what this node knew brings it nowhere.
-    fn not_behind(&self, ordered: &Ordered) -> Result<(), Fault> {
-        let place = (ordered.ledger.number(), ordered.index + 1);
+    /// A Welcome from before what this node knew brings it nowhere, and neither does an order that ends before.
+    fn not_behind(&self, ordered: &Ordered, verified: (u32, u64)) -> Result<(), Fault> {
+        let place = match self.target {
+            Target::Place(..) => (ordered.ledger.number(), ordered.index + 1),
+            Target::Epoch(_) => verified,
+        };
         let ahead = self.heads.iter().find(|(ledger, head)| (ledger.number(), head.size().0) > place);
         match ahead {
             Some((ledger, head)) => Err(Fault::Behind { ledger: ledger.clone(), size: head.size().0 }),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use puente_group::{Early, Group, Identity, Rejoin, Stock};
-use puente_ledger::{Engine, GroupId};
+use puente_ledger::{Engine, GroupId, Reboot, Record};
 use puente_model::{Digest, Millis, NodeUri};
 use rand_core::RngCore;
 
@@ -14,6 +14,7 @@ use crate::joining::Joining;
 use crate::kept::{self, Kind};
 use crate::out::{Out, Then};
 use crate::post::{Post, PostId};
+use crate::records::Records;
 use crate::setup::{SharedKeys, Tuning};
 use crate::terms::Charters;
 
@@ -61,8 +62,6 @@ pub(crate) enum Place {
 pub(crate) struct Inside {
     pub(crate) genesis: Genesis,
     pub(crate) ledger: Engine,
-    /// Number of the next record of the ledger.
-    pub(crate) next_record: u64,
     /// None while it enters anew: what it kept is torn, or it could not follow a commit.
     pub(crate) group: Option<Group>,
     /// Keys of what is still kept of the group that it cannot go on with.
@@ -78,6 +77,10 @@ pub(crate) struct Inside {
 pub(crate) struct Corridor {
     pub(crate) name: GroupId,
     pub(crate) place: Place,
+    /// What is kept of its order.
+    pub(crate) records: Records,
+    /// Reboots of its order that were signed, by the hash of their terms.
+    pub(crate) reboots: BTreeMap<Digest, Reboot>,
     /// Key packages to add nodes with, and when one was asked for.
     pub(crate) packages: BTreeMap<NodeUri, Vec<u8>>,
     pub(crate) packages_asked: BTreeMap<NodeUri, Millis>,
@@ -115,6 +118,8 @@ impl Corridor {
         Self {
             name,
             place: Place::Outside(Founding::default()),
+            records: Records::default(),
+            reboots: BTreeMap::new(),
             packages: BTreeMap::new(),
             packages_asked: BTreeMap::new(),
             expelled: BTreeSet::new(),
@@ -233,6 +238,8 @@ impl Corridor {
             Place::Inside(inside) => {
                 inside.ledger.handle(shared.now, puente_ledger::Input::Tick);
                 self.follow(shared);
+                self.follow_reboots(shared);
+                self.prune(shared);
                 self.ask_for_info(shared);
                 self.maintain(shared);
                 self.send_welcomes(shared);
@@ -261,6 +268,48 @@ impl Corridor {
         if let Place::Inside(inside) = &mut self.place {
             inside.ledger.handle(shared.now, input);
             self.follow(shared);
+        }
+    }
+
+    /// A reboot was signed. It is kept: the order may not have come to where it begins, or is verified anew one day.
+    pub(crate) fn rebooted(&mut self, shared: &mut Shared, reboot: Reboot) {
+        let hash = reboot.terms().hash();
+        let put =
+            (kept::key(&self.name, Kind::Reboot, hash.as_bytes()), Some(Record::Rebooted(reboot.clone()).encode()));
+        shared.out.write(&self.name, vec![put], None, Vec::new());
+        self.reboots.insert(hash, reboot);
+        match &mut self.place {
+            Place::Joining(joining) => joining.rebooted(self.reboots.values().cloned().collect()),
+            Place::Inside(_) => self.follow_reboots(shared),
+            Place::Outside(_) => {}
+        }
+    }
+
+    /// Goes on in another ledger, if one was signed for where this one ends.
+    fn follow_reboots(&mut self, shared: &mut Shared) {
+        let Some(chain) = self.inside().map(|inside| inside.ledger.chain()) else { return };
+        let here = |reboot: &&Reboot| {
+            let terms = reboot.terms();
+            terms.ledger == *chain.ledger() && terms.size == chain.size() && terms.root == chain.root()
+        };
+        if chain.unsettled().is_none()
+            && let Some(reboot) = self.reboots.values().find(here).cloned()
+        {
+            self.tell_ledger(shared, puente_ledger::Input::Reboot(reboot));
+        }
+    }
+
+    /// Forgets what of the order is not needed any more.
+    pub(crate) fn prune(&mut self, shared: &mut Shared) {
+        let Place::Inside(inside) = &self.place else { return };
+        if self.records.prune_at > shared.now {
+            return;
+        }
+        self.records.prune_at = shared.now.plus(shared.tuning.prune);
+        let since = Millis(shared.now.0.saturating_sub(shared.tuning.keep));
+        let puts = self.records.prune(&self.name, &inside.ledger, since);
+        if !puts.is_empty() {
+            shared.out.write(&self.name, puts, None, Vec::new());
         }
     }
 

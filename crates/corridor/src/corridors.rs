@@ -67,7 +67,7 @@ impl fmt::Debug for Corridors {
 struct Kept {
     genesis: Option<Vec<u8>>,
     state: Vec<(Vec<u8>, Vec<u8>)>,
-    records: Vec<Vec<u8>>,
+    records: Vec<(Vec<u8>, Vec<u8>)>,
     others: Vec<(Kind, Vec<u8>, Vec<u8>)>,
 }
 
@@ -91,7 +91,7 @@ impl Corridors {
                     match kind {
                         Kind::Genesis => kept.genesis = Some(value),
                         Kind::State => kept.state.push((rest.to_vec(), value)),
-                        Kind::Order => kept.records.push(value),
+                        Kind::Order => kept.records.push((rest.to_vec(), value)),
                         _ => kept.others.push((kind, rest.to_vec(), value)),
                     }
                 }
@@ -162,7 +162,7 @@ impl Corridors {
                         corridor.tell_ledger(shared, input);
                         Ok(())
                     }
-                    _ => corridor.witness_knows(shared, &witness, head.is_some()),
+                    _ => corridor.witness_knows(shared, &witness, head),
                 });
             }
             Input::Charter(charter) => self.charter(charter),
@@ -180,7 +180,7 @@ impl Corridors {
             Input::Reboot(reboot) => {
                 let group = reboot.terms().ledger.group().clone();
                 self.with(&group, |corridor, shared| {
-                    corridor.tell_ledger(shared, puente_ledger::Input::Reboot(*reboot));
+                    corridor.rebooted(shared, *reboot);
                     Ok(())
                 });
             }
@@ -389,13 +389,22 @@ fn restore(shared: &mut Shared, name: GroupId, kept: Kept) -> Result<Corridor, O
                 let (from, id) = posting::received(&rest).ok_or_else(unreadable)?;
                 shared.received.insert((name.clone(), from, id), Millis(until));
             }
+            Kind::Reboot => {
+                let Ok(Record::Rebooted(reboot)) = Record::decode(&value) else { return Err(unreadable()) };
+                corridor.reboots.insert(reboot.terms().hash(), reboot);
+            }
             Kind::Genesis | Kind::State | Kind::Order => {}
         }
     }
+    let mut records = Vec::new();
+    for (number, bytes) in &kept.records {
+        let number = number.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| unreadable())?;
+        let record = Record::decode(bytes).map_err(|why| OpenError::Record { group: name.clone(), why })?;
+        corridor.records.load(number, &record);
+        records.push(record);
+    }
     let Some(genesis) = kept.genesis else { return Ok(corridor) };
     let genesis = Genesis::decode(&genesis).map_err(|_| unreadable())?;
-    let records: Result<Vec<Record>, MessageError> = kept.records.iter().map(|bytes| Record::decode(bytes)).collect();
-    let records = records.map_err(|why| OpenError::Record { group: name.clone(), why })?;
     let stale: Vec<Vec<u8>> = kept.state.iter().map(|(key, _)| key.clone()).collect();
     let (group, torn) = match Group::load(genesis.id, kept.state) {
         Ok(group) => (Some(group), None),

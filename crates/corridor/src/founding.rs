@@ -57,15 +57,29 @@ impl Corridor {
     }
 
     /// What a witness knows of the group's first ledger, while this node is outside.
-    pub(crate) fn witness_knows(&mut self, shared: &mut Shared, witness: &str, knows: bool) -> Result<(), Fault> {
-        let Place::Outside(founding) = &mut self.place else { return Ok(()) };
+    pub(crate) fn witness_knows(
+        &mut self,
+        shared: &mut Shared,
+        witness: &str,
+        head: Option<Vec<u8>>,
+    ) -> Result<(), Fault> {
+        let founding = match &mut self.place {
+            Place::Outside(founding) => founding,
+            Place::Joining(joining) => {
+                joining.witnessed(witness, head);
+                return Ok(());
+            }
+            Place::Inside(_) => return Ok(()),
+        };
         if founding.ask_at.is_none() {
             return Err(Fault::NotAwaited("a witness's head"));
         }
-        if knows {
+        if head.is_some() {
             let (group, witness) = (self.name.clone(), witness.to_owned());
+            let mut joining = Joining::lost(shared.now);
+            joining.witnessed(&witness, head);
             shared.out.alarm(Alarm::Forgotten { group, witness });
-            self.place = Place::Joining(Box::new(Joining::lost(shared.now)));
+            self.place = Place::Joining(Box::new(joining));
             self.tick(shared);
             return Ok(());
         }

@@ -8,7 +8,6 @@ use puente_model::{Millis, NodeUri};
 
 use crate::api::{Alarm, Effect, EpochBegan, Fault, Genesis, GroupEvent, Message, Put, Welcome};
 use crate::corridor::{Corridor, Inside, Place, Shared};
-use crate::founding::Founding;
 use crate::kept::{self, Kind};
 use crate::out::Then;
 use crate::proof::proof;
@@ -26,12 +25,11 @@ pub(crate) fn begin(
     let roster = Roster::from([genesis.founder.clone()]);
     let beginning = Beginning { group: name.clone(), rules: terms.rules, epoch: 0, roster };
     let charters = shared.charters.rules(name);
-    let next_record = records.len() as u64;
     let keys = Box::new(shared.keys.clone());
     let tuning = shared.tuning.ledger;
     let ledger = Engine::open(shared.me.clone(), beginning, charters, records, Some(keys), tuning, shared.now)?;
     let (stale, rejoin, asked) = (Vec::new(), None, None);
-    Ok(Inside { genesis, ledger, next_record, group, stale, rejoin, asked, fresh: shared.now })
+    Ok(Inside { genesis, ledger, group, stale, rejoin, asked, fresh: shared.now })
 }
 
 /// What a commit changed.
@@ -58,9 +56,7 @@ impl Corridor {
             match effect {
                 E::Send { to, message } => shared.out.send(&to, &group, Message::Ledger(message)),
                 E::Store { ticket, record } => {
-                    let place = kept::key(&group, Kind::Order, &inside.next_record.to_be_bytes());
-                    inside.next_record += 1;
-                    let put = (place, Some(record.encode()));
+                    let put = self.records.push(&group, &record);
                     shared.out.write(&group, vec![put], None, vec![Then::LedgerStored(ticket)]);
                 }
                 E::RecordHeld { ledger, index, statement } => {
@@ -258,8 +254,9 @@ impl Corridor {
         shared.out.write(&name, puts, None, Vec::new());
         let (epoch, removed) = (ordered.epoch().saturating_add(1), vec![shared.me.clone()]);
         shared.out.push(Effect::Members { group: name.clone(), epoch, added: Vec::new(), removed });
-        *self = Self { expelled: std::mem::take(&mut self.expelled), ..Self::outside(name) };
-        self.place = Place::Outside(Founding::default());
+        let expelled = std::mem::take(&mut self.expelled);
+        let (records, reboots) = (std::mem::take(&mut self.records), std::mem::take(&mut self.reboots));
+        *self = Self { expelled, records, reboots, ..Self::outside(name) };
     }
 
     /// Tells the ledger that a commit was taken in, or counts for nothing.

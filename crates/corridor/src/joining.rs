@@ -1,8 +1,10 @@
 //! Coming in: the order is verified from the group's genesis before anything of the group is believed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use puente_ledger::{Beginning, GroupId, Joiner, Roster, Target, held_by_enough_before};
+use puente_audit_log::{ClaimedCheckpoint, SignedCheckpoint};
+use puente_ledger::{Beginning, GroupId, Joiner, LedgerOrigin, Reboot, Roster, Rules, Target, held_by_enough_before};
 use puente_model::{Millis, NodeUri};
 
 use crate::api::{Alarm, Effect, EpochBegan, Fault, Genesis, GroupEvent, Message, Welcome};
@@ -34,6 +36,8 @@ pub(crate) struct Joining {
     /// A Welcome that is of no use: its key package is gone, or too few held its commit. Only a newer one or entering anew
     /// helps.
     lost: Option<Welcome>,
+    /// What witnesses showed as their newest head of the group's first ledger.
+    witnessed: BTreeMap<String, Vec<u8>>,
     /// When something was last asked for.
     asked: Option<Millis>,
     since: Millis,
@@ -42,7 +46,38 @@ pub(crate) struct Joining {
 impl Joining {
     /// This node was in the group and lost everything that it kept of it.
     pub(crate) const fn lost(now: Millis) -> Self {
-        Self { path: None, lost: None, asked: Some(now), since: now }
+        Self { path: None, lost: None, witnessed: BTreeMap::new(), asked: Some(now), since: now }
+    }
+
+    pub(crate) fn witnessed(&mut self, witness: &str, head: Option<Vec<u8>>) {
+        if let Some(head) = head {
+            self.witnessed.insert(witness.to_owned(), head);
+        }
+    }
+
+    pub(crate) fn rebooted(&mut self, reboots: Vec<Reboot>) {
+        if let Some(path) = self.path.take() {
+            let Path { genesis, joiner, ticket, guide } = *path;
+            self.path = Some(Box::new(Path { genesis, joiner: joiner.with_reboots(reboots), ticket, guide }));
+        }
+    }
+
+    /// The heads that a quorum of witnesses show alike. What one of them shows alone may have lost its place to another.
+    fn agreed(&self, ledger: &LedgerOrigin, rules: &Rules) -> Vec<Vec<u8>> {
+        let keys = rules.keys(ledger);
+        let head = |witness: &str, note: &[u8]| {
+            let claimed = ClaimedCheckpoint::parse(note).ok()?;
+            let head = keys.iter().find_map(|(_, key)| claimed.clone().verify(key).ok())?;
+            let cosigned = head.cosignatures(&[rules.quorum().key(witness)?]).ok()?;
+            (head.origin() == ledger.to_string() && !cosigned.is_empty()).then_some(head)
+        };
+        let shown = self.witnessed.iter();
+        let heads: Vec<_> = shown.filter_map(|(witness, note)| Some((witness, head(witness, note)?))).collect();
+        let alike = |head: &SignedCheckpoint| {
+            let same = heads.iter().filter(|(_, other)| other.checkpoint() == head.checkpoint());
+            rules.quorum().is_met_by(same.map(|(witness, _)| witness.as_str()))
+        };
+        heads.iter().filter(|(_, head)| alike(head)).map(|(_, head)| head.note_bytes().to_vec()).take(1).collect()
     }
 
     pub(crate) fn reached(&mut self) {
@@ -120,7 +155,7 @@ impl Corridor {
             return Err(Fault::UnknownGroup(welcome.ledger.group().clone()));
         }
         let (genesis, target) = (welcome.genesis.clone(), Target::Place(welcome.ledger.clone(), welcome.index));
-        let path = Path::new(shared, &self.name, genesis, target, Ticket::Welcome(welcome, None), from.clone())?;
+        let path = self.path(shared, genesis, target, Ticket::Welcome(welcome, None), from.clone())?;
         self.start_on(shared, path);
         Ok(())
     }
@@ -143,17 +178,37 @@ impl Corridor {
             return Err(Fault::OtherGenesis(from.clone()));
         }
         let (target, ticket) = (Target::Epoch(shown.epoch()), Ticket::Shown(shown.members()));
-        let path = Path::new(shared, &self.name, genesis, target, ticket, from.clone())?;
+        let path = self.path(shared, genesis, target, ticket, from.clone())?;
         self.start_on(shared, path);
         Ok(())
     }
 
+    /// A path from the genesis that must lead by what this node knows: heads that it kept or that witnesses showed it, and
+    /// reboots.
+    fn path(
+        &self,
+        shared: &Shared,
+        genesis: Genesis,
+        target: Target,
+        ticket: Ticket,
+        guide: NodeUri,
+    ) -> Result<Path, Fault> {
+        let mut path = Path::new(shared, &self.name, genesis, target, ticket, guide)?;
+        let mut heads: Vec<Vec<u8>> = self.records.heads().cloned().collect();
+        if let Place::Joining(joining) = &self.place {
+            let rules = shared.charters.terms_now(&self.name)?.rules;
+            heads.extend(joining.agreed(&LedgerOrigin::first(self.name.clone()), &rules));
+        }
+        path.joiner = path.joiner.with_reboots(self.reboots.values().cloned().collect()).with_heads(&heads)?;
+        Ok(path)
+    }
+
     fn start_on(&mut self, shared: &mut Shared, path: Path) {
-        let lost = match &mut self.place {
-            Place::Joining(joining) => joining.lost.take(),
-            _ => None,
+        let (lost, witnessed) = match &mut self.place {
+            Place::Joining(joining) => (joining.lost.take(), std::mem::take(&mut joining.witnessed)),
+            _ => (None, BTreeMap::new()),
         };
-        let joining = Joining { path: Some(Box::new(path)), lost, asked: None, since: shared.now };
+        let joining = Joining { path: Some(Box::new(path)), lost, witnessed, asked: None, since: shared.now };
         self.place = Place::Joining(Box::new(joining));
         self.ask_for_chain(shared);
     }
@@ -175,6 +230,14 @@ impl Corridor {
                 let others = terms.members.intersection(&shared.reached).filter(|node| **node != shared.me);
                 for node in others.cloned().collect::<Vec<_>>() {
                     shared.out.send(&node, &self.name, Message::WantInfo);
+                }
+                // What is shown must not end before what witnesses remember.
+                for key in terms.rules.quorum().keys() {
+                    if !joining.witnessed.contains_key(key.name()) {
+                        let (group, witness) = (self.name.clone(), key.name().to_owned());
+                        let ledger = LedgerOrigin::first(self.name.clone());
+                        shared.out.push(Effect::Read { group, witness, ledger });
+                    }
                 }
             }
         }
@@ -298,14 +361,9 @@ impl Corridor {
         then: Vec<Then>,
     ) {
         puts.push((kept::key(&self.name, Kind::Genesis, b""), Some(genesis.encode())));
-        for (number, record) in records.iter().enumerate() {
-            let key = kept::key(&self.name, Kind::Order, &(number as u64).to_be_bytes());
-            puts.push((key, Some(record.encode())));
-        }
-        let next_record = records.len() as u64;
+        puts.extend(self.records.replace(&self.name, &records));
         shared.out.write(&self.name, puts, event, then);
         let (stale, rejoin, asked, fresh) = (Vec::new(), None, None, shared.now);
-        self.place =
-            Place::Inside(Box::new(Inside { genesis, ledger, next_record, group, stale, rejoin, asked, fresh }));
+        self.place = Place::Inside(Box::new(Inside { genesis, ledger, group, stale, rejoin, asked, fresh }));
     }
 }

@@ -5,6 +5,7 @@
 //! G ‖ group ‖ 0 ‖ g               genesis of the group
 //! G ‖ group ‖ 0 ‖ m ‖ key         the group's state (of `puente_group::Group`)
 //! G ‖ group ‖ 0 ‖ l ‖ u64be       records of its ledger, in order
+//! G ‖ group ‖ 0 ‖ b ‖ hash        a reboot that was signed (as a record of a ledger)
 //! G ‖ group ‖ 0 ‖ x ‖ node        a member of the charter that was removed and is not to come back by itself
 //! G ‖ group ‖ 0 ‖ a ‖ node        an operator here wants it in
 //! G ‖ group ‖ 0 ‖ d ‖ node        an operator here wants it out
@@ -27,6 +28,7 @@ pub(crate) enum Kind {
     Genesis = b'g' as isize,
     State = b'm' as isize,
     Order = b'l' as isize,
+    Reboot = b'b' as isize,
     Expelled = b'x' as isize,
     WantedIn = b'a' as isize,
     WantedOut = b'd' as isize,
@@ -36,10 +38,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Genesis,
         Self::State,
         Self::Order,
+        Self::Reboot,
         Self::Expelled,
         Self::WantedIn,
         Self::WantedOut,

@@ -37,6 +37,7 @@ mod out;
 mod post;
 mod posting;
 mod proof;
+mod records;
 mod rejoining;
 mod setup;
 mod terms;

@@ -25,6 +25,10 @@ pub struct Tuning {
     pub pause: u64,
     /// How long key packages of nodes that are to come in are waited for, so that one commit adds them all.
     pub gather: u64,
+    /// How often it is looked which records of the order are needed.
+    pub prune: u64,
+    /// How far a member may be behind and still follow; whoever is further behind enters anew.
+    pub keep: u64,
     /// The ledger's own.
     pub ledger: puente_ledger::Tuning,
 }
@@ -32,7 +36,18 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         let ledger = puente_ledger::Tuning::default();
-        Self { rekey: 86_400_000, again: 10_000, look: 60_000, moment: 1_000, pause: 5_000, gather: 2_000, ledger }
+        let day = 86_400_000;
+        Self {
+            rekey: day,
+            again: 10_000,
+            look: 60_000,
+            moment: 1_000,
+            pause: 5_000,
+            gather: 2_000,
+            prune: 7 * day,
+            keep: 84 * day,
+            ledger,
+        }
     }
 }
 

@@ -186,9 +186,17 @@ fn a_node_that_was_away_for_many_epochs_catches_up() {
         world.input(n % 4, Input::Want { group: otay(), want: Want::Rekey });
         world.run(2 * MINUTE);
     }
+    world.nodes[4].wanted.clear();
     world.reconnect(4);
-    world.run(10 * MINUTE);
+    world.run(20_000);
     assert!(world.agree(&[0, 1, 2, 3, 4]) >= before + 20);
+    // It asks each of the others at first, the one that answered for the rest, and whether there is more.
+    let wanted = world.nodes[4].wanted[&otay()];
+    assert!(wanted <= 12, "{wanted}");
+    world.crash(4);
+    world.start(4);
+    world.run(MINUTE);
+    world.agree(&[0, 1, 2, 3, 4]);
     world.logs_agree();
 }
 
@@ -231,6 +239,151 @@ fn whoever_reaches_nobody_asks_ever_more_seldom_and_at_once_when_it_does() {
         assert!(world.agree(&[0, 1, 2, 3, 4]) > epoch);
         world.logs_agree();
     }
+}
+
+/// A convener that lost its disk reaches a member that is behind, and nobody else.
+#[test]
+fn who_lost_everything_is_not_led_to_where_the_group_was_before() {
+    for lost in [0, 3] {
+        let mut world = five(13);
+        world.isolate(4);
+        for at in [0, 1, 2] {
+            world.input(at, Input::Want { group: otay(), want: Want::Rekey });
+            world.run(2 * MINUTE);
+        }
+        world.crash(lost);
+        world.nodes[lost].disk.clear();
+        let others: Vec<usize> = (0..4).filter(|at| *at != lost).collect();
+        others.iter().for_each(|at| world.isolate(*at));
+        world.reconnect(4);
+        world.start(lost);
+        world.run(10 * MINUTE);
+        let behind =
+            |fault: &Fault| matches!(fault, Fault::Order(puente_ledger::Fault::Behind { size, .. }) if *size >= 4);
+        assert!(world.nodes[lost].faults.iter().any(|(_, _, fault)| behind(fault)), "{:?}", world.nodes[lost].faults);
+        assert!(world.group(lost).is_none() && world.records(lost).is_empty());
+        others.iter().for_each(|at| world.reconnect(*at));
+        world.run(10 * MINUTE);
+        world.agree(&[0, 1, 2, 3, 4]);
+        world.logs_agree();
+    }
+}
+
+#[test]
+fn a_welcome_from_before_what_was_known_leads_nowhere_also_after_a_restart() {
+    let mut world = five(14);
+    let who = world.nodes[3].uri.clone();
+    let (from, old) = world.nodes[3].welcomes[0].clone();
+    world.input(0, Input::Want { group: otay(), want: Want::Remove(who.clone()) });
+    world.run(2 * MINUTE);
+    world.agree(&[0, 1, 2, 4]);
+    for _ in 0..2 {
+        world.nodes[3].faults.clear();
+        world.input(3, Input::Message { from: from.clone(), group: otay(), message: old.clone() });
+        world.run(MINUTE);
+        let behind = |fault: &Fault| matches!(fault, Fault::Order(puente_ledger::Fault::Behind { .. }));
+        assert!(world.nodes[3].faults.iter().any(|(_, _, fault)| behind(fault)), "{:?}", world.nodes[3].faults);
+        assert!(world.group(3).is_none());
+        world.crash(3);
+        world.start(3);
+    }
+    // It comes in again, and nothing of its first membership is in the way when it starts.
+    world.input(0, Input::Want { group: otay(), want: Want::Add(who) });
+    world.run(3 * MINUTE);
+    let epoch = world.agree(&[0, 1, 2, 3, 4]);
+    world.crash(3);
+    world.start(3);
+    world.input(3, Input::Want { group: otay(), want: Want::Rekey });
+    world.run(MINUTE);
+    assert!(world.agree(&[0, 1, 2, 3, 4]) > epoch);
+    world.logs_agree();
+}
+
+#[test]
+fn whoever_comes_in_after_a_reboot_is_led_over_it() {
+    let mut world = five(15);
+    let heads = world.records(0).into_iter().filter_map(|record| match record {
+        puente_ledger::Record::Accepted { head, .. } | puente_ledger::Record::Verified { head, .. } => Some(head),
+        _ => None,
+    });
+    let head = puente_audit_log::ClaimedCheckpoint::parse(&heads.last().unwrap()).unwrap().claimed().clone();
+    let first = puente_ledger::LedgerOrigin::first(otay());
+    let terms = puente_ledger::RebootTerms {
+        ledger: first.clone(),
+        size: head.size().0,
+        root: head.root(),
+        next: first.next().unwrap(),
+        convener: world.nodes[1].uri.clone(),
+    };
+    let reboot = world::charter::reboot(terms, &world.nodes[0].charters[0]);
+    let told = || Input::Reboot(Box::new(reboot.clone()));
+    (0..5).for_each(|at| world.input(at, told()));
+    world.run(MINUTE);
+    world.input(2, Input::Want { group: otay(), want: Want::Rekey });
+    world.run(2 * MINUTE);
+    let epoch = world.agree(&[0, 1, 2, 3, 4]);
+    // One lost everything, and is told of the reboot by its people once more.
+    world.crash(3);
+    world.nodes[3].disk.clear();
+    world.start(3);
+    world.run(MINUTE);
+    world.input(3, told());
+    world.run(5 * MINUTE);
+    assert!(world.agree(&[0, 1, 2, 3, 4]) > epoch);
+    // One is removed, forgets what it heard of it as its process ends, and comes in again.
+    let who = world.nodes[2].uri.clone();
+    world.input(1, Input::Want { group: otay(), want: Want::Remove(who.clone()) });
+    world.run(2 * MINUTE);
+    world.agree(&[0, 1, 3, 4]);
+    world.crash(2);
+    world.start(2);
+    world.input(1, Input::Want { group: otay(), want: Want::Add(who) });
+    world.run(3 * MINUTE);
+    world.agree(&[0, 1, 2, 3, 4]);
+    world.logs_agree();
+}
+
+/// Commits go once nobody can be that far behind and still follow; entries stay, for whoever verifies them all.
+#[test]
+fn what_nobody_needs_is_forgotten() {
+    let mut world = World::new(&FIVE[..3], 3, 16);
+    world.tuning.rekey = DAY / 4;
+    world.tuning.keep = DAY / 2;
+    world.tuning.prune = DAY / 4;
+    for at in 0..3 {
+        world.crash(at);
+        world.start(at);
+    }
+    world.run(2 * DAY);
+    let epoch = world.agree(&[0, 1, 2]);
+    assert!(epoch >= 20, "{epoch}");
+    for at in 0..3 {
+        let records = world.records(at);
+        let count = |is: fn(&puente_ledger::Record) -> bool| records.iter().filter(|record| is(record)).count() as u64;
+        use puente_ledger::Record as R;
+        let commits = count(|record| matches!(record, R::Commit(_)));
+        assert!((6..=12).contains(&commits), "three members, half a day and what came since: {commits}");
+        assert!(count(|record| matches!(record, R::Settled { .. } | R::Kept { .. } | R::Staged { .. })) <= 12);
+        let entries: usize = records
+            .iter()
+            .map(|record| match record {
+                R::Accepted { entries, .. } | R::Verified { entries, .. } => entries.len(),
+                _ => 0,
+            })
+            .sum();
+        assert_eq!(entries as u64, epoch, "every entry, once");
+    }
+    // Whoever is left with that goes on, and leads in whoever has nothing.
+    for at in 0..3 {
+        world.crash(at);
+        world.start(at);
+    }
+    world.crash(2);
+    world.nodes[2].disk.clear();
+    world.start(2);
+    world.run(10 * MINUTE);
+    assert!(world.agree(&[0, 1, 2]) > epoch);
+    world.logs_agree();
 }
 
 /// How many seeds a run tries: `PUENTE_SEEDS`, else a few.

@@ -240,6 +240,8 @@ pub enum Message {
         ledger: LedgerOrigin,
         /// From this index.
         from: u64,
+        /// How many entries at most, though never fewer than one head proves.
+        most: u32,
     },
     /// What stands, in one piece, up to a cosigned head.
     Entries {
@@ -278,6 +280,9 @@ pub enum Message {
         head: Vec<u8>,
     },
 }
+
+/// Entries that a node which is behind asks for at once.
+pub const WANT_ENTRIES: u32 = 64;
 
 /// What a witness answered to [`Effect::Submit`].
 #[derive(Debug, Clone, PartialEq, Eq)]

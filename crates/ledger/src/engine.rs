@@ -6,7 +6,7 @@ use std::fmt;
 
 use puente_model::{Digest, Millis, NodeUri, commit_hash};
 
-use crate::api::{Effect, Fault, Input, Message, Record, Refusal, Tuning};
+use crate::api::{Effect, Fault, Input, Message, Record, Refusal, Tuning, WANT_ENTRIES};
 use crate::chain::{Chain, Roster};
 use crate::entry::{Body, Draft, Entry};
 use crate::member::Member;
@@ -201,7 +201,7 @@ impl Engine {
             }
             Input::Reached(node) => {
                 let (ledger, from) = (self.member.chain.ledger().clone(), self.member.chain.size());
-                self.out.send(&self.member.me, &node, Message::Want { ledger, from });
+                self.out.send(&self.member.me, &node, Message::Want { ledger, from, most: WANT_ENTRIES });
                 if let Some(proposer) = &mut self.proposer {
                     proposer.reached(&self.member, now);
                 }
@@ -257,8 +257,8 @@ impl Engine {
                 Ok(())
             }
             Message::Receipt(receipt) => member.receipt(now, from, &receipt, out),
-            Message::Want { ledger, from: index } => {
-                if let Some(entries) = member.shows(&ledger, index) {
+            Message::Want { ledger, from: index, most } => {
+                if let Some(entries) = member.shows(&ledger, index, most) {
                     out.send(&member.me, from, entries);
                 }
                 Ok(())
@@ -301,7 +301,7 @@ impl Engine {
                 && from != &member.me
             {
                 // Whoever is ahead shows what is missing here.
-                let wanted = Message::Want { ledger: ledger.clone(), from: *size };
+                let wanted = Message::Want { ledger: ledger.clone(), from: *size, most: WANT_ENTRIES };
                 out.send(&member.me, from, wanted);
             }
         }

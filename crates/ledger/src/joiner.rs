@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use puente_audit_log::SignedCheckpoint;
 use puente_model::{Digest, NodeUri};
 
-use crate::api::{Fault, Message, Ordered, Record, Refusal, Tuning};
+use crate::api::{Fault, Message, Ordered, Record, Refusal, Tuning, WANT_ENTRIES};
 use crate::chain::{ChainError, Charters, Roster, Standing};
 use crate::engine::{Beginning, Engine};
 use crate::evidence::{DoubleSigned, Evidence};
@@ -72,6 +72,8 @@ pub struct Joiner {
     /// The believed one first.
     paths: Vec<Path>,
     pages: Vec<Page>,
+    /// How many entries are asked for at once.
+    most: u32,
     evidence: Vec<Evidence>,
 }
 
@@ -99,6 +101,7 @@ impl Joiner {
             tip: None,
             paths: vec![path],
             pages: Vec::new(),
+            most: WANT_ENTRIES,
             evidence: Vec::new(),
         }
     }
@@ -136,8 +139,8 @@ impl Joiner {
         // Where the believed path goes on in another ledger, that one is next.
         let ahead = self.paths.first().map(|path| &path.standing.ledger).filter(|ledger| **ledger != self.ledger);
         match ahead {
-            Some(ledger) => Message::Want { ledger: ledger.clone(), from: 0 },
-            None => Message::Want { ledger: self.ledger.clone(), from: self.leaves.size() },
+            Some(ledger) => Message::Want { ledger: ledger.clone(), from: 0, most: self.most },
+            None => Message::Want { ledger: self.ledger.clone(), from: self.leaves.size(), most: self.most },
         }
     }
 
@@ -159,11 +162,25 @@ impl Joiner {
         self.evidence.iter().cloned().chain(premature.map(Evidence::Premature)).collect()
     }
 
-    /// Takes a page of entries in; what is there already is passed over. An empty one says that there is no more.
+    /// Takes a page of entries in; what is there already is passed over. An empty one says that there is no more. Of several
+    /// entries the head may be of witnesses that the charter of the first did not name yet: they are asked for one by one.
     ///
     /// # Errors
     /// It does not follow, or does not hold; nothing of it is taken in. Ask another member.
     pub fn handle(&mut self, message: Message) -> Result<(), Fault> {
+        let several = self.most > 1 && matches!(&message, Message::Entries { entries, .. } if entries.len() > 1);
+        let taken = self.page(message);
+        if several && matches!(taken, Err(Fault::Chain(ChainError::NotCosigned(_)))) {
+            self.most = 1;
+            return Ok(());
+        }
+        if taken.is_ok() {
+            self.most = WANT_ENTRIES;
+        }
+        taken
+    }
+
+    fn page(&mut self, message: Message) -> Result<(), Fault> {
         let Message::Entries { ledger, from, mut entries, head } = message else {
             return Err(Fault::NotAwaited("a message to members"));
         };
@@ -202,7 +219,7 @@ impl Joiner {
         for (at, entry) in entries.iter().enumerate() {
             paths = judging.entry(paths, &ledger, from + at as u64, entry)?;
         }
-        self.arrive(&mut paths)?;
+        self.arrive(&mut paths, (ledger.number(), leaves.size()))?;
         let convener = self.paths.iter().find(|path| path.standing.ledger == ledger);
         let convener = convener.map_or_else(|| self.me.clone(), |path| path.standing.convener.clone());
         self.paths = paths;
@@ -213,11 +230,11 @@ impl Joiner {
     }
 
     /// Comes to the place on the path that is believed most of those that lead there.
-    fn arrive(&self, paths: &mut Vec<Path>) -> Result<(), Fault> {
+    fn arrive(&self, paths: &mut Vec<Path>, verified: (u32, u64)) -> Result<(), Fault> {
         if paths.iter().any(|path| path.arrival.is_some()) {
             paths.retain(|path| path.arrival.is_some());
             let first = paths.first().and_then(|path| path.arrival.as_ref());
-            return first.map_or(Ok(()), |arrival| self.not_behind(&arrival.ordered));
+            return first.map_or(Ok(()), |arrival| self.not_behind(&arrival.ordered, verified));
         }
         let (Some(believed), Target::Place(ledger, _)) = (paths.first(), &self.target) else { return Ok(()) };
         if let Some(skip) = &believed.missed {
@@ -237,7 +254,7 @@ impl Joiner {
         for path in paths.iter_mut().filter(|path| path.standing.epoch == epoch) {
             path.arrival = path.reached.clone();
         }
-        self.arrive(&mut paths)?;
+        self.arrive(&mut paths, (self.ledger.number(), self.leaves.size()))?;
         self.paths = paths;
         Ok(())
     }
@@ -258,9 +275,12 @@ impl Joiner {
         Ok(())
     }
 
-    /// A Welcome from before what this node knew brings it nowhere.
-    fn not_behind(&self, ordered: &Ordered) -> Result<(), Fault> {
-        let place = (ordered.ledger.number(), ordered.index + 1);
+    /// A Welcome from before what this node knew brings it nowhere, and neither does an order that ends before.
+    fn not_behind(&self, ordered: &Ordered, verified: (u32, u64)) -> Result<(), Fault> {
+        let place = match self.target {
+            Target::Place(..) => (ordered.ledger.number(), ordered.index + 1),
+            Target::Epoch(_) => verified,
+        };
         let ahead = self.heads.iter().find(|(ledger, head)| (ledger.number(), head.size().0) > place);
         match ahead {
             Some((ledger, head)) => Err(Fault::Behind { ledger: ledger.clone(), size: head.size().0 }),

@@ -58,7 +58,8 @@ mod tree;
 mod wire;
 
 pub use api::{
-    Answer, Effect, Fault, Input, LedgerReceipt, Message, Ordered, Reason, Record, Refusal, Tuning, WitnessReply,
+    Answer, Effect, Fault, Input, LedgerReceipt, Message, Ordered, Reason, Record, Refusal, Tuning, WANT_ENTRIES,
+    WitnessReply,
 };
 pub use chain::{Chain, ChainError, Charters, Roster, Skip, Verdict, held_by_enough, held_by_enough_before};
 pub use engine::{Beginning, Engine, LedgerCopy};

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use puente_audit_log::{ClaimedCheckpoint, ClaimedReceipt, SignedCheckpoint, VerifierKey};
 use puente_model::{CharterVector, Digest, Millis, NodeUri, commit_hash};
 
-use crate::api::{Answer, Effect, Fault, LedgerReceipt, Message, Ordered, Reason, Record, Refusal, Tuning};
+use crate::api::{
+    Answer, Effect, Fault, LedgerReceipt, Message, Ordered, Reason, Record, Refusal, Tuning, WANT_ENTRIES,
+};
 use crate::chain::{Chain, ChainError, Charters, Roster, Standing, Verdict};
 use crate::entry::{Body, COMMIT_BYTES_MAX, Draft, Entry, held_statement};
 use crate::evidence::{DoubleSigned, Evidence, Premature};
@@ -23,6 +25,8 @@ mod watching;
 
 /// Entries that are kept for one place.
 const KEPT_MAX: usize = 32;
+/// Commits that a guide is asked for before their turn.
+const AHEAD_MAX: usize = 16;
 /// Commits that this node may have submitted and not concluded.
 pub(crate) const INTENTS_MAX: usize = 64;
 
@@ -76,6 +80,8 @@ pub(crate) struct Member {
     guide: Option<NodeUri>,
     /// The commit that is ordered and not here.
     wanted: Option<Ordered>,
+    /// Commits of entries that wait, which the guide was asked for before their turn.
+    ahead: BTreeSet<Digest>,
     held: HashMap<Digest, Digest>,
     /// Whom to tell that a commit is held.
     holding: HashMap<Digest, (NodeUri, LedgerOrigin, u64, Digest)>,
@@ -110,6 +116,7 @@ impl Member {
             commits: HashMap::new(),
             guide: None,
             wanted: None,
+            ahead: BTreeSet::new(),
             held: HashMap::new(),
             holding: HashMap::new(),
             kept: BTreeMap::new(),
@@ -126,6 +133,11 @@ impl Member {
     /// Whether everything that is ordered is settled.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.chain.unsettled().is_none() && self.rest.is_none()
+    }
+
+    /// What to ask whoever is ahead for.
+    pub(crate) fn wants(&self, most: u32) -> Message {
+        Message::Want { ledger: self.chain.ledger().clone(), from: self.chain.size(), most }
     }
 
     pub(crate) fn rules(&self) -> Option<&Arc<Rules>> {

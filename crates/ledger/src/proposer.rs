@@ -14,7 +14,7 @@ use std::sync::Arc;
 use puente_audit_log::{Batch, Journal, Log, Persisted, Sealed, SignedCheckpoint, Signer};
 use puente_model::{Digest, Millis, NodeUri, TreeSize, commit_hash};
 
-use crate::api::{Answer, Effect, Fault, Message, Reason, Record, Refusal, WitnessReply};
+use crate::api::{Answer, Effect, Fault, Message, Reason, Record, Refusal, WANT_ENTRIES, WitnessReply};
 use crate::chain::{fewest, held_by_enough};
 use crate::entry::{Body, COMMIT_BYTES_MAX, Draft, Entry};
 use crate::member::{INTENTS_MAX, Member, gathered};

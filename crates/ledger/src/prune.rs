@@ -64,11 +64,14 @@ impl Engine {
                     }
                 }
                 Record::Held { .. } if held.len() < PENDING_MAX => held.push(record),
-                // What this node signed or keeps for the ledger that takes entries.
+                // What this node keeps for the next place, and what it signed for that, or for one that something else took:
+                // it cannot sign there again.
                 Record::Staged { entry, .. } | Record::Kept { entry, .. } => {
-                    let draft = Entry::parse(entry).ok()?.draft().clone();
-                    let next = draft.index >= chain.size() || matches!(record, Record::Staged { .. });
-                    if draft.ledger == *chain.ledger() && next {
+                    let entry = Entry::parse(entry).ok()?;
+                    let draft = entry.draft();
+                    let lost = matches!(record, Record::Staged { .. })
+                        && chain.leaves().get(draft.index) != Some(entry.leaf());
+                    if draft.ledger == *chain.ledger() && (draft.index >= chain.size() || lost) {
                         own.push(record);
                     }
                 }

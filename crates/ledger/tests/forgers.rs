@@ -479,7 +479,7 @@ fn entries_out_of_order_wait_for_those_before() {
     let first = writer.stand(CONVENER, &signed(CONVENER, commit_draft(0, 5, b"x")));
     let second = writer.stand(CONVENER, &signed(CONVENER, commit_draft(1, 6, b"y")));
     let told = tell(&mut engine, CONVENER, Message::Receipt(second.clone()));
-    let want = Message::Want { ledger: ledger(1), from: 0 };
+    let want = Message::Want { ledger: ledger(1), from: 0, most: WANT_ENTRIES };
     assert!(told.contains(&Effect::Send { to: node(CONVENER), message: want }), "{told:?}");
     assert_eq!(engine.chain().size(), 0);
     for receipt in [first, second] {
@@ -488,13 +488,14 @@ fn entries_out_of_order_wait_for_those_before() {
     assert_eq!(engine.chain().size(), 2);
     // A node that comes later is shown the same, and asks on until it has all.
     let Some(Effect::Send { message: shown, .. }) =
-        tell(&mut engine, SECOND, Message::Want { ledger: ledger(1), from: 0 }).pop()
+        tell(&mut engine, SECOND, Message::Want { ledger: ledger(1), from: 0, most: WANT_ENTRIES }).pop()
     else {
         panic!()
     };
     let mut late = member(SECOND, vec![]);
     let told = tell(&mut late, PLAIN, shown);
-    assert!(told.contains(&Effect::Send { to: node(PLAIN), message: Message::Want { ledger: ledger(1), from: 1 } }));
+    let message = Message::Want { ledger: ledger(1), from: 1, most: WANT_ENTRIES };
+    assert!(told.contains(&Effect::Send { to: node(PLAIN), message }));
     assert_eq!(late.chain().size(), 1);
 }
 
@@ -559,6 +560,8 @@ fn what_is_ordered_and_not_settled_is_ordered_again_after_a_crash() {
         let told = drive(&mut engine, NOW, Input::Tick);
         assert_eq!(ordered(&told).len(), 1);
         let told = tell(&mut engine, CONVENER, Message::Commit(b"c".as_slice().into()));
+        assert_eq!((ordered(&told).len(), faults(&told).len()), (0, 0), "several may have been asked for it");
+        let told = tell(&mut engine, CONVENER, Message::Commit(b"d".as_slice().into()));
         assert_eq!(only_fault(&told), &Fault::UnwantedCommit);
     }
     let mut engine = member(PLAIN, vec![held, accepted, Record::Settled { index: 0, roster: Some(roster()) }]);

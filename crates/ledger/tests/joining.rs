@@ -35,7 +35,7 @@ impl Guide {
     }
 
     fn answer(&self, want: &Message) -> Option<Message> {
-        let Message::Want { ledger, from } = want else { panic!("{want:?}") };
+        let Message::Want { ledger, from, .. } = want else { panic!("{want:?}") };
         let there =
             |page: &&Message| matches!(page, Message::Entries { ledger: l, from: f, .. } if l == ledger && f == from);
         self.pages.iter().find(there).cloned()
@@ -46,7 +46,7 @@ impl Guide {
         while joiner.arrived().is_none() {
             let want = joiner.next_want();
             let Some(page) = self.answer(&want) else {
-                let Message::Want { ledger, from } = want else { panic!() };
+                let Message::Want { ledger, from, .. } = want else { panic!() };
                 return joiner.handle(Message::Entries { ledger, from, entries: vec![], head: vec![] });
             };
             joiner.handle(page)?;
@@ -280,7 +280,7 @@ fn entries_that_are_missing_or_swapped_lead_nowhere() {
     for _ in 0..2 {
         assert_eq!(new.handle(guide.pages[0].clone()), Ok(()));
     }
-    assert_eq!(new.next_want(), Message::Want { ledger: ledger(1), from: 1 });
+    assert_eq!(new.next_want(), Message::Want { ledger: ledger(1), from: 1, most: WANT_ENTRIES });
     // In one piece they lead to the same place, and what overlaps is passed over.
     new.handle(page(0, &[zero, one, two], last)).unwrap();
     assert_eq!(new.arrived().map(Ordered::index), Some(2));
@@ -414,7 +414,10 @@ fn a_joiner_follows_a_reboot_only_from_where_it_was_signed() {
         let mut new = joiner(at(3, 0)).with_reboots(vec![wrong]);
         guide.lead(&mut new).unwrap();
         assert_eq!(new.arrived(), None);
-        assert_eq!(new.next_want(), Message::Want { ledger: ledger(1), from: writer.leaves.len() as u64 });
+        assert_eq!(
+            new.next_want(),
+            Message::Want { ledger: ledger(1), from: writer.leaves.len() as u64, most: WANT_ENTRIES }
+        );
     }
 }
 
@@ -435,7 +438,10 @@ fn what_is_shown_extends_what_the_node_knew() {
     assert_eq!(guide.lead(&mut new), Err(Fault::Fork { size: 2 }));
     let [Evidence::DoubleSigned(proof)] = &new.evidence()[..] else { panic!("{:?}", new.evidence()) };
     assert_eq!(proof.by(&witness_keys()).into_iter().collect::<Vec<_>>(), ["mx1", "us1"]);
-    assert_eq!((new.arrived(), new.next_want()), (None, Message::Want { ledger: ledger(1), from: 1 }));
+    assert_eq!(
+        (new.arrived(), new.next_want()),
+        (None, Message::Want { ledger: ledger(1), from: 1, most: WANT_ENTRIES })
+    );
     // A Welcome from before what it knew is an old one.
     let behind = guide.lead(&mut knowing(&guide.heads[2], at(1, 1)));
     assert_eq!(behind, Err(Fault::Behind { ledger: ledger(1), size: 3 }));
@@ -571,7 +577,7 @@ proptest! {
             let mut engine = Witnessed(engine);
             for _ in 0..guide.pages.len() {
                 let (ledger, from) = (engine.0.chain().ledger().clone(), engine.0.chain().size());
-                let Some(page) = guide.answer(&Message::Want { ledger, from }) else { break };
+                let Some(page) = guide.answer(&Message::Want { ledger, from, most: 1 }) else { break };
                 let at = guide.pages.iter().position(|other| *other == page).unwrap();
                 engine.take(&page, &commits[at], None);
             }

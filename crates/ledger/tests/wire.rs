@@ -127,7 +127,7 @@ fn messages() -> impl Strategy<Value = Message> {
         digests().prop_map(|leaf| Message::Kept { leaf }),
         (digests(), refusals()).prop_map(|(what, why)| Message::Refused { what, why }),
         receipts().prop_map(Message::Receipt),
-        place().prop_map(|(ledger, from)| Message::Want { ledger, from }),
+        (place(), 1..=u32::MAX).prop_map(|((ledger, from), most)| Message::Want { ledger, from, most }),
         (place(), pages(), some_bytes()).prop_map(|((ledger, from), entries, head)| Message::Entries {
             ledger,
             from,
@@ -297,7 +297,7 @@ fn a_long_message_without_a_commit_is_not_even_parsed() {
 #[test]
 fn another_form_of_the_same_is_refused() {
     // A field that says its default, one too many, and two outcomes where one belongs.
-    let want = Message::Want { ledger: ledger(1), from: 0 }.encode();
+    let want = Message::WantKept { ledger: ledger(1), index: 0 }.encode();
     let with = |more: &[u8]| {
         let mut bytes = want.clone();
         bytes[1] += more.len() as u8;
@@ -308,6 +308,10 @@ fn another_form_of_the_same_is_refused() {
     assert_eq!(with(&[0x10, 0]), Err(MessageError::NotCanonical));
     assert_eq!(with(&[0x18, 1]), Err(MessageError::NotCanonical));
     assert_eq!(Message::decode(&[0x9a, 0x06, 0]), Err(MessageError::Unknown));
+    // Who asks for no entries asks for nothing.
+    let mut none = Message::Want { ledger: ledger(1), from: 0, most: WANT_ENTRIES }.encode();
+    *none.last_mut().unwrap() = 0;
+    assert_eq!(Message::decode(&none), Err(MessageError::Missing("most")));
     let why = puente_model::DigestError.to_string();
     assert_eq!(Message::decode(&[0x32, 0]), Err(MessageError::Field { field: "leaf", why }));
     // A roster that is not in order.

@@ -109,7 +109,7 @@ fn ledger(put: &dyn Fn(&str, &str, &[u8])) {
         ("kept", Message::Kept { leaf: what }),
         ("refused", Message::Refused { what, why: Refusal::Elsewhere { ledger: place(), size: 3 } }),
         ("receipt", Message::Receipt(receipt)),
-        ("want", Message::Want { ledger: place(), from: 3 }),
+        ("want", Message::Want { ledger: place(), from: 3, most: 64 }),
         ("entries", Message::Entries { ledger: place(), from: 7, entries: vec![entry.clone()], head: head.clone() }),
         ("want-kept", Message::WantKept { ledger: place(), index }),
         ("want-commit", Message::WantCommit(what)),

@@ -9,6 +9,7 @@ use puente_charter::{
     AnnexPart, AnnexPin, Auditor, Charter, ClaimedPart, CommonPart, Corridor, GovernanceKey, JurisdictionEntry,
     LegalBasis, LogEntry, Member, Need, Part, Quarter, SealKey, Witness, WitnessGroup, sign,
 };
+use puente_ledger::{Reboot, RebootTerms};
 use puente_model::{Digest, Jurisdiction, Millis, NodeUri, Purpose};
 
 use super::{NOW, Nations, WITNESSES, seed, witness_signer};
@@ -138,6 +139,13 @@ fn common(nations: &Nations, plan: &Plan, mx: &AnnexPart, us: &AnnexPart) -> Com
             suite: 0,
         }],
     }
+}
+
+/// A reboot that both nations sign.
+pub fn reboot(terms: RebootTerms, charter: &Charter) -> Reboot {
+    let by = |name: &str| sign(&terms.hash(), &governance(name), name);
+    let signatures = ["mx-gov-1", "mx-gov-2", "us-gov-1", "us-gov-2"].map(by);
+    Reboot::verify(terms, &signatures, charter).unwrap()
 }
 
 /// The charter of a plan; with somebody suspended, its nations' second annexes.

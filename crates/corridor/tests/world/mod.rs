@@ -11,7 +11,7 @@ use puente_audit_log::{Ed25519Signer, KeyKind, SignedCheckpoint, Signer};
 use puente_charter::Charter;
 use puente_corridor::{Alarm, Corridors, Effect, Fault, GroupEvent, Input, Message, PREFIXES, Setup, Tuning};
 use puente_group::{Identity, LeafSigner, SignFailed, SoftKey, Trust};
-use puente_ledger::{GroupId, Keys, LedgerOrigin, Rules, WitnessReply};
+use puente_ledger::{GroupId, Keys, LedgerOrigin, Record, Rules, WitnessReply};
 use puente_model::{Digest, Millis, NodeUri, Secret32, TreeSize};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
@@ -138,10 +138,14 @@ pub struct Node {
     /// Counts its processes.
     pub life: u32,
     pub heard: Vec<(GroupId, NodeUri, Vec<u8>)>,
+    /// How often it asked a node for entries of the order.
+    pub wanted: BTreeMap<GroupId, u64>,
     /// How often it asked a witness for something.
     pub asked: BTreeMap<GroupId, u64>,
     pub alarms: Vec<Alarm>,
     pub faults: Vec<(GroupId, Option<NodeUri>, Fault)>,
+    /// The Welcomes that it was sent to the corridor.
+    pub welcomes: Vec<(NodeUri, Message)>,
 }
 
 enum Event {
@@ -235,9 +239,11 @@ impl World {
                 corridors: None,
                 life: 0,
                 heard: Vec::new(),
+                wanted: BTreeMap::new(),
                 asked: BTreeMap::new(),
                 alarms: Vec::new(),
                 faults: Vec::new(),
+                welcomes: Vec::new(),
             }
         });
         let mut world = Self {
@@ -376,6 +382,9 @@ impl World {
         while let Some(effect) = self.nodes[at].corridors.as_mut().and_then(Corridors::poll_effect) {
             match effect {
                 Effect::Send { to, group, message } => {
+                    if matches!(message, Message::Ledger(puente_ledger::Message::Want { .. })) {
+                        *self.nodes[at].wanted.entry(group.clone()).or_default() += 1;
+                    }
                     let (lost, delay) = (self.below(1_000) < self.loss, 5 + self.below(40));
                     let Some(to) = self.position(&to).filter(|_| !lost) else { continue };
                     let from = self.nodes[at].uri.clone();
@@ -417,6 +426,9 @@ impl World {
                 if !self.apart(sender, to) {
                     let message = Message::decode(&bytes).unwrap();
                     assert_eq!(message.encode(), bytes);
+                    if group == otay() && matches!(message, Message::Welcome(_)) {
+                        self.nodes[to].welcomes.push((from.clone(), message.clone()));
+                    }
                     self.input(to, Input::Message { from, group, message });
                 }
             }
@@ -498,6 +510,12 @@ impl World {
 
     pub fn group(&self, at: usize) -> Option<&puente_group::Group> {
         self.nodes[at].corridors.as_ref()?.group(&otay())
+    }
+
+    /// The records that a node keeps of the corridor's order.
+    pub fn records(&self, at: usize) -> Vec<Record> {
+        let order = self.nodes[at].disk.iter().filter(|(key, _)| key.starts_with(b"Gfrontera/otay\0l"));
+        order.map(|(_, value)| Record::decode(value).unwrap()).collect()
     }
 
     /// These are in the corridor, all of them in one epoch with the same secrets, and nobody else is.

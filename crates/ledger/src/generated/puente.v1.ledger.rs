@@ -30,7 +30,7 @@ pub mod message {
         #[prost(message, tag = "8")]
         Receipt(super::Receipt),
         #[prost(message, tag = "9")]
-        Want(super::Place),
+        Want(super::Want),
         #[prost(message, tag = "10")]
         Entries(super::Entries),
         #[prost(message, tag = "11")]
@@ -189,6 +189,15 @@ pub struct Place {
     pub ledger: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
     pub index: u64,
+}
+/// Show what stands from this place on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Want {
+    #[prost(message, optional, tag = "1")]
+    pub place: ::core::option::Option<Place>,
+    /// How many entries at most, though never fewer than one head proves; not 0.
+    #[prost(uint32, tag = "2")]
+    pub most: u32,
 }
 /// What stands from this place on, in one piece, up to a cosigned head.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

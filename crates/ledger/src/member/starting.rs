@@ -21,15 +21,14 @@ impl Member {
             }
             Record::Accepted { entries, head } => {
                 let head = self.head(&head)?;
-                let mut again = Out::default();
-                self.extend(now, entries, head, &mut again)?;
+                self.stood(now, entries, head)?;
             }
             Record::Settled { index, roster } => {
                 if !self.chain.settle(index, roster) {
                     return Err(Fault::NotOrdered(index));
                 }
-                // What waited follows as a record of its own, or is still to come.
-                self.rest = None;
+                // What cannot be taken in now could not be then, or came again.
+                let _ = self.resume(now, &mut Out::default());
             }
             Record::Unseated(node) => {
                 self.unseated.insert(node);
@@ -51,6 +50,30 @@ impl Member {
             }
         }
         Ok(())
+    }
+
+    /// Entries that stood. Those that stand here already, as the rest of a piece that began before, are passed over.
+    fn stood(&mut self, now: Millis, entries: Vec<Vec<u8>>, head: SignedCheckpoint) -> Result<(), Fault> {
+        if !self.stands(&entries, &head) {
+            self.stand(now, entries, head, &mut Out::default())?;
+        }
+        Ok(())
+    }
+
+    fn stands(&self, entries: &[Vec<u8>], head: &SignedCheckpoint) -> bool {
+        let here = head.origin() == self.chain.ledger().to_string();
+        let first = head.size().0.checked_sub(entries.len() as u64);
+        let Some(last) = self.history.last() else { return false };
+        let same = |segment: &&Segment| segment.head.checkpoint() == last.head.checkpoint();
+        let began = self.history.iter().rev().take_while(same).last().map(|piece| piece.from);
+        let (true, Some(first)) = (here, first.filter(|first| Some(*first) > began)) else { return false };
+        let known = usize::try_from(self.chain.size().saturating_sub(first)).unwrap_or(usize::MAX);
+        let (known, waits) = entries.split_at(known.min(entries.len()));
+        let leaf = |entry: &Vec<u8>| Some(puente_audit_log::leaf_hash(entry));
+        let rest = self.rest.as_ref().is_some_and(|(rest, _)| rest.starts_with(waits));
+        !known.is_empty()
+            && (waits.is_empty() || rest)
+            && known.iter().zip(first..).all(|(entry, index)| leaf(entry) == self.chain.leaves().get(index))
     }
 
     /// After all records: orders again what is not settled.

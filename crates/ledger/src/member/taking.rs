@@ -47,22 +47,46 @@ impl Member {
             self.want(from, ledger, first, out);
             return Ok(());
         }
-        self.take(now, entries, first, head, out)?;
+        let several = entries.len() > 1;
+        match self.take(now, entries, first, head, out) {
+            // The head may be of witnesses that the charter of the first did not name yet: one by one, then.
+            Err(Fault::Chain(ChainError::NotCosigned(_))) if several => {
+                out.send(&self.me, from, self.wants(1));
+                return Ok(());
+            }
+            taken => taken?,
+        }
         // There may be more.
-        let wanted = Message::Want { ledger: self.chain.ledger().clone(), from: self.chain.size() };
         if self.chain.unsettled().is_none() {
-            out.send(&self.me, from, wanted);
+            out.send(&self.me, from, self.wants(WANT_ENTRIES));
         } else {
             self.guide = Some(from.clone());
+            self.ask_ahead(out);
         }
         Ok(())
+    }
+
+    /// Asks whoever showed what waits for the commits that it names, a few at a time, so that each is here when its turn comes.
+    fn ask_ahead(&mut self, out: &mut Out) {
+        let (Some(guide), Some((entries, _))) = (&self.guide, &self.rest) else {
+            self.ahead.clear();
+            return;
+        };
+        for entry in entries.iter().take(AHEAD_MAX).filter_map(|entry| Entry::parse(entry).ok()) {
+            if let Body::Commit { commit, .. } = entry.draft().body
+                && !self.commits.contains_key(&commit)
+                && self.ahead.insert(commit)
+            {
+                out.send(&self.me, guide, Message::WantCommit(commit));
+            }
+        }
     }
 
     /// Asks for what stands after what is here, if something is said to.
     pub(super) fn want(&self, from: &NodeUri, ledger: &LedgerOrigin, size: u64, out: &mut Out) {
         let (here, have) = (self.chain.ledger(), self.chain.size());
         if ledger.number() > here.number() || (ledger == here && size > have) {
-            out.send(&self.me, from, Message::Want { ledger: here.clone(), from: have });
+            out.send(&self.me, from, self.wants(WANT_ENTRIES));
         }
     }
 
@@ -104,13 +128,13 @@ impl Member {
             return Ok(());
         }
         let record = Record::Accepted { entries: entries.clone(), head: head.note_bytes().to_vec() };
-        let after = self.extend(now, entries, head, out)?;
+        let after = self.stand(now, entries, head, out)?;
         out.store(record, after);
         Ok(())
     }
 
-    /// Extends the chain. Returns what follows once that is durable.
-    pub(super) fn extend(
+    /// Entries come to stand. Returns what follows once they are durable.
+    pub(super) fn stand(
         &mut self,
         now: Millis,
         entries: Vec<Vec<u8>>,
@@ -118,17 +142,23 @@ impl Member {
         out: &mut Out,
     ) -> Result<Vec<Effect>, ChainError> {
         let (ledger, from, convener) = (self.chain.ledger().clone(), self.chain.size(), self.chain.convener().clone());
+        let after = self.extend(now, &entries, &head, out)?;
+        self.history.push(Segment { ledger, from, entries, head, convener });
+        Ok(after)
+    }
+
+    /// Extends the chain, as far as it can be judged now. Returns what follows.
+    fn extend(
+        &mut self,
+        now: Millis,
+        entries: &[Vec<u8>],
+        head: &SignedCheckpoint,
+        out: &mut Out,
+    ) -> Result<Vec<Effect>, ChainError> {
+        let (ledger, from, convener) = (self.chain.ledger().clone(), self.chain.size(), self.chain.convener().clone());
         let before = self.rules().cloned();
-        let verdicts = self.chain.extend(&entries, &head, &self.charters)?;
+        let verdicts = self.chain.extend(entries, head, &self.charters)?;
         let taken = verdicts.len();
-        let segment = Segment {
-            ledger: ledger.clone(),
-            from,
-            entries: entries.clone(),
-            head: head.clone(),
-            convener: convener.clone(),
-        };
-        self.history.push(segment);
         self.rest = (taken < entries.len() && *self.chain.ledger() == ledger)
             .then(|| (entries[taken..].to_vec(), head.clone()));
         let mut after = Vec::new();
@@ -140,14 +170,14 @@ impl Member {
                     let charter = self.chain.vector().clone();
                     let ordered =
                         Ordered { ledger: ledger.clone(), index, epoch, commit_hash: commit, charter, at: moment };
-                    after.extend(self.conclude(&ordered, &entries[at], &head));
+                    after.extend(self.conclude(&ordered, &entries[at..], head));
                     match self.commits.get(&commit) {
                         Some(bytes) => after.push(Effect::Ordered { ordered, commit: Arc::clone(bytes) }),
                         None => self.wanted = Some(ordered),
                     }
                 }
                 Verdict::Close { .. } => {
-                    self.check_silence(before.as_deref(), &convener, &entries[at], &head, out);
+                    self.check_silence(before.as_deref(), &convener, &entries[at], head, out);
                 }
                 Verdict::Skip(_) => {}
             }
@@ -156,7 +186,7 @@ impl Member {
         self.heard = now;
         self.retry_at = now;
         self.alive_at = None;
-        self.alive = (*self.chain.ledger() == ledger).then_some(head);
+        self.alive = (*self.chain.ledger() == ledger).then(|| head.clone());
         Ok(after)
     }
 
@@ -206,11 +236,14 @@ impl Member {
         Ok(())
     }
 
-    /// What becomes of this node's own commits of the epoch that ends.
-    pub(super) fn conclude(&mut self, ordered: &Ordered, entry: &[u8], head: &SignedCheckpoint) -> Vec<Effect> {
-        let Some(receipt) = self.receipt_of(ordered.index, entry, head) else { return Vec::new() };
+    /// What becomes of this node's own commits of the epoch that ends with the first of these entries.
+    pub(super) fn conclude(&mut self, ordered: &Ordered, entries: &[Vec<u8>], head: &SignedCheckpoint) -> Vec<Effect> {
         let ended: Vec<Digest> =
             self.intents.iter().filter(|(_, intent)| intent.epoch <= ordered.epoch).map(|(hash, _)| *hash).collect();
+        if ended.is_empty() {
+            return Vec::new();
+        }
+        let Some(receipt) = self.receipt_of(ordered.index, entries, head) else { return Vec::new() };
         let mut after = Vec::new();
         for commit in ended {
             self.intents.remove(&commit);
@@ -221,31 +254,45 @@ impl Member {
         after
     }
 
-    /// The receipt of an entry of the current ledger whose head is the newest.
-    pub(crate) fn receipt_of(&self, index: u64, entry: &[u8], head: &SignedCheckpoint) -> Option<LedgerReceipt> {
-        let leaf = puente_audit_log::leaf_hash(entry);
+    /// The receipt of the first of these entries of the current ledger, which stands at `index`, under the head that ends in
+    /// the last.
+    pub(crate) fn receipt_of<E: AsRef<[u8]>>(
+        &self,
+        index: u64,
+        entries: &[E],
+        head: &SignedCheckpoint,
+    ) -> Option<LedgerReceipt> {
         let mut leaves = self.chain.leaves().clone();
-        if leaves.size() == index {
-            leaves.push(leaf);
-        }
-        let path = leaves.inclusion(index);
+        leaves.truncate(index);
+        entries.iter().for_each(|entry| leaves.push(puente_audit_log::leaf_hash(entry.as_ref())));
+        let (entry, path) = (entries.first()?.as_ref(), leaves.inclusion(index));
+        let leaf = puente_audit_log::leaf_hash(entry);
         let proof = puente_audit_log::Receipt::new(leaf, puente_model::LeafIndex(index), path, head.clone()).ok()?;
         Some(LedgerReceipt { entry: entry.to_vec(), proof: proof.encode() })
     }
 
     pub(crate) fn commit(&mut self, commit: &Arc<[u8]>, out: &mut Out) -> Result<(), Fault> {
-        match self.wanted.take() {
-            Some(ordered) if ordered.commit_hash == commit_hash(commit) => {
-                self.commits.insert(ordered.commit_hash, Arc::clone(commit));
-                let after = vec![Effect::Ordered { ordered, commit: Arc::clone(commit) }];
-                out.store(Record::Commit(Arc::clone(commit)), after);
-                Ok(())
+        let hash = commit_hash(commit);
+        let early = self.ahead.remove(&hash);
+        let after = match self.wanted.take() {
+            Some(ordered) if ordered.commit_hash == hash => {
+                vec![Effect::Ordered { ordered, commit: Arc::clone(commit) }]
             }
             other => {
                 self.wanted = other;
-                Err(Fault::UnwantedCommit)
+                // Several were asked for it, and one was first.
+                if self.commits.contains_key(&hash) {
+                    return Ok(());
+                }
+                if !early {
+                    return Err(Fault::UnwantedCommit);
+                }
+                Vec::new()
             }
-        }
+        };
+        self.commits.insert(hash, Arc::clone(commit));
+        out.store(Record::Commit(Arc::clone(commit)), after);
+        Ok(())
     }
 
     pub(crate) fn settle(
@@ -258,20 +305,32 @@ impl Member {
         if !self.chain.settle(index, roster.clone()) {
             return Err(Fault::NotOrdered(index));
         }
-        out.store(Record::Settled { index, roster }, Vec::new());
-        self.resume(now, out)?;
-        if let (None, Some(guide)) = (self.chain.unsettled(), self.guide.take()) {
-            let wanted = Message::Want { ledger: self.chain.ledger().clone(), from: self.chain.size() };
-            out.send(&self.me, &guide, wanted);
+        let resumed = self.resume(now, out);
+        let most = if resumed.is_ok() { WANT_ENTRIES } else { 1 };
+        let (after, fault) = match resumed {
+            Ok(after) => (after, None),
+            Err(fault) => (Vec::new(), Some(fault)),
+        };
+        out.store(Record::Settled { index, roster }, after);
+        self.ask_ahead(out);
+        if self.chain.unsettled().is_none()
+            && let Some(guide) = self.guide.take()
+        {
+            out.send(&self.me, &guide, self.wants(most));
         }
-        Ok(())
+        fault.map_or(Ok(()), |fault| Err(fault.into()))
     }
 
-    /// Takes in what waited for a commit to be settled.
-    pub(super) fn resume(&mut self, now: Millis, out: &mut Out) -> Result<(), Fault> {
-        let Some((entries, head)) = self.rest.take() else { return Ok(()) };
-        let from = self.chain.size();
-        self.take(now, entries, from, head, out)
+    /// Takes in what waited for a commit to be settled. It stands and is durable already.
+    pub(super) fn resume(&mut self, now: Millis, out: &mut Out) -> Result<Vec<Effect>, ChainError> {
+        let Some((entries, head)) = self.rest.take() else { return Ok(Vec::new()) };
+        let (ledger, from, convener) = (self.chain.ledger().clone(), self.chain.size(), self.chain.convener().clone());
+        let after = self.extend(now, &entries, &head, out)?;
+        // A charter of the commit before may have named the convener anew.
+        if self.history.last().is_some_and(|last| last.convener != convener) {
+            self.history.push(Segment { ledger, from, entries, head, convener });
+        }
+        Ok(after)
     }
 
     pub(crate) fn reboot(&mut self, now: Millis, reboot: &Reboot) -> Result<(), Fault> {

@@ -1,6 +1,13 @@
 //! Signs of life, what witnesses show, this node's own commits, and what others ask for.
 
 use super::*;
+use crate::wire::{ENTRIES_BYTES_MAX, ENTRIES_MAX};
+
+/// The charter that a commit names; none of what is no commit.
+fn charter_of(entry: &[u8]) -> Option<CharterVector> {
+    let draft = Entry::parse(entry).ok()?.draft().clone();
+    matches!(draft.body, Body::Commit { .. }).then_some(draft.charter)
+}
 
 impl Member {
     pub(crate) fn fresh(&mut self, now: Millis, from: &NodeUri, note: &[u8], out: &mut Out) -> Result<(), Fault> {
@@ -118,11 +125,53 @@ impl Member {
         waits.then_some(self.retry_at)
     }
 
-    /// What stands from a place on, in the piece in which it came; where this member knows of no more, it says so.
-    pub(crate) fn shows(&self, ledger: &LedgerOrigin, from: u64) -> Option<Message> {
+    /// What stands from a place on; where this member knows of no more, it says so.
+    pub(crate) fn shows(&self, ledger: &LedgerOrigin, from: u64, most: u32) -> Option<Message> {
         let end = *ledger == *self.chain.ledger() && from == self.chain.size();
         let nothing = || Message::Entries { ledger: ledger.clone(), from, entries: Vec::new(), head: Vec::new() };
-        if end { Some(nothing()) } else { self.segment(ledger, from) }
+        if end { Some(nothing()) } else { self.piece(ledger, from, most) }
+    }
+
+    /// Entries from a place on, in one piece: up to the newest head that proves them all, as long as they name one charter,
+    /// so that its witnesses cosigned for each of them. CLOSE stands alone, since whether it came too early is told by the
+    /// head before.
+    fn piece(&self, ledger: &LedgerOrigin, from: u64, most: u32) -> Option<Message> {
+        let most = usize::try_from(most).unwrap_or(ENTRIES_MAX).min(ENTRIES_MAX);
+        let mut piece: Option<(Vec<Vec<u8>>, &SignedCheckpoint)> = None;
+        // What the entry before names governs the first; from then on all of them are to name that.
+        let (mut before, mut charter): (Option<&Vec<u8>>, _) = (None, None);
+        let (mut next, mut bytes) = (from, 0);
+        for segment in self.history.iter().filter(|segment| segment.ledger == *ledger) {
+            let Some(known) = next.checked_sub(segment.from).and_then(|known| usize::try_from(known).ok()) else {
+                break;
+            };
+            let Some((known, more)) = segment.entries.split_at_checked(known) else { continue };
+            before = known.last().or(before);
+            if more.is_empty() {
+                continue;
+            }
+            bytes += more.iter().map(Vec::len).sum::<usize>();
+            match &mut piece {
+                None => {
+                    charter = before.and_then(|entry| charter_of(entry));
+                    piece = Some((more.to_vec(), &segment.head));
+                }
+                Some((entries, head)) => {
+                    let fits = entries.len() + more.len() <= most && bytes <= ENTRIES_BYTES_MAX;
+                    if !fits || more.iter().any(|entry| charter_of(entry).is_none()) {
+                        break;
+                    }
+                    entries.extend_from_slice(more);
+                    *head = &segment.head;
+                }
+            }
+            if charter.is_none() || more.iter().any(|entry| charter_of(entry) != charter) {
+                break;
+            }
+            next += more.len() as u64;
+        }
+        let (entries, head) = piece?;
+        Some(Message::Entries { ledger: ledger.clone(), from, entries, head: head.note_bytes().to_vec() })
     }
 
     pub(crate) fn segment(&self, ledger: &LedgerOrigin, from: u64) -> Option<Message> {

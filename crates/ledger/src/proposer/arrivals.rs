@@ -101,9 +101,8 @@ impl Proposer {
         let Refusal::Elsewhere { ledger, size } = why else { return };
         let here = (member.chain.ledger().number(), member.chain.size());
         if (ledger.number(), *size) > here {
-            let wanted = Message::Want { ledger: member.chain.ledger().clone(), from: here.1 };
-            out.send(&member.me, from, wanted);
-        } else if let Some(entries) = member.segment(ledger, *size) {
+            out.send(&member.me, from, member.wants(WANT_ENTRIES));
+        } else if let Some(entries) = member.shows(ledger, *size, WANT_ENTRIES) {
             out.send(&member.me, from, entries);
         }
     }
@@ -200,8 +199,7 @@ impl Proposer {
         let size = member.chain.size();
         if head.size().0 > size + 1 {
             for node in member.roster().iter().filter(|node| **node != member.me) {
-                let wanted = Message::Want { ledger: member.chain.ledger().clone(), from: size };
-                out.send(&member.me, node, wanted);
+                out.send(&member.me, node, member.wants(WANT_ENTRIES));
             }
         } else if head.size().0 == size + 1 {
             let bare = member.bare(head)?;

@@ -127,6 +127,10 @@ impl Proposer {
         self.stage = Stage::Idle;
         let cannot = |why: String| Effect::Fault { from: None, fault: Fault::CannotSign(why) };
         let Some((ledger, log)) = &self.log else { return };
+        if log.size().0 != draft.index {
+            // Entries of a piece whose rest is still to come.
+            return out.push(cannot("its own copy of the ledger is behind".to_owned()));
+        }
         let Some(signer) = self.keys.signer(ledger) else {
             out.push(cannot("its key cannot be used".to_owned()));
             return;
@@ -179,7 +183,7 @@ impl Proposer {
         let Stage::Asking(asking) = &mut self.stage else { return };
         let Some(rules) = member.rules() else { return };
         if rules.quorum().may_be_met(&asking.head) {
-            let receipt = member.receipt_of(asking.entry.draft().index, asking.entry.as_bytes(), &asking.head);
+            let receipt = member.receipt_of(asking.entry.draft().index, &[asking.entry.as_bytes()], &asking.head);
             if let (Some(receipt), true) = (receipt, due || !asking.told) {
                 asking.told = true;
                 for node in member.roster() {

@@ -1,5 +1,7 @@
 //! Messages.
 
+use std::num::NonZeroU32;
+
 use pb::message::Body;
 use puente_model::Millis;
 
@@ -41,7 +43,9 @@ impl Message {
             Self::Kept { leaf } => Body::Kept(pb::Kept { leaf: bytes(leaf) }),
             Self::Refused { what, why } => Body::Refused(pb::Refused { what: bytes(what), why: Some(why.into()) }),
             Self::Receipt(receipt) => Body::Receipt(receipt.into()),
-            Self::Want { ledger, from } => Body::Want(placed(ledger, *from)),
+            Self::Want { ledger, from, most } => {
+                Body::Want(pb::Want { place: Some(placed(ledger, *from)), most: *most })
+            }
             Self::Entries { ledger, from, entries, head } => Body::Entries(pb::Entries {
                 place: Some(placed(ledger, *from)),
                 entries: entries.clone(),
@@ -96,9 +100,10 @@ impl Message {
                 Self::Refused { what: hash("what", &m.what)?, why: (&there("why", m.why)?).try_into()? }
             }
             Body::Receipt(found) => Self::Receipt(receipt(found)?),
-            Body::Want(found) => {
-                let (ledger, from) = place(Some(found))?;
-                Self::Want { ledger, from }
+            Body::Want(m) => {
+                let (ledger, from) = place(m.place)?;
+                let most = NonZeroU32::new(m.most).ok_or(MessageError::Missing("most"))?.get();
+                Self::Want { ledger, from, most }
             }
             Body::Entries(m) => {
                 let (ledger, from) = place(m.place)?;

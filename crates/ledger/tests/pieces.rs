@@ -273,7 +273,7 @@ fn what_cannot_be_believed_in_one_piece_is_asked_for_one_by_one() {
     let piece = Message::Entries { ledger: ledger(1), from: 0, entries: order.entries.clone(), head };
     let one = Message::Want { ledger: ledger(1), from: 0, most: 1 };
     let mut late = Kept::new(LATE);
-    assert_eq!(late.hear(MEMBER, piece.clone()), [one.clone()]);
+    assert_eq!(late.hear(MEMBER, piece.clone()), std::slice::from_ref(&one));
     let place = Target::Place(ledger(1), 5);
     let mut joiner = Joiner::new(node("us/z/n1"), beginning(), vec![later()], place);
     assert_eq!(joiner.handle(piece.clone()), Ok(()));

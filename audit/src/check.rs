@@ -290,6 +290,10 @@ fn conclude(words: &mut Words, class: Class, file: &EvidenceFile, exhibits: &Exh
             false => words.fail("The entries verify, but are no two under one number."),
         },
         Class::GroupForked | Class::GroupGap | Class::GroupBack => groups::conclude(words, class, &exhibits.entries),
+        // That an entry is not in a log cannot be seen from another.
+        Class::GroupUnentered => words.gap(
+            "The entry stands in the log as shown; that the log does not hold the epoch that it names is seen from the copied log alone: verify it.",
+        ),
         Class::GroupUnordered => ledgers::unordered(words, &exhibits.entries, checker),
         Class::HeldMissing => ledgers::held(words, &exhibits.entries),
         Class::WitnessForked | Class::WitnessBack => witnesses::conclude(words, class, file, heads, checker),

@@ -239,6 +239,9 @@ classes! {
     /// An epoch that was over begins again.
     GroupBack = "group-back" Unsound
         "a member's log goes back to an epoch of a group that was over";
+    /// An exchange in an epoch that its author was not in.
+    GroupUnentered = "group-unentered" Unsound
+        "an exchange names an epoch of a group that its author's log had not entered, or had left";
     /// An epoch without the order of its commit.
     GroupUnordered = "group-unordered" Unsound
         "a member entered an epoch of a group on a commit that the group's ledger does not order there";

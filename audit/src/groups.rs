@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use puente_model::{Digest, NodeUri};
-use puente_wire::{GroupEntry, GroupEvent, GroupName, LedgerPlace};
+use puente_wire::{GroupEntry, GroupEvent, GroupName, LedgerPlace, Terms};
 
 use crate::class::Class;
 use crate::dir::Cached;
@@ -94,6 +94,24 @@ impl Groups {
             false => self.cut = true,
         }
         stumble
+    }
+
+    /// What is wrong with an entry of this log's node in an epoch of a group: QUERY names the epoch that it is in, an answer one
+    /// that it was in.
+    pub(crate) fn misplaced(&self, terms: &Terms, asks: bool) -> Option<String> {
+        if terms.group.is_empty() {
+            return None;
+        }
+        let at = match self.last.get(terms.group.as_str()) {
+            Some(last) if last.left && asks => format!("after it left epoch {}", last.epoch),
+            // A node that lost its log's tail may have lost what it knew of the group, too.
+            Some(last) if terms.epoch > last.epoch || asks && terms.epoch < last.epoch && last.index.is_some() => {
+                format!("in epoch {}", last.epoch)
+            }
+            Some(_) => return None,
+            None => "before it entered any".to_owned(),
+        };
+        Some(format!("epoch {} of {}, {at}", terms.epoch, terms.group))
     }
 }
 

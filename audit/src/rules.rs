@@ -405,6 +405,9 @@ impl<'a> Rules<'a> {
         // What a lost tail held beside its entries is lost: seeds, and the receipts that a RELEASE names.
         self.escrow(at, &pair, own && !rerecorded);
         self.number(at, &pair, lane, proven);
+        if own && !rerecorded {
+            self.epoch(at, seq, &pair.body);
+        }
         let Pair { minute, charter, body, .. } = pair;
         let charter = self.vector(charter);
         if own && !rerecorded {
@@ -424,6 +427,19 @@ impl<'a> Rules<'a> {
             charter: &charter,
         };
         self.body(at, body, &said, lane, &blame);
+    }
+
+    /// An exchange belongs to an epoch that its author was in. A refusal only repeats what it refuses.
+    fn epoch(&mut self, at: &At, seq: u64, body: &PairBody) {
+        let misplaced = match body {
+            PairBody::Query { terms, .. } => self.groups.misplaced(terms, true),
+            PairBody::Answer { terms, .. } => self.groups.misplaced(terms, false),
+            _ => None,
+        };
+        // Where the log before it is not known, nor is what it entered there.
+        if let Some(detail) = misplaced.filter(|_| self.log == 1 || self.follows) {
+            self.fault(Class::GroupUnentered, at, Some(seq), detail);
+        }
     }
 
     /// The numbering's place, made when it is first seen.

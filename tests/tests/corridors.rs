@@ -14,13 +14,13 @@ use crate::sim::check::{Read, read_log};
 use crate::sim::world::{DOJ, DPS, FGE, FGR, Witnessed, World, next_annex, suspend, uri, vin};
 use crate::sim::{Ending, Sim, hit_question};
 
-const ALL: [usize; 4] = [FGE, DPS, FGR, DOJ];
+pub const ALL: [usize; 4] = [FGE, DPS, FGR, DOJ];
 
-fn otay() -> GroupId {
+pub fn otay() -> GroupId {
     "frontera/otay".parse().unwrap()
 }
 
-fn standing(sim: &Sim, node: usize, group: &GroupId) -> Option<GroupStanding> {
+pub fn standing(sim: &Sim, node: usize, group: &GroupId) -> Option<GroupStanding> {
     let engine = sim.nodes[node].engine.as_ref()?;
     engine.groups().into_iter().find(|standing| standing.group == *group)
 }
@@ -30,19 +30,19 @@ fn uris(nodes: &[usize]) -> BTreeSet<NodeUri> {
 }
 
 /// These nodes are in one epoch of the group, with each other and nobody else.
-fn together(sim: &Sim, group: &GroupId, nodes: &[usize]) -> bool {
+pub fn together(sim: &Sim, group: &GroupId, nodes: &[usize]) -> bool {
     let epochs: BTreeSet<Option<u64>> = nodes.iter().map(|n| standing(sim, *n, group).and_then(|s| s.epoch)).collect();
     let members = |node: &usize| standing(sim, *node, group).map(|s| s.members.into_iter().collect::<BTreeSet<_>>());
     epochs.len() == 1 && !epochs.contains(&None) && nodes.iter().all(|node| members(node) == Some(uris(nodes)))
 }
 
 /// Until everybody is in, and nothing is to be done.
-fn founded(seed: u64) -> Sim {
-    founded_before(seed, Witnessed::ByNodes)
+pub fn founded(seed: u64) -> Sim {
+    founded_in(World::grouped(Witnessed::ByNodes), seed)
 }
 
-fn founded_before(seed: u64, witnesses: Witnessed) -> Sim {
-    let mut sim = Sim::of(World::grouped(witnesses), seed, 4);
+pub fn founded_in(world: std::sync::Arc<World>, seed: u64) -> Sim {
+    let mut sim = Sim::of(world, seed, 4);
     meet(&mut sim);
     assert!(sim.run_until(120_000, |s| together(s, &otay(), &ALL)), "{}", sim.story());
     sim.run(30_000);
@@ -50,7 +50,7 @@ fn founded_before(seed: u64, witnesses: Witnessed) -> Sim {
 }
 
 /// Everybody reaches everybody.
-fn meet(sim: &mut Sim) {
+pub fn meet(sim: &mut Sim) {
     for from in ALL {
         for to in ALL.into_iter().filter(|to| *to > from) {
             sim.connect(from, to);
@@ -187,7 +187,7 @@ fn a_member_that_an_operator_removes_stays_out_until_one_wants_it_in() {
 
 #[test]
 fn a_suspension_by_annex_takes_a_member_out() {
-    let mut sim = founded_before(26, Witnessed::ByServer);
+    let mut sim = founded_in(World::grouped(Witnessed::ByServer), 26);
     let part = next_annex(&sim.world.charter, "us", suspend(DOJ));
     let ticket = sim.offer(DPS, vec![part]);
     assert!(sim.run_until(10_000, |s| s.ending(DPS, ticket).is_some()));

@@ -100,6 +100,7 @@ fn a_rehearsal_costs_what_the_exchange_then_does() {
                 draft: &draft,
                 kind,
                 now,
+                binding: None,
             };
             let vehicle = catalogue().record_type("Vehicle").unwrap();
             let record = records().swap_remove(number.min(4) as usize).bytes;
@@ -157,6 +158,7 @@ fn request(draft: &Draft, from: usize, to: usize) -> Request {
         suspicion_stated: !draft.facts_statement.is_empty(),
         case_stated: true,
         order_stated: false,
+        bound: false,
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, unreachable_pub)]
 
 mod architecture;
+mod binding;
 mod casework;
 mod catalogue;
 mod charter_life;

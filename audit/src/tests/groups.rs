@@ -183,3 +183,46 @@ fn an_epoch_that_was_over_does_not_begin_again() {
     file["class"] = "group-forked".into();
     assert_eq!(checked(&file).verdict, Conclusion::Unsound);
 }
+
+#[test]
+fn an_exchange_belongs_to_an_epoch_that_its_author_was_in() {
+    let asked_in = |group: &str, epoch: u64| {
+        let mut world = members();
+        world.binding = (group.to_owned(), epoch);
+        world
+    };
+    // In the epoch that both are in; and answered a little later, after the next one began.
+    let mut world = asked_in(GROUP, 3);
+    world.exchange(MX, US, Course::Released);
+    world.exchange(US, MX, Course::NoHit);
+    let (verdict, _dir) = reconcile(&world, ALL);
+    assert_eq!(verdict.verdict, Conclusion::Sound, "{:?}", verdict.findings);
+    // One that its author never entered, one that was over, one of a group that it is not in, one that it left.
+    let left = GroupEvent::Left { epoch: 3, why: LeftWhy::Removed };
+    for (group, epoch, says) in [
+        (GROUP, 4, "epoch 4 of frontera/otay, in epoch 3"),
+        (GROUP, 2, "epoch 2 of frontera/otay, in epoch 3"),
+        ("frontera/other", 1, "epoch 1 of frontera/other, before it entered any"),
+        (GROUP, 3, "epoch 3 of frontera/otay, after it left epoch 3"),
+    ] {
+        let mut world = asked_in(group, epoch);
+        if says.contains("left") {
+            say(&mut world, MX, left);
+        }
+        // The holder refuses what it cannot place, and only repeats what it refuses.
+        world.exchange(MX, US, Course::Refused);
+        let (verdict, _dir) = reconcile(&world, ALL);
+        assert_eq!((verdict.verdict, classes(&verdict)), (Conclusion::Unsound, vec![Class::GroupUnentered]), "{says}");
+        let finding = verdict.faults().next().unwrap();
+        assert_eq!((finding.attributed_to.as_str(), finding.detail.as_str()), (MX, says));
+        let (_, found) = evidence(&verdict, Class::GroupUnentered);
+        assert_eq!(found.verdict, Conclusion::CouldNotTell, "{:?}", found.words);
+    }
+    // A holder that answers in an epoch to come.
+    let mut world = members();
+    say(&mut world, MX, epoch(4));
+    world.binding = (GROUP.to_owned(), 4);
+    world.exchange(MX, US, Course::NoHit);
+    let (verdict, _dir) = reconcile(&world, ALL);
+    assert_eq!(verdict.faults().map(|finding| finding.attributed_to.as_str()).collect::<Vec<_>>(), [US]);
+}

@@ -433,6 +433,8 @@ pub(crate) struct World {
     pub(crate) purpose: Purpose,
     /// Spoils the entries that are written from now on.
     pub(crate) spoil: Option<fn(&mut Pair)>,
+    /// The group and epoch of the next questions.
+    pub(crate) binding: (String, u64),
 }
 
 impl World {
@@ -446,6 +448,7 @@ impl World {
             basis: BASIS,
             purpose,
             spoil: None,
+            binding: Default::default(),
         }
     }
 
@@ -570,8 +573,8 @@ impl World {
             purpose: self.purpose,
             basis: self.basis.parse().unwrap(),
             handling: Handling::H2,
-            group: String::new(),
-            epoch: 0,
+            group: self.binding.0.clone(),
+            epoch: self.binding.1,
             mode: Mode::Open,
         }
     }

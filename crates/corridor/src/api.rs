@@ -178,6 +178,13 @@ pub enum Input {
     Reached(NodeUri),
     /// It is gone.
     Lost(NodeUri),
+    /// A node is at another epoch of a group: this one asks it for what it may lack.
+    Behind {
+        /// Which group.
+        group: GroupId,
+        /// Which node.
+        than: NodeUri,
+    },
     /// An operator wants something.
     Want {
         /// Of which group.

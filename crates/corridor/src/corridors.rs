@@ -173,6 +173,10 @@ impl Corridors {
                     self.each(|corridor, shared| corridor.reached(shared, &node));
                 }
             }
+            Input::Behind { group, than } => self.with(&group, |corridor, shared| {
+                corridor.tell_ledger(shared, puente_ledger::Input::Reached(than));
+                Ok(())
+            }),
             Input::Lost(node) => {
                 self.shared.reached.remove(&node);
             }

@@ -5,14 +5,16 @@ use puente_model::{
     CountBand, Digest, ExchangeId, FieldClass, LeafIndex, Millis, Mode, NodeUri, Outcome, Secret32, digest,
 };
 use puente_wire::{Explanation, PairBody, PairKind, QueryPayload, Terms, fault::FaultCode, label, proto};
+use zeroize::Zeroize as _;
 
 use crate::api::Effect;
 use crate::control::{Problem, receipt_aside};
 use crate::engine::{Engine, Route, Then, aside};
+use crate::groups::with_psk;
 use crate::holder::HoldStage;
 use crate::judging::Say;
 use crate::ledger::{Intent, Recorded};
-use crate::persist::{self};
+use crate::persist;
 
 impl Engine {
     /// Builds the ANSWER or REFUSAL and records it together with the QUERY.
@@ -119,6 +121,9 @@ impl Engine {
         hold.stored.answer_leaf = wrapped.leaf.0.to_vec();
         hold.stored.sealed = sealed;
         hold.stored.plain = plain;
+        if content_key.is_empty() {
+            hold.stored.psk.zeroize();
+        }
         hold.stored.content_key = content_key;
         hold.stage = HoldStage::Recording;
         hold.answer = Some((pair, wrapped.leaf));
@@ -299,8 +304,10 @@ impl Engine {
         let payload = QueryPayload::decode(&hold.stored.payload).map_err(|e| e.to_string())?;
         let key: [u8; 32] = hold.stored.content_key.as_slice().try_into().map_err(|_| "no content key")?;
         let key = Secret32::new(key);
-        let sealed_key = sealing::seal_content_key(terms.mode, &payload.reply_key, None, quoted, &key, &mut self.rng)
-            .map_err(|e| e.to_string())?;
+        let sealed_key = with_psk(&terms, &hold.stored.psk, |psk| {
+            sealing::seal_content_key(terms.mode, &payload.reply_key, psk, quoted, &key, &mut self.rng)
+        });
+        let sealed_key = sealed_key.map_err(|e| e.to_string())?;
         let hash = sealing::sealed_key_hash(&sealed_key);
         let pair = self.pair(&peer, now, PairBody::Release { terms, quoted, receipt, sealed_key: hash });
         let wrapped = self.wrap(now, pair).map_err(|e| e.to_string())?;
@@ -311,6 +318,8 @@ impl Engine {
         hold.stored.release = Some(wrapped.proven(None));
         hold.stored.release_index = index;
         hold.stored.sealed_key = sealed_key;
+        // The same RELEASE is repeated: nothing is sealed with it again.
+        hold.stored.psk.zeroize();
         hold.stage = HoldStage::RecordingRelease;
         puts.push(hold.put(exchange));
         let entries = before.into_iter().chain([wrapped.entry]).collect();

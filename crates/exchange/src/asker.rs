@@ -4,6 +4,7 @@ use prost::Message as _;
 use puente_evidence::{CheckedEscrow, CheckedSealed};
 use puente_model::{Digest, ExchangeId, Millis, Mode, NodeUri, Secret32, digest, limits};
 use puente_wire::{Explanation, Pair, PairBody, explanation_from_bytes, fault::FaultCode, label, proto};
+use zeroize::Zeroize as _;
 
 use crate::api::{Answered, Conclusion, Ticket};
 use crate::control::{Problem, receipt_aside};
@@ -11,6 +12,7 @@ use crate::engine::{AGAIN_MILLIS, Engine, Route, Then, Timer, aside, unwrap};
 use crate::ledger::{Intent, Recorded};
 use crate::period::RECORDED;
 use crate::persist::{self, StoredAsk, Why};
+use crate::question::Manner;
 
 /// How long a frame waits that the peer was not ready for.
 const TOO_EARLY_MILLIS: u64 = 10;
@@ -63,6 +65,8 @@ pub(crate) struct Asking {
     pub(crate) again_at: Millis,
     /// The peer said that a person decides: it is asked again only now and then.
     pub(crate) rests: bool,
+    /// How it was put.
+    pub(crate) manner: Manner,
 }
 
 impl Drop for Asking {
@@ -140,6 +144,7 @@ impl Engine {
             receipts: None,
             again_at: Millis(0),
             rests: false,
+            manner: Manner::default(),
         }))
     }
 
@@ -345,7 +350,10 @@ impl Engine {
         ask.stored.answer_leaf = leaf.0.to_vec();
         match content {
             Some(proto::reply::Content::Sealed(sealed)) => ask.stored.sealed = Some(sealed),
-            Some(proto::reply::Content::Plain(plain)) => ask.stored.plain = Some(plain),
+            Some(proto::reply::Content::Plain(plain)) => {
+                ask.stored.plain = Some(plain);
+                ask.stored.psk.zeroize();
+            }
             None => {}
         }
         let seq = pair.seq.0;
@@ -392,8 +400,10 @@ impl Engine {
         }
         ask.stage = AskStage::AwaitingRelease;
         let peer = ask.peer.clone();
-        if let Some(conclusion) = plain_conclusion(exchange, ask)
-            && let Some(ticket) = ask.ticket.take()
+        let conclusion = plain_conclusion(exchange, ask);
+        if !self.refused_as_stale(now, exchange)
+            && let Some(conclusion) = conclusion
+            && let Some(ticket) = self.asks.get_mut(&exchange).and_then(|ask| ask.ticket.take())
         {
             self.tell(ticket, conclusion);
         }
@@ -477,7 +487,7 @@ impl Engine {
     }
 
     pub(crate) fn cancel(&mut self, now: Millis, ticket: Ticket) {
-        let Some(exchange) = self.tickets.remove(&ticket) else { return };
+        let Some(exchange) = self.tickets.remove(&ticket) else { return self.cancel_anew(ticket) };
         let Some(ask) = self.asks.get_mut(&exchange).filter(|ask| ask.ticket == Some(ticket)) else { return };
         ask.ticket = None;
         // Of a question that goes on by itself, only the waiting is given up.

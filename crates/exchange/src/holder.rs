@@ -10,7 +10,7 @@ use crate::api::{ConnectionId, Effect, StreamId, Ticket};
 use crate::control::Problem;
 use crate::engine::{Engine, Route, unwrap};
 use crate::finding::Asked;
-use crate::judging::Say;
+use crate::judging::{Say, words};
 use crate::persist::{self, StoredHold};
 
 /// Where a held question stands.
@@ -155,8 +155,7 @@ impl Engine {
         if pair.from != *peer || pair.to != self.node {
             return Err(fault(FaultCode::Misaddressed));
         }
-        if !terms.group.is_empty() || terms.epoch != 0 {
-            // Groups have their place in the format; version 1 has none.
+        if terms.group.is_empty() && terms.epoch != 0 {
             return Err(fault(FaultCode::Malformed));
         }
         if self.holds.contains_key(&exchange) {
@@ -211,6 +210,7 @@ impl Engine {
             return Err(fault(FaultCode::Malformed));
         }
         let due_at = payload.as_ref().map_or(now, |p| p.due_at);
+        let psk = self.exchange_psk(&terms, peer, &leaf);
         let query_receipt = std::mem::take(&mut proven.receipt);
         let hold = Holding {
             peer: peer.clone(),
@@ -222,6 +222,7 @@ impl Engine {
                 salt: ask.salt,
                 due_at: due_at.0,
                 query_leaf: leaf.0.to_vec(),
+                psk: psk.clone().unwrap_or_default(),
                 ..StoredHold::default()
             },
             query: pair,
@@ -238,6 +239,15 @@ impl Engine {
         };
         self.holds.insert(exchange, hold);
         match payload {
+            Ok(_) if psk.is_none() => {
+                let explanation = words(
+                    now,
+                    "asker and holder are at different epochs of the group: ask again in a moment",
+                    "quien pregunta y quien responde están en épocas distintas del grupo: pregunte de nuevo en un momento",
+                );
+                self.answer(now, exchange, Say::Refuse(RefusalReason::StaleEpoch, explanation));
+                self.catch_up_in_group(now, &terms, peer);
+            }
             Ok(payload) => self.judge_inbound(now, exchange, &terms, &payload),
             Err(error) => {
                 let text = error.to_string();

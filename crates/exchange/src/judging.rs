@@ -51,6 +51,7 @@ impl Engine {
             suspicion_stated: !payload.facts_statement.trim().is_empty(),
             case_stated: !payload.case_ref.trim().is_empty(),
             order_stated: self.states_order(&terms.kind, &payload.params),
+            bound: !terms.group.is_empty(),
         };
         if terms.mode == Mode::Training && !self.tuning.training {
             let explanation = words(

@@ -3,11 +3,13 @@
 use puente_evidence::{CheckedSealed, ReplyKey, SealError};
 use puente_model::{Digest, EventKind, ExchangeId, Handling, Millis, Mode, NodeUri, Outcome, Secret32};
 use puente_wire::{Pair, PairBody, fault::FaultCode, proto};
+use zeroize::Zeroize as _;
 
 use crate::api::{Answered, Conclusion, LocalEvent};
 use crate::asker::{AskStage, Asking};
 use crate::control::{Problem, plain_event, receipt_aside};
 use crate::engine::{Engine, Route, Then, unwrap};
+use crate::groups::with_psk;
 use crate::ledger::Intent;
 use crate::period::RECORDED;
 use crate::persist::{self, Why};
@@ -105,6 +107,8 @@ impl Engine {
         ask.stored.sealed_key = sealed_key;
         if let Ok((key, _)) = &opened {
             ask.stored.content_key = key.expose().to_vec();
+            // What opened is not disputed; what does not open is proven with it.
+            ask.stored.psk.zeroize();
         }
         ask.stage = AskStage::RecordingEnd;
         ask.stored.why = 0;
@@ -226,7 +230,9 @@ fn open(ask: &Asking, sealed_key: &[u8]) -> Result<(Secret32, puente_evidence::V
     };
     let sealed = ask.stored.sealed.as_ref().ok_or(SealError::Field("body"))?;
     let checked = CheckedSealed::check(terms.mode, sealed, *commitment)?;
-    let key = puente_evidence::sealing::open_content_key(terms.mode, &reply_key, None, *leaf, sealed_key)?;
+    let key = with_psk(terms, &ask.stored.psk, |psk| {
+        puente_evidence::sealing::open_content_key(terms.mode, &reply_key, psk, *leaf, sealed_key)
+    })?;
     let body = checked.open(&key)?;
     Ok((key, body))
 }

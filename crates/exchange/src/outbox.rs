@@ -109,6 +109,8 @@ pub struct Question {
     pub query_leaf: Digest,
     /// Leaf hash of the ANSWER or REFUSAL.
     pub answer_leaf: Option<Digest>,
+    /// The exchange as which it was put anew: the holder was at another epoch of the group.
+    pub again: Option<ExchangeId>,
 }
 
 impl std::fmt::Debug for Question {
@@ -187,6 +189,7 @@ fn read(exchange: ExchangeId, stored: &StoredAsk) -> Result<Question, String> {
         state,
         query_leaf,
         answer_leaf: answer.map(|(_, leaf)| leaf),
+        again: ExchangeId::try_from(stored.again.as_slice()).ok(),
     })
 }
 
@@ -378,6 +381,9 @@ impl Engine {
             Ok(None) => return self.tell(ticket, Conclusion::Unknown { exchange }),
             Err(text) => return self.store_unavailable(ticket, text),
         };
+        if let Ok(next) = ExchangeId::try_from(ask.stored.again.as_slice()) {
+            return self.await_end(now, ticket, next);
+        }
         let conclusion = standing(exchange, &ask);
         if disclosed(&conclusion) == 0 {
             return self.tell(ticket, conclusion);
@@ -399,6 +405,9 @@ impl Engine {
 
     /// An officer waits for what comes of a question.
     pub(crate) fn await_end(&mut self, now: Millis, ticket: Ticket, exchange: ExchangeId) {
+        if self.await_anew(ticket, exchange) {
+            return;
+        }
         let Some(ask) = self.asks.get_mut(&exchange) else { return self.tell_end(now, ticket, exchange) };
         if ask.stage == AskStage::RecordingEnd {
             // On its way to the disk: told as soon as it is there.

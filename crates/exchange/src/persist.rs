@@ -60,6 +60,12 @@ pub(crate) struct StoredAsk {
     /// When the holder first said that it recorded the QUERY and that a person decides; 0 if it did not.
     #[prost(uint64, tag = "21")]
     pub(crate) pending_at: u64,
+    /// What the exchange's group and epoch make of the QUERY: 32 bytes, until the content is opened; empty without a group.
+    #[prost(bytes = "vec", tag = "22")]
+    pub(crate) psk: Vec<u8>,
+    /// It was refused for its epoch, and put anew as this exchange.
+    #[prost(bytes = "vec", tag = "23")]
+    pub(crate) again: Vec<u8>,
 }
 
 /// Why a question ended otherwise than by an answer that could be read.
@@ -93,6 +99,7 @@ impl StoredAsk {
     /// Wipes what must not outlive its use in memory; the store holds it, encrypted.
     pub(crate) fn wipe(&mut self) {
         self.reply_key.zeroize();
+        self.psk.zeroize();
         self.content_key.zeroize();
         self.payload.zeroize();
         self.salt.zeroize();
@@ -102,6 +109,7 @@ impl StoredAsk {
 impl StoredHold {
     /// Wipes what must not outlive its use in memory; the store holds it, encrypted.
     pub(crate) fn wipe(&mut self) {
+        self.psk.zeroize();
         self.content_key.zeroize();
         self.payload.zeroize();
         self.salt.zeroize();
@@ -155,6 +163,9 @@ pub(crate) struct StoredHold {
     pub(crate) deciders: Vec<u32>,
     #[prost(message, optional, tag = "20")]
     pub(crate) decision: Option<StoredDecision>,
+    /// As of [`StoredAsk`]: until its RELEASE is recorded.
+    #[prost(bytes = "vec", tag = "21")]
+    pub(crate) psk: Vec<u8>,
 }
 
 /// What a person decided on a parked question.

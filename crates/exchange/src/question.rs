@@ -17,6 +17,17 @@ use crate::engine::{Engine, Then, Timer, aside};
 use crate::ledger::Intent;
 use crate::persist::{self, StoredAsk};
 
+/// How a question is put.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Manner {
+    /// The step-1 exchange whose confirmed hit it asks about.
+    pub(crate) follows: Option<ExchangeId>,
+    /// How often it was put before, and refused for the epoch that it belonged to.
+    pub(crate) round: u8,
+    /// The exchange that was refused so.
+    pub(crate) instead_of: Option<ExchangeId>,
+}
+
 impl Engine {
     /// `follows`: the step-1 exchange whose confirmed hit this asks about.
     pub(crate) fn question(&mut self, now: Millis, ticket: Ticket, draft: Draft, follows: Option<ExchangeId>) {
@@ -37,6 +48,42 @@ impl Engine {
                 return;
             }
         };
+        let manner = Manner { follows, ..Manner::default() };
+        if let Err(refusal) = self.judged_outbound(now, &draft, &params, manner.binds()) {
+            let (reason, explanation) = (refusal.reason, explain(now, &refusal));
+            let conclusion = Conclusion::Refused { exchange: None, reason, explanation };
+            let event = LocalEvent {
+                kind: EventKind::OutboundRefused,
+                record_type: of_mode(draft.mode, ""),
+                count: 1,
+                purpose: Some(draft.purpose),
+                basis: Some(draft.basis.clone()),
+                role: Some(draft.officer.role),
+                detail: draft.officer.id.as_str().as_bytes().to_vec(),
+            };
+            let to = draft.to;
+            let complete = |e: &mut puente_wire::Event| {
+                e.reason = Some(reason);
+                e.peer = Some(to);
+            };
+            self.record_event(now, event, complete, Then::Tell(ticket, Box::new(conclusion)));
+            return;
+        }
+        if let Err(reason) = self.record_query(now, Some(ticket), (&draft, manner), &params) {
+            let explanation =
+                Explanation { at: now, text_en: reason.clone(), text_es: reason, ..Explanation::default() };
+            self.tell(ticket, Conclusion::Refused { exchange: None, reason: RefusalReason::Failed, explanation });
+        }
+    }
+
+    /// What this node's own rules say of a question; `may_bind`: it is put in the epoch of a group, if there is one.
+    pub(crate) fn judged_outbound(
+        &mut self,
+        now: Millis,
+        draft: &Draft,
+        params: &Params,
+        may_bind: bool,
+    ) -> Result<(), Box<puente_policy::Refusal>> {
         let request = Request {
             direction: Direction::Outbound,
             agency: self.node.agency(),
@@ -56,31 +103,11 @@ impl Engine {
             suspicion_stated: !draft.facts_statement.is_empty(),
             case_stated: !draft.case_ref.is_empty(),
             order_stated: self.states_order(&draft.kind, params.pairs()),
+            bound: may_bind && self.binding(&draft.to).is_some(),
         };
-        if let Verdict::Refuse(refusal) = &*self.judge.judge(&request, now) {
-            let conclusion =
-                Conclusion::Refused { exchange: None, reason: refusal.reason, explanation: explain(now, refusal) };
-            let event = LocalEvent {
-                kind: EventKind::OutboundRefused,
-                record_type: of_mode(draft.mode, ""),
-                count: 1,
-                purpose: Some(draft.purpose),
-                basis: Some(draft.basis.clone()),
-                role: Some(draft.officer.role),
-                detail: draft.officer.id.as_str().as_bytes().to_vec(),
-            };
-            let (reason, to) = (refusal.reason, draft.to);
-            let complete = |e: &mut puente_wire::Event| {
-                e.reason = Some(reason);
-                e.peer = Some(to);
-            };
-            self.record_event(now, event, complete, Then::Tell(ticket, Box::new(conclusion)));
-            return;
-        }
-        if let Err(reason) = self.record_query(now, ticket, (&draft, follows), &params) {
-            let explanation =
-                Explanation { at: now, text_en: reason.clone(), text_es: reason, ..Explanation::default() };
-            self.tell(ticket, Conclusion::Refused { exchange: None, reason: RefusalReason::Failed, explanation });
+        match &*self.judge.judge(&request, now) {
+            Verdict::Permit(_) => Ok(()),
+            Verdict::Refuse(refusal) => Err(Box::new(refusal.clone())),
         }
     }
 
@@ -179,8 +206,8 @@ impl Engine {
     pub(crate) fn record_query(
         &mut self,
         now: Millis,
-        ticket: Ticket,
-        (draft, follows): (&Draft, Option<ExchangeId>),
+        ticket: Option<Ticket>,
+        (draft, manner): (&Draft, Manner),
         params: &Params,
     ) -> Result<(), String> {
         let seq = Seq(self.peers.get(&draft.to).map_or(1, |p| p.next_seq));
@@ -200,10 +227,16 @@ impl Engine {
         let opening = [salt.expose().as_slice(), &payload].concat();
         let (escrow, escrow_hash, mut before) =
             self.make_escrow(now, &draft.to, exchange, PairKind::Query, commitment, &opening)?;
-        let terms = draft.terms(exchange);
+        let binding = if manner.binds() { self.binding(&draft.to) } else { None };
+        let terms = draft.terms(exchange, binding);
         let due = Minute(draft.due_at.0.div_ceil(60_000));
         let query = self.pair(&draft.to, now, PairBody::Query { terms, due, commitment, escrow: escrow_hash });
         let mut wrapped = self.wrap(now, query.clone()).map_err(|e| e.to_string())?;
+        // Made before the QUERY is durable: a later epoch could not make it again.
+        let psk = match query.terms() {
+            Some(terms) => self.exchange_psk(terms, &draft.to, &wrapped.leaf).ok_or("the group is at another epoch")?,
+            None => Vec::new(),
+        };
         before.extend(wrapped.before.take());
         let index = self.next_index() + before.len() as u64;
         let mut puts = self.number(&draft.to, &wrapped, PairKind::Query, Some(exchange), None, index);
@@ -216,11 +249,12 @@ impl Engine {
             reply_key: reply_key.private().expose().to_vec(),
             due_at: draft.due_at.0,
             query_leaf: wrapped.leaf.0.to_vec(),
+            psk,
             ..StoredAsk::default()
         };
         let mut ask = Asking {
             peer: draft.to.clone(),
-            ticket: Some(ticket),
+            ticket,
             stays: draft.stays,
             stage: AskStage::Recording,
             stored,
@@ -232,17 +266,26 @@ impl Engine {
             receipts: Some(Vec::new()),
             again_at: now,
             rests: false,
+            manner,
         };
         puts.push(ask.put(exchange));
         puts.push((persist::open_ask_key(&draft.to, exchange), Some(Vec::new())));
-        if let Some(first) = follows {
+        if let Some(first) = manner.follows {
             // In the same batch as the QUERY: a hit is confirmed for good if it was asked about, and only then.
             puts.push((persist::followed_key(&draft.to, first), Some(exchange.0.to_vec())));
             self.confirming.insert(first, Some(exchange));
         }
+        if let Some(refused) = manner.instead_of
+            && let Some(mut earlier) = self.load_ask(&draft.to, refused)?
+        {
+            earlier.stored.again = exchange.0.to_vec();
+            puts.push(earlier.put(refused));
+        }
         let mut asides = wrapped.asides;
         asides.push(aside(&wrapped.leaf, proto::aside::Body::Escrow(escrow)));
-        self.tickets.insert(ticket, exchange);
+        if let Some(ticket) = ticket {
+            self.tickets.insert(ticket, exchange);
+        }
         self.asks.insert(exchange, ask);
         self.at(draft.due_at, Timer::Ask(exchange));
         let entries = before.into_iter().chain([wrapped.entry]).collect();
@@ -291,7 +334,8 @@ impl Draft {
     }
 
     /// The part that every entry of the exchange repeats.
-    pub(crate) fn terms(&self, exchange: ExchangeId) -> Terms {
+    pub(crate) fn terms(&self, exchange: ExchangeId, binding: Option<(String, u64)>) -> Terms {
+        let (group, epoch) = binding.unwrap_or_default();
         Terms {
             exchange,
             kind: self.kind.clone(),
@@ -299,8 +343,8 @@ impl Draft {
             purpose: self.purpose,
             basis: self.basis.clone(),
             handling: self.handling,
-            group: String::new(),
-            epoch: 0,
+            group,
+            epoch,
             mode: self.mode,
         }
     }

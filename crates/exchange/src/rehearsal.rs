@@ -58,6 +58,8 @@ pub struct Plan<'a> {
     pub kind: &'a QueryKindSpec,
     /// When.
     pub now: Millis,
+    /// The group and epoch that it belongs to, if any.
+    pub binding: Option<(String, u64)>,
 }
 
 /// What is answered.
@@ -324,7 +326,7 @@ impl Stage<'_> {
         let commitment = QueryPayload::commit(draft.mode, &bytes, &salt);
         let opening = [salt.expose().as_slice(), &bytes].concat();
         let (escrow, hash) = self.escrow(asker, (exchange, PairKind::Query, commitment), &opening)?;
-        let terms = draft.terms(exchange);
+        let terms = draft.terms(exchange, plan.binding.clone());
         let due = Minute(draft.due_at.0.div_ceil(60_000));
         let body = PairBody::Query { terms: terms.clone(), due, commitment, escrow: hash };
         let pair = asker.pair(plan, plan.holder.node, body);
@@ -434,6 +436,7 @@ impl Stage<'_> {
         self.cost.round_trips = 1;
 
         if let (Some(key), Foreseen::CoreData { grant, .. }) = (key, foreseen) {
+            // With a group's secret it is as long.
             let sealed_key =
                 sealing::seal_content_key(terms.mode, &payload.reply_key, None, answer.leaf, &key, &mut self.rng);
             let sealed_key = sealed_key.map_err(text)?;

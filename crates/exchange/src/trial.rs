@@ -200,6 +200,7 @@ impl Engine {
                     suspicion_stated: true,
                     case_stated: true,
                     order_stated: true,
+                    bound: true,
                 };
                 if let Verdict::Refuse(refusal) = &*self.judge.judge(&request, now)
                     && refusal.reason == RefusalReason::Failed

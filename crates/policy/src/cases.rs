@@ -91,6 +91,9 @@ struct RawCase {
     case: bool,
     #[serde(default)]
     order: bool,
+    /// The question belongs to no group's epoch.
+    #[serde(default)]
+    unbound: bool,
     at: Option<Spanned<String>>,
     expect: Spanned<String>,
     fields: Option<BTreeSet<String>>,
@@ -228,6 +231,7 @@ impl RawCase {
             suspicion_stated: self.suspicion,
             case_stated: self.case,
             order_stated: self.order,
+            bound: !self.unbound,
         };
         let expect = Expect {
             permit,

@@ -189,6 +189,7 @@ impl Engine {
             ("suspicion_stated".to_owned(), RestrictedExpression::new_bool(request.suspicion_stated)),
             ("case_stated".to_owned(), RestrictedExpression::new_bool(request.case_stated)),
             ("order_stated".to_owned(), RestrictedExpression::new_bool(request.order_stated)),
+            ("bound".to_owned(), RestrictedExpression::new_bool(request.bound)),
         ];
         if let Some(offence) = &request.offence {
             pairs.push(("offence".to_owned(), RestrictedExpression::new_string(offence.clone())));

@@ -36,6 +36,8 @@ pub enum Attribute {
     CaseStated,
     /// Whether a court order is named.
     OrderStated,
+    /// Whether the question belongs to an epoch of a group.
+    Bound,
     /// A role of the asking agency, added.
     AgencyRole,
 }
@@ -52,6 +54,7 @@ impl Attribute {
         Self::SuspicionStated,
         Self::CaseStated,
         Self::OrderStated,
+        Self::Bound,
         Self::AgencyRole,
     ];
 
@@ -67,6 +70,7 @@ impl Attribute {
             Self::SuspicionStated => "suspicion_stated",
             Self::CaseStated => "case_stated",
             Self::OrderStated => "order_stated",
+            Self::Bound => "bound",
             Self::AgencyRole => "agency_role",
         }
     }
@@ -82,6 +86,7 @@ impl Attribute {
             Self::SuspicionStated => "basis of suspicion stated",
             Self::CaseStated => "case named",
             Self::OrderStated => "court order named",
+            Self::Bound => "bound to a group's epoch",
             Self::AgencyRole => "agency's role",
         };
         text(language, words)
@@ -219,6 +224,8 @@ fn variants(set: &PolicySet, request: &Request, attributes: &[Attribute]) -> Vec
     add(Attribute::CaseStated, from, to, &|r| r.case_stated = !r.case_stated);
     let (from, to) = flag(request.order_stated);
     add(Attribute::OrderStated, from, to, &|r| r.order_stated = !r.order_stated);
+    let (from, to) = flag(request.bound);
+    add(Attribute::Bound, from, to, &|r| r.bound = !r.bound);
     for role in set.vocabulary().agency_roles.iter().filter(|r| !request.agency_roles.contains(*r)) {
         add(Attribute::AgencyRole, "", role, &|r| {
             r.agency_roles.insert(role.clone());

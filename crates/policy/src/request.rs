@@ -75,6 +75,8 @@ pub struct Request {
     pub case_stated: bool,
     /// The question names a court order.
     pub order_stated: bool,
+    /// The question belongs to an epoch of a group that both are in: the content key opens only with that epoch's secret.
+    pub bound: bool,
 }
 
 impl Request {

@@ -185,6 +185,7 @@ type Question = {
   suspicion_stated: Bool,
   case_stated: Bool,
   order_stated: Bool,      // the question names a court order
+  bound: Bool,             // the question belongs to an epoch of a group that both are in
   offence?: String,
 };
 action ask, answer appliesTo { principal: Agency, resource: Kind, context: Question };

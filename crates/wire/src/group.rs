@@ -29,6 +29,13 @@ impl GroupName {
     }
 }
 
+// Compares and orders as the text does.
+impl std::borrow::Borrow<str> for GroupName {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
 impl fmt::Display for GroupName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

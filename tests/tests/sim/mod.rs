@@ -130,6 +130,8 @@ pub struct Sim {
     pub minors: Vec<u32>,
     /// Directions that carry nothing: from, to.
     pub cut: BTreeSet<(usize, usize)>,
+    /// Frames that never arrive.
+    pub lost: Option<fn(&Sent) -> bool>,
     /// Frames, if they are to be kept.
     pub sent: Option<Vec<Sent>>,
     /// Frames that reached a node, if they are to be kept.
@@ -171,6 +173,7 @@ impl Sim {
             tuning: Tuning::default(),
             minors: minors.to_vec(),
             cut: BTreeSet::new(),
+            lost: None,
             sent: None,
             received: None,
             queue: BTreeMap::new(),
@@ -485,10 +488,11 @@ impl Sim {
         let to = self.conns[conn].ends[1 - side].node;
         let frame = bytes[4..].to_vec();
         self.check_sent(node, to, &frame);
+        let lost = self.lost.is_some_and(|lost| lost(&Sent { from: node, to, bytes: frame.clone() }));
         if let Some(sent) = &mut self.sent {
             sent.push(Sent { from: node, to, bytes: frame.clone() });
         }
-        if !self.conns[conn].up {
+        if !self.conns[conn].up || lost {
             return;
         }
         let key = self.conns[conn].key(side, stream);

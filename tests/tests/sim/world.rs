@@ -477,6 +477,19 @@ impl World {
         Arc::new(Self { grouped: true, ..Self::new(charter(amendment), str::to_owned) })
     }
 
+    /// The federation whose nodes are in one corridor, and where nobody answers what belongs to no group.
+    pub fn bound() -> Arc<Self> {
+        let amendment = Amendment { witnessed: Some(Witnessed::ByNodes), grouped: true, ..Amendment::default() };
+        let bar = "@id(\"bar-unbound\")\n@reason(\"scope\")\n@explain_en(\"only within a group\")\n\
+                   @explain_es(\"solo dentro de un grupo\")\n\
+                   forbid (principal, action == Action::\"answer\", resource) unless { context.bound };\n";
+        let bars = |text: &str| match text.contains("answer-vehicle-core") {
+            true => format!("{text}\n{bar}"),
+            false => text.to_owned(),
+        };
+        Arc::new(Self { grouped: true, ..Self::with(charter(amendment), |_, text| bars(text)) })
+    }
+
     /// The federation with one member suspended.
     pub fn suspending(node: usize) -> Arc<Self> {
         let amendment = Amendment { suspended: Some(node), ..Amendment::default() };

@@ -39,6 +39,8 @@ pub(crate) enum Timer {
     Gather,
     /// Something is due in a group.
     Groups,
+    /// Put a question anew that was refused for its epoch.
+    Anew(ExchangeId),
 }
 
 impl Engine {
@@ -114,6 +116,7 @@ impl Engine {
                 Timer::Compare => self.compare_on(now),
                 Timer::Gather => self.gather_due(now),
                 Timer::Groups => self.groups_due(now),
+                Timer::Anew(exchange) => self.ask_anew(now, exchange),
                 Timer::CatchUp(peer) => self.catch_up_due(now, &peer),
             }
         }

@@ -8,6 +8,7 @@
 //!                                                       └──▶ Alarm
 //! ```
 
+mod binding;
 mod framing;
 mod witnesses;
 
@@ -16,6 +17,8 @@ use puente_ledger::GroupId;
 use puente_model::{Millis, NodeUri};
 use puente_wire::{Entry, GroupEntry, GroupEvent as Written, LedgerPlace};
 
+use self::binding::Anew;
+pub(crate) use self::binding::with_psk;
 use self::framing::Partial;
 use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Ticket};
 use crate::engine::{Engine, Then, Timer};
@@ -30,6 +33,8 @@ pub(crate) struct Groups {
     partial: std::collections::HashMap<ConnectionId, Partial>,
     /// Messages that counted for nothing.
     faults: u64,
+    /// Questions that are put anew, by the exchange that was refused.
+    anew: std::collections::BTreeMap<puente_model::ExchangeId, Anew>,
 }
 
 /// Pairs that are read of the store at once.

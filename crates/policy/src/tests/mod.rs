@@ -117,6 +117,7 @@ pub(crate) fn question() -> Request {
         suspicion_stated: false,
         case_stated: false,
         order_stated: false,
+        bound: true,
     }
 }
 

@@ -52,7 +52,7 @@ prop_compose! {
         urgency in prop::sample::select(Urgency::ALL),
         handling in prop::sample::select(Handling::ALL),
         offence in prop::option::of("[a-z\"\\\\]{0,70}"),
-        (facts_stated, suspicion_stated, case_stated, order_stated) in any::<(bool, bool, bool, bool)>(),
+        (facts_stated, suspicion_stated, case_stated, order_stated, bound) in any::<(bool, bool, bool, bool, bool)>(),
     ) -> Request {
         Request {
             direction,
@@ -73,6 +73,7 @@ prop_compose! {
             suspicion_stated,
             case_stated,
             order_stated,
+            bound,
         }
     }
 }

@@ -64,6 +64,12 @@ pub(super) fn costs(context: &Context, wanted: &Wanted<'_>, answers: &[Foreseen<
     }
 }
 
+/// The epoch of a group that the exchange belongs to, where the charter has groups: one as long as any.
+fn binding(charter: &Charter, asker: &NodeUri, holder: &NodeUri) -> Option<(String, u64)> {
+    let group = puente_ledger::pair(charter.federation(), asker, holder)?;
+    (!charter.corridors().is_empty()).then(|| (group.to_string(), 1))
+}
+
 fn played(
     context: &Context,
     wanted: &Wanted<'_>,
@@ -81,6 +87,7 @@ fn played(
         draft: wanted.draft,
         kind: wanted.kind,
         now: context.now,
+        binding: binding(charter, wanted.asker, wanted.holder),
     };
     let seed = files::fresh_secret().map_err(|error| error.to_string())?;
     answers.iter().map(|answer| rehearse(&plan, answer, *seed.expose())).collect()

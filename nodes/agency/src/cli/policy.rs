@@ -128,6 +128,7 @@ fn explain(context: &Context, bearings: &Bearings, args: &ExplainArgs) -> Result
         suspicion_stated: !args.query.facts.is_empty(),
         case_stated: !args.query.case_ref.is_empty(),
         order_stated: query::order_stated(&bearings.catalogue, &args.query),
+        bound: !bearings.charter.corridors().is_empty(),
     };
     let explanation = set.explain(&request, context.now);
     let text: String = explanation

@@ -1,6 +1,7 @@
 //! Puente's hostile readers: a simulator of many nodes, forgers, crashes at every durable step.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, unreachable_pub)]
 
+mod alerts;
 mod architecture;
 mod binding;
 mod casework;

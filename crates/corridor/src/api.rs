@@ -257,6 +257,13 @@ pub enum Effect {
     },
     /// A member said something to all. What comes of it is durable with the write that follows at once.
     Opened(Opened),
+    /// A member has a post of this node's.
+    Reached {
+        /// Which post.
+        post: PostId,
+        /// Who.
+        node: NodeUri,
+    },
     /// An operator must know.
     Alarm(Alarm),
     /// Something arrived that counts for nothing: to be counted, and shown if its sender goes on.

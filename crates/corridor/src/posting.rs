@@ -180,6 +180,7 @@ impl Corridor {
             return;
         }
         let value = (!post.left.is_empty()).then(|| post.encode());
+        shared.out.push(Effect::Reached { post: id, node: from.clone() });
         if value.is_none() {
             self.posts.remove(&id);
         }

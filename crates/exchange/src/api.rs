@@ -18,6 +18,7 @@ use puente_model::{
 use puente_policy::PolicySet;
 use puente_wire::{Explanation, Officer, fault::FaultCode};
 
+use crate::alerts::AlertDraft;
 use crate::inbox::{Decision, Inspected};
 use crate::lead::{Facts, Finding};
 
@@ -273,6 +274,35 @@ pub enum Input {
         /// What.
         want: puente_corridor::Want,
     },
+    /// Publish an alert.
+    PublishAlert {
+        /// Comes back with [`Conclusion::Alerted`].
+        ticket: Ticket,
+        /// The alert.
+        draft: Box<AlertDraft>,
+    },
+    /// An officer acknowledges another node's alert.
+    AcknowledgeAlert {
+        /// Comes back with [`Conclusion::Alerted`].
+        ticket: Ticket,
+        /// Its id.
+        alert: Digest,
+        /// Who.
+        officer: Officer,
+        /// For the own log; may be empty.
+        note: String,
+    },
+    /// An officer cancels an alert of this node's.
+    CancelAlert {
+        /// Comes back with [`Conclusion::Alerted`].
+        ticket: Ticket,
+        /// Its id.
+        alert: Digest,
+        /// Who.
+        officer: Officer,
+        /// Why.
+        reason: String,
+    },
     /// A deadline of [`crate::Engine::poll_deadline`] has passed.
     Tick,
 }
@@ -282,6 +312,9 @@ impl Input {
     pub(crate) fn waits(&self) -> Option<Ticket> {
         match self {
             Self::Question { ticket, .. }
+            | Self::PublishAlert { ticket, .. }
+            | Self::AcknowledgeAlert { ticket, .. }
+            | Self::CancelAlert { ticket, .. }
             | Self::Withdraw { ticket, .. }
             | Self::Await { ticket, .. }
             | Self::Look { ticket, .. }
@@ -682,6 +715,16 @@ pub enum Conclusion {
         vector: CharterVector,
         /// False if they were in force before.
         changed: bool,
+    },
+    /// What was wanted of an alert stands in the log, and its group hears of it.
+    Alerted {
+        /// Its id.
+        alert: Digest,
+    },
+    /// There is no such alert, or it is not one that this can be done with.
+    UnknownAlert {
+        /// The id that was given.
+        alert: Digest,
     },
     /// The group was told; whether it comes about shows in its state.
     Wanted {

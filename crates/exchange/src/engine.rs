@@ -72,6 +72,8 @@ pub(crate) enum Then {
     Deliver(NodeUri, u64),
     /// What a group wanted written stands; its ticket.
     Group(u64),
+    /// What is to be said to a group stands; say it, and tell whoever waits.
+    Say(Digest, Option<(Ticket, Box<Conclusion>)>),
     /// What this node remembers as a witness stands; cosign.
     Cosign(Box<Cosignable>),
     /// A peer's entry stands; say so.
@@ -130,6 +132,7 @@ pub struct Engine {
     pub(crate) witnessing: Witnessing,
     pub(crate) withheld: Withheld,
     pub(crate) groups: Groups,
+    pub(crate) alerts: crate::alerts::Alerts,
     pub(crate) kept: Kept,
     pub(crate) changes: Changes,
     /// Inputs that wait until a change of the rules is durable.
@@ -282,6 +285,13 @@ impl Engine {
             }
             Input::GroupIdentity(identity) => self.tell_groups(now, puente_corridor::Input::Identity(*identity)),
             Input::WantOfGroup { ticket, group, want } => self.want_of_group(now, ticket, group, want),
+            Input::PublishAlert { ticket, draft } => self.publish_alert(now, ticket, &draft),
+            Input::AcknowledgeAlert { ticket, alert, officer, note } => {
+                self.acknowledge_alert(now, ticket, alert, &officer, &note);
+            }
+            Input::CancelAlert { ticket, alert, officer, reason } => {
+                self.cancel_alert(now, ticket, alert, &officer, &reason);
+            }
             Input::Submitted { submission, witness, answer } => self.submitted(now, submission, &witness, answer),
             Input::Tick => {}
         }
@@ -387,6 +397,12 @@ impl Engine {
                 }
             }
             Then::Group(ticket) => self.group_written(now, ticket, recorded),
+            Then::Say(leaf, tell) => {
+                self.say_recorded(now, leaf);
+                if let Some((ticket, conclusion)) = tell {
+                    self.tell(ticket, *conclusion);
+                }
+            }
             Then::Cosign(cosignable) => self.cosign(now, *cosignable),
             Then::Deliver(peer, seq) => self.deliver_new(now, &peer, seq, recorded.last()),
             Then::Delivered { connection, leaf, result, index } => {

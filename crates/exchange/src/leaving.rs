@@ -43,7 +43,7 @@ impl Engine {
         self.draining = true;
         let mut event = self.event(now, plain_event(EventKind::Revoke, 1, Vec::new()));
         event.peer = Some(self.node.clone());
-        let (mut intent, proven) = self.opened_event(now, event, reason.into_bytes());
+        let crate::record::OpenedEvent { mut intent, proven, .. } = self.opened_event(now, event, reason.into_bytes());
         let last = self.next_index() + intent.entries.len().saturating_sub(1) as u64;
         intent.puts.push((persist::LEFT.to_vec(), Some(last.to_be_bytes().to_vec())));
         self.ledger.finish(now, Intent { then: Then::Left(ticket, Box::new(proven)), ..intent });

@@ -12,6 +12,7 @@
 //! may exchange now, `adoption` takes newer charter parts and rules up.
 
 mod adoption;
+pub mod alerts;
 mod answering;
 pub mod api;
 mod asker;

@@ -436,6 +436,21 @@ pub(crate) fn cover_key(peer: &NodeUri, log: u32) -> Vec<u8> {
     key("wp", &[peer.as_str().as_bytes(), &log.to_be_bytes()])
 }
 
+/// Table of alerts: `al/<leaf hash of the ALERT_SIGN>`.
+pub(crate) const ALERTS: &str = "al";
+/// Table of what stands in the log and is still to be said to a group: `aw/<leaf hash>`.
+pub(crate) const SAYINGS: &str = "aw";
+
+/// One of [`ALERTS`].
+pub(crate) fn alert_key(leaf: &puente_model::Digest) -> Vec<u8> {
+    key(ALERTS, &[&leaf.0])
+}
+
+/// One of [`SAYINGS`].
+pub(crate) fn saying_key(leaf: &puente_model::Digest) -> Vec<u8> {
+    key(SAYINGS, &[&leaf.0])
+}
+
 /// Table of peers that are blocked here: `x/<peer>`, the reason.
 pub(crate) const BLOCKED: &str = "x";
 /// Set once this node has left: the index of its log's final entry.

@@ -127,16 +127,11 @@ impl Engine {
 
     /// One local event as an intent (the Seeds entry before it, if it needs one).
     pub(crate) fn event_intent(&mut self, now: Millis, event: Event, detail: Vec<u8>, then: Then) -> Intent<Then> {
-        Intent { then, ..self.opened_event(now, event, detail).0 }
+        Intent { then, ..self.opened_event(now, event, detail).intent }
     }
 
     /// The same, and what opens the event's entry to everybody.
-    pub(crate) fn opened_event(
-        &mut self,
-        now: Millis,
-        mut event: Event,
-        detail: Vec<u8>,
-    ) -> (Intent<Then>, proto::Proven) {
+    pub(crate) fn opened_event(&mut self, now: Millis, mut event: Event, detail: Vec<u8>) -> OpenedEvent {
         let detail_salt = Secret32::new(self.random());
         if !detail.is_empty() {
             event.detail = Some(puente_model::digest(label::DETAIL, &[detail_salt.expose(), &detail]));
@@ -151,7 +146,7 @@ impl Engine {
         if !detail.is_empty() {
             puts.push((persist::detail_key(&leaf.0), Some([detail_salt.expose().as_slice(), &detail].concat())));
         }
-        let opened = proto::Proven {
+        let proven = proto::Proven {
             entry: entry.clone(),
             header: header.clone(),
             header_salt: salt.expose().to_vec(),
@@ -170,7 +165,22 @@ impl Engine {
                 Intent { entries: vec![entry], puts, asides: Vec::new(), then }
             }
         };
-        (intent, opened)
+        OpenedEvent { intent, proven, detail_salt }
+    }
+}
+
+/// A local event to be recorded, and what opens it to others.
+pub(crate) struct OpenedEvent {
+    pub(crate) intent: Intent<Then>,
+    /// Its entry, the last of the intent's, still without its receipt.
+    pub(crate) proven: proto::Proven,
+    pub(crate) detail_salt: Secret32,
+}
+
+impl OpenedEvent {
+    /// Leaf hash of the event's entry.
+    pub(crate) fn leaf(&self) -> Digest {
+        puente_audit_log::leaf_hash(&self.proven.entry)
     }
 }
 

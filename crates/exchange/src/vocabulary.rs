@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use puente_catalogue::Catalogue;
 use puente_charter::Charter;
+use puente_model::Step;
 use puente_policy::{BasisInfo, FieldInfo, KindInfo, Vocabulary};
+
+use crate::alerts;
 
 /// The words that policies may use: what catalogue and charter define.
 pub fn vocabulary(charter: &Charter, catalogue: &Catalogue) -> Vocabulary {
@@ -27,9 +30,15 @@ pub fn vocabulary(charter: &Charter, catalogue: &Catalogue) -> Vocabulary {
                 .collect(),
         }
     });
+    // What is done with alerts is no question, and judged all the same.
+    let alert = |kind: &str| {
+        let kind = kind.parse().ok()?;
+        Some(KindInfo { kind, record_type: String::new(), steps: vec![Step::HitNoHit], fields: Vec::new() })
+    };
+    let alerts = [alerts::PUBLISH, alerts::ACKNOWLEDGE, alerts::CANCEL].into_iter().filter_map(alert);
     let bases = charter.legal_bases().iter();
     Vocabulary {
-        kinds: kinds.collect(),
+        kinds: kinds.chain(alerts).collect(),
         legal_bases: bases
             .map(|b| BasisInfo { id: b.id.clone(), purposes: b.purposes.clone(), expires: b.expires })
             .collect(),

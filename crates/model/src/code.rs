@@ -274,6 +274,14 @@ codes!(
         Review = 24 => "REVIEW",
         /// This log follows one that lost its tail: a partner handed over what it held.
         LostTail = 25 => "LOST_TAIL",
+        /// An alert was made: it is signed by standing in the log.
+        AlertSign = 26 => "ALERT_SIGN",
+        /// Another node's alert came.
+        AlertDeliver = 27 => "ALERT_DELIVER",
+        /// An officer acknowledged another node's alert.
+        AlertAck = 28 => "ALERT_ACK",
+        /// An alert was cancelled by who made it.
+        AlertCancel = 29 => "ALERT_CANCEL",
     }
 );
 
@@ -285,13 +293,81 @@ impl EventKind {
             Self::Alter | Self::Combine | Self::Correlate | Self::Confirm | Self::Refute | Self::HumanDecision => {
                 Stage::Processing
             }
-            Self::Consult | Self::Opened | Self::Unreleased | Self::Dispute | Self::OutboundRefused => {
-                Stage::Dissemination
-            }
+            Self::Consult
+            | Self::Opened
+            | Self::Unreleased
+            | Self::Dispute
+            | Self::OutboundRefused
+            | Self::AlertSign
+            | Self::AlertDeliver
+            | Self::AlertAck
+            | Self::AlertCancel => Stage::Dissemination,
             _ => Stage::Governance,
         }
     }
 }
+
+codes!(
+    /// What an alert is about (Common Alerting Protocol 1.2).
+    AlertCategory, "category of alerts", {
+        /// Geophysical.
+        Geo = 1 => "geo",
+        /// Meteorological.
+        Met = 2 => "met",
+        /// General emergency and public safety.
+        Safety = 3 => "safety",
+        /// Law enforcement and security.
+        Security = 4 => "security",
+        /// Rescue and recovery.
+        Rescue = 5 => "rescue",
+        /// Fire.
+        Fire = 6 => "fire",
+        /// Medical and public health.
+        Health = 7 => "health",
+        /// Pollution and other environmental.
+        Env = 8 => "env",
+        /// Public and private transportation.
+        Transport = 9 => "transport",
+        /// Utilities and other infrastructure.
+        Infra = 10 => "infra",
+        /// Chemical, biological, radiological, nuclear, explosive.
+        Cbrne = 11 => "cbrne",
+        /// Something else.
+        Other = 12 => "other",
+    }
+);
+
+codes!(
+    /// How severe what an alert is about is (Common Alerting Protocol 1.2).
+    AlertSeverity, "severity", {
+        /// Extraordinary threat to life or property.
+        Extreme = 1 => "extreme",
+        /// Significant threat.
+        Severe = 2 => "severe",
+        /// Possible threat.
+        Moderate = 3 => "moderate",
+        /// Minimal to no known threat.
+        Minor = 4 => "minor",
+        /// Not known.
+        Unknown = 5 => "unknown",
+    }
+);
+
+codes!(
+    /// How certain an alert is (Common Alerting Protocol 1.2).
+    AlertCertainty, "certainty", {
+        /// It has occurred, or goes on.
+        Observed = 1 => "observed",
+        /// Likely.
+        Likely = 2 => "likely",
+        /// Possible, not likely.
+        Possible = 3 => "possible",
+        /// Not expected to occur.
+        Unlikely = 4 => "unlikely",
+        /// Not known.
+        Unknown = 5 => "unknown",
+    }
+);
 
 codes!(
     /// How many records an answer holds, coarsely.

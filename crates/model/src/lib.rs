@@ -15,8 +15,8 @@ mod time;
 mod vector;
 
 pub use code::{
-    CodeError, CountBand, EventKind, FieldClass, Handling, LegalBasisId, Mode, Outcome, Purpose, QueryKind,
-    RefusalReason, Role, Stage, Step, Urgency,
+    AlertCategory, AlertCertainty, AlertSeverity, CodeError, CountBand, EventKind, FieldClass, Handling, LegalBasisId,
+    Mode, Outcome, Purpose, QueryKind, RefusalReason, Role, Stage, Step, Urgency,
 };
 pub use digest::{COMMIT, Digest, DigestError, Label, commit_hash, digest};
 pub use id::{ExchangeId, LeafIndex, Seq, TreeSize};

@@ -58,3 +58,11 @@ pub const NATIONS_MAX: usize = 26 * 26;
 pub const PART_SIGNATURES_MAX: usize = 256;
 /// Charter parts that a peer's vector may lie ahead of this node's: a node further behind is given them by hand.
 pub const PARTS_AHEAD_MAX: usize = 64;
+/// Characters of an alert's area, and of a headline.
+pub const HEADLINE_CHARS_MAX: usize = 200;
+/// Characters of what an alert says is to be done.
+pub const ACTION_CHARS_MAX: usize = 2_000;
+/// How long an alert may stand, in milliseconds (30 days).
+pub const ALERT_MILLIS_MAX: u64 = 30 * 24 * 3_600_000;
+/// Members that one post asks: larger groups are asked in several.
+pub const ASKS_PER_POST_MAX: usize = 24;

@@ -18,6 +18,7 @@ mod known;
 pub mod label;
 mod pair;
 mod payload;
+mod said;
 mod scan;
 mod strict;
 
@@ -38,6 +39,7 @@ pub use header::{Event, Header};
 pub use known::EntryReader;
 pub use pair::{Hole, HoleWhy, Pair, PairBody, PairKind, Period, Terms};
 pub use payload::{Explanation, Officer, QueryPayload, explanation_from_bytes};
+pub use said::{Alert, AlertText, SAID_BYTES_MAX, decode_said};
 
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,7 @@ const POLICIES: [[&str; 4]; 4] =
 
 /// Rules that every example shares, one file a topic, and the questions that they must judge right.
 const COMMON: &[(&str, &str)] = &[
+    ("alerts.cedar", include_str!("../policies/common/alerts.cedar")),
     ("persons.cedar", include_str!("../policies/common/persons.cedar")),
     ("plates.cedar", include_str!("../policies/common/plates.cedar")),
     ("seizures.cedar", include_str!("../policies/common/seizures.cedar")),

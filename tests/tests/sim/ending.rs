@@ -45,6 +45,8 @@ pub enum Ending {
         changed: bool,
     },
     Wanted(bool),
+    Alerted(Digest),
+    UnknownAlert,
     NotAdopted(&'static str),
     Compared {
         vector: String,
@@ -95,6 +97,8 @@ pub(super) fn ending(conclusion: Conclusion) -> Ending {
             Ending::PeriodsClosed { closed, unreachable: unreachable.len() }
         }
         Conclusion::Compared { vector, unasked } => Ending::Compared { vector: vector.to_string(), unasked },
+        Conclusion::Alerted { alert } => Ending::Alerted(alert),
+        Conclusion::UnknownAlert { .. } => Ending::UnknownAlert,
         Conclusion::Wanted { known } => Ending::Wanted(known),
         Conclusion::InForce { changed, .. } => Ending::InForce { changed },
         Conclusion::NotAdopted(error) => Ending::NotAdopted(error.code()),

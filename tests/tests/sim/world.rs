@@ -392,7 +392,8 @@ macro_rules! policy_texts {
 }
 
 /// Rules that all agencies share.
-const COMMON: [(&str, &str); 4] = [
+const COMMON: [(&str, &str); 5] = [
+    ("alerts.cedar", include_str!("../../../nodes/agency/policies/common/alerts.cedar")),
     ("persons.cedar", include_str!("../../../nodes/agency/policies/common/persons.cedar")),
     ("plates.cedar", include_str!("../../../nodes/agency/policies/common/plates.cedar")),
     ("seizures.cedar", include_str!("../../../nodes/agency/policies/common/seizures.cedar")),

@@ -182,6 +182,7 @@ impl Engine {
             witnessing: Witnessing::default(),
             withheld: Withheld::default(),
             groups: Groups::default(),
+            alerts: crate::alerts::Alerts::default(),
             changes,
             held_back: None,
             timers: BTreeSet::new(),

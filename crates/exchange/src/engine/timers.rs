@@ -41,6 +41,8 @@ pub(crate) enum Timer {
     Groups,
     /// Put a question anew that was refused for its epoch.
     Anew(ExchangeId),
+    /// Say to a group what stands in the log.
+    Say(puente_model::Digest),
 }
 
 impl Engine {
@@ -117,6 +119,7 @@ impl Engine {
                 Timer::Gather => self.gather_due(now),
                 Timer::Groups => self.groups_due(now),
                 Timer::Anew(exchange) => self.ask_anew(now, exchange),
+                Timer::Say(leaf) => self.say_recorded(now, leaf),
                 Timer::CatchUp(peer) => self.catch_up_due(now, &peer),
             }
         }

@@ -27,7 +27,7 @@ use crate::ledger::{Intent, Recorded};
 /// The groups, and what is under way for them.
 #[derive(Default)]
 pub(crate) struct Groups {
-    corridors: Option<Box<Corridors>>,
+    pub(crate) corridors: Option<Box<Corridors>>,
     due: Option<Millis>,
     /// Messages of which parts have come, by connection.
     partial: std::collections::HashMap<ConnectionId, Partial>,
@@ -85,6 +85,7 @@ impl Engine {
             }
         }
         self.groups.corridors = Some(Box::new(Corridors::open(setup, kept)?));
+        self.restore_alerts(self.last_now()).map_err(GroupsError::Store)?;
         self.carry_groups(self.last_now());
         Ok(self)
     }
@@ -138,6 +139,11 @@ impl Engine {
         self.tell(ticket, Conclusion::Wanted { known });
     }
 
+    /// Something came that counts for nothing.
+    pub(crate) fn count_group_fault(&mut self) {
+        self.groups.faults = self.groups.faults.saturating_add(1);
+    }
+
     pub(crate) fn carry_groups(&mut self, now: Millis) {
         while let Some(wanted) = self.groups.corridors.as_mut().and_then(|corridors| corridors.poll_effect()) {
             self.carry_out_group(now, wanted);
@@ -164,11 +170,11 @@ impl Engine {
             }
             Wanted::Read { group, witness, ledger } => self.seek_head(now, group, &witness, ledger),
             Wanted::Alarm(alarm) => self.emit(Effect::Alarm(Alarm::Group(Box::new(alarm)))),
-            Wanted::Fault { .. } => self.groups.faults = self.groups.faults.saturating_add(1),
+            Wanted::Fault { .. } => self.count_group_fault(),
             // Connections are the charter's business: whoever is removed from a group may still be a partner.
             Wanted::Members { .. } => {}
-            // Nothing is said to groups yet by anybody's wish.
-            Wanted::Opened(_) => {}
+            Wanted::Opened(opened) => self.heard(now, &opened),
+            Wanted::Reached { post, node } => self.reached(now, post, &node),
         }
     }
 

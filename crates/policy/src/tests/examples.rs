@@ -16,6 +16,7 @@ macro_rules! example {
 const EXAMPLES: [(&str, &str, &str, &str); 4] =
     [example!("mx-fge-bc"), example!("mx-fgr"), example!("us-tx-dps"), example!("us-ca-doj")];
 
+const ALERTS: &str = include_str!("../../../../nodes/agency/policies/common/alerts.cedar");
 const PERSONS: &str = include_str!("../../../../nodes/agency/policies/common/persons.cedar");
 const PLATES: &str = include_str!("../../../../nodes/agency/policies/common/plates.cedar");
 const SEIZURES: &str = include_str!("../../../../nodes/agency/policies/common/seizures.cedar");
@@ -23,8 +24,13 @@ const TRACES: &str = include_str!("../../../../nodes/agency/policies/common/trac
 const COMMON_CASES: &str = include_str!("../../../../nodes/agency/policies/common/cases.toml");
 
 fn files(inbound: &str, outbound: &str) -> Vec<(String, String)> {
-    let common =
-        [("persons.cedar", PERSONS), ("plates.cedar", PLATES), ("seizures.cedar", SEIZURES), ("traces.cedar", TRACES)];
+    let common = [
+        ("alerts.cedar", ALERTS),
+        ("persons.cedar", PERSONS),
+        ("plates.cedar", PLATES),
+        ("seizures.cedar", SEIZURES),
+        ("traces.cedar", TRACES),
+    ];
     let all = [("inbound.cedar", inbound), ("outbound.cedar", outbound)].into_iter().chain(common);
     all.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
 }

@@ -61,6 +61,12 @@ pub(crate) fn vocabulary() -> Vocabulary {
         steps: vec![Step::HitNoHit, Step::CoreData],
         fields: fields(proto),
     };
+    let alert = |kind: &str| KindInfo {
+        kind: kind.parse().unwrap(),
+        record_type: String::new(),
+        steps: vec![Step::HitNoHit],
+        fields: Vec::new(),
+    };
     let basis = |id: &str, purposes: &[Purpose]| BasisInfo {
         id: id.parse().unwrap(),
         purposes: purposes.to_vec(),
@@ -82,6 +88,9 @@ pub(crate) fn vocabulary() -> Vocabulary {
             KindInfo { fields: fields_of(TRACE, 2), ..kind("firearm.trace.result", "TraceResult", TRACE) },
             kind("seizure.search", "Seizure", SEIZURE),
             kind("seizure.link", "Seizure", SEIZURE),
+            alert("alert.publish"),
+            alert("alert.ack"),
+            alert("alert.cancel"),
         ],
         legal_bases: vec![
             basis("mx-us-mlat-1987", &[Purpose::CriminalInvestigation, Purpose::Prosecution, Purpose::ArmsTrafficking]),

@@ -493,3 +493,107 @@ pub struct AboutGroup {
     #[prost(bool, tag = "3")]
     pub more: bool,
 }
+/// The content of a post (puente.v1.corridor.Post), canonical.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Said {
+    #[prost(oneof = "said::Body", tags = "1, 2, 3, 4")]
+    pub body: ::core::option::Option<said::Body>,
+}
+/// Nested message and enum types in `Said`.
+pub mod said {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Body {
+        #[prost(message, tag = "1")]
+        Alert(super::AlertSigned),
+        #[prost(message, tag = "2")]
+        Acknowledged(super::AlertAcknowledged),
+        #[prost(message, tag = "3")]
+        Cancelled(super::AlertCancelled),
+        #[prost(message, tag = "4")]
+        Ask(super::GroupAsk),
+    }
+}
+/// An alert, after the Common Alerting Protocol 1.2: the detail of an event ALERT_SIGN.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Alert {
+    /// Name of the group that it is said to.
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// AlertCategory, AlertSeverity, AlertCertainty.
+    #[prost(uint32, tag = "2")]
+    pub category: u32,
+    #[prost(uint32, tag = "3")]
+    pub severity: u32,
+    #[prost(uint32, tag = "4")]
+    pub certainty: u32,
+    /// Where, in words.
+    #[prost(string, tag = "5")]
+    pub area: ::prost::alloc::string::String,
+    /// Milliseconds since the Unix epoch.
+    #[prost(uint64, tag = "6")]
+    pub observed_at: u64,
+    #[prost(uint64, tag = "7")]
+    pub expires_at: u64,
+    /// Handling code.
+    #[prost(uint32, tag = "8")]
+    pub handling: u32,
+    /// What happened and what to do, once a language; ascending by language.
+    #[prost(message, repeated, tag = "9")]
+    pub texts: ::prost::alloc::vec::Vec<AlertText>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertText {
+    /// en or es.
+    #[prost(string, tag = "1")]
+    pub lang: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub headline: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub action: ::prost::alloc::string::String,
+}
+/// ALERT_SIGN with its receipt, and what opens its detail.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertSigned {
+    #[prost(message, optional, tag = "1")]
+    pub signed: ::core::option::Option<Proven>,
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub detail_salt: ::prost::alloc::vec::Vec<u8>,
+    /// Alert, canonical.
+    #[prost(bytes = "vec", tag = "3")]
+    pub alert: ::prost::alloc::vec::Vec<u8>,
+}
+/// ALERT_ACK with its receipt: it quotes the ALERT_SIGN.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertAcknowledged {
+    #[prost(message, optional, tag = "1")]
+    pub acknowledged: ::core::option::Option<Proven>,
+}
+/// ALERT_CANCEL with its receipt: it quotes the ALERT_SIGN; its detail is why.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AlertCancelled {
+    #[prost(message, optional, tag = "1")]
+    pub cancelled: ::core::option::Option<Proven>,
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub detail_salt: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// One question to many members: each judges and answers what is asked of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupAsk {
+    /// QueryPayload, canonical: the same for all.
+    #[prost(bytes = "vec", tag = "1")]
+    pub payload: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    pub asks: ::prost::alloc::vec::Vec<AskOf>,
+}
+/// A QUERY to one member, as in Ask.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AskOf {
+    #[prost(message, optional, tag = "1")]
+    pub query: ::core::option::Option<Proven>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub salt: ::prost::alloc::vec::Vec<u8>,
+}

@@ -7,7 +7,7 @@ use std::path::Path;
 #[test]
 fn generated_code_is_current() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = ["entry.proto", "frame.proto", "evidence.proto"].map(|f| format!("puente/v1/{f}"));
+    let files = ["entry.proto", "frame.proto", "evidence.proto", "said.proto"].map(|f| format!("puente/v1/{f}"));
     let set = protox::compile(files, [here.join("../../proto")]).unwrap();
     let out = tempfile::tempdir().unwrap();
     prost_build::Config::new().out_dir(out.path()).compile_fds(set).unwrap();

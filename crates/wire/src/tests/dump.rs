@@ -14,7 +14,7 @@ pub(crate) struct Descriptors(HashMap<String, DescriptorProto>);
 impl Descriptors {
     pub(crate) fn load() -> Self {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-        let files = ["entry.proto", "frame.proto", "evidence.proto"].map(|f| format!("puente/v1/{f}"));
+        let files = ["entry.proto", "frame.proto", "evidence.proto", "said.proto"].map(|f| format!("puente/v1/{f}"));
         let set = protox::compile(files, [root]).unwrap();
         let messages = set.file.into_iter().flat_map(|f| f.message_type);
         Self(messages.map(|m| (m.name().to_owned(), m)).collect())

@@ -100,6 +100,10 @@ fn the_limits_table_is_the_code() {
         NATIONS_MAX,
         PART_SIGNATURES_MAX,
         PARTS_AHEAD_MAX,
+        HEADLINE_CHARS_MAX,
+        ACTION_CHARS_MAX,
+        ALERT_MILLIS_MAX,
+        ASKS_PER_POST_MAX,
     ];
     let written = table(&file("proto/README.md"), "limits");
     let written: Vec<_> = written.iter().map(|row| (row[0].as_str(), row[1].parse::<u64>().unwrap())).collect();

@@ -105,6 +105,33 @@ pub enum Command {
         #[serde(with = "text")]
         exchange: ExchangeId,
     },
+    /// Publish an alert; answered by [`Answer::Concluded`] once it stands in the log.
+    AlertPublish(Box<crate::alerts::Wished>),
+    /// Acknowledge another node's alert; answered by [`Answer::Concluded`].
+    AlertAcknowledge {
+        /// Its id.
+        #[serde(with = "text")]
+        alert: Digest,
+        /// Who.
+        #[serde(with = "text")]
+        officer: OfficerId,
+        /// For the own log.
+        #[serde(default)]
+        note: String,
+    },
+    /// Cancel an alert of this node's; answered by [`Answer::Concluded`].
+    AlertCancel {
+        /// Its id.
+        #[serde(with = "text")]
+        alert: Digest,
+        /// Who.
+        #[serde(with = "text")]
+        officer: OfficerId,
+        /// Why.
+        reason: String,
+    },
+    /// The alerts that this node made or was told; answered by [`Answer::Alerts`].
+    Alerts,
     /// The questions that wait for a person's decision; answered by [`Answer::Inbox`].
     Inbox,
     /// Look at one of them: CONSULT is recorded; answered by [`Answer::Concluded`].
@@ -379,6 +406,11 @@ pub enum Answer {
     Groups {
         /// Name, epoch and members of each.
         groups: Vec<serde_json::Value>,
+    },
+    /// Alerts, the newest first.
+    Alerts {
+        /// What they say, and what became of them.
+        alerts: Vec<crate::alerts::Shown>,
     },
     /// Questions of this node's.
     Questions {

@@ -1,5 +1,6 @@
 //! The hands: config, driver, QUIC, stores, the `puente` command.
 
+pub mod alerts;
 pub mod answering;
 pub mod api;
 pub mod approval;

@@ -1,6 +1,7 @@
 //! A node from start to stop: what it lives by, its parts, and what the control socket asks of it.
 
 mod adopted;
+mod alerts;
 mod api;
 mod checks;
 mod cosigned;
@@ -541,6 +542,10 @@ impl Backend for Node {
             Command::Adopt { from } => self.adopt(from).await,
             Command::Reload => Answer::Reloaded { items: self.reload().await },
             Command::ReloadCertificate => Answer::Reloaded { items: vec![self.reload_certificate()] },
+            Command::AlertPublish(wished) => self.publish_alert(*wished).await,
+            Command::AlertAcknowledge { alert, officer, note } => self.acknowledge_alert(alert, &officer, note).await,
+            Command::AlertCancel { alert, officer, reason } => self.cancel_alert(alert, &officer, reason).await,
+            Command::Alerts => self.alerts().await,
             Command::Groups => self.list_groups().await,
             Command::Group { group, want } => self.want_of_group(&group, want).await,
             Command::Block { peer, reason } => self.bar(peer, Some(reason)).await,

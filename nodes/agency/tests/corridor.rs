@@ -51,6 +51,44 @@ fn hit(fed: &Federation) -> String {
     exchange.clone()
 }
 
+/// An alert from one to the other: published, seen, acknowledged, cancelled.
+fn alerted(fed: &Federation) {
+    let said = ["--en", "armed men in a white pickup", "--es", "hombres armados en pickup blanca"];
+    let about = ["--group", "otay", "--severity", "severe", "--area", "Otay Mesa", "--officer", "o-1042"];
+    let lawful = ["--purpose", "criminal-investigation", "--basis", "mx-us-mlat-1987"];
+    let publish: Vec<&str> = ["alert", "publish"].into_iter().chain(said).chain(about).chain(lawful).collect();
+    let id = fed.mx.json(&publish)["alert"].as_str().unwrap().to_owned();
+    let watched = fed.us.run(&["--json", "alert", "watch", "--for", "2s"]);
+    let lines = String::from_utf8(watched.stdout).unwrap();
+    let first: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!((first["event"].as_str(), first["alert"]["id"].as_str()), (Some("alert"), Some(&*id)), "{lines}");
+    let listed = fed.us.run(&["--lang", "es", "alert", "list", "--standing"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(
+        listed.contains("hombres armados en pickup blanca") && listed.contains(&fed.mx.uri.to_string()),
+        "{listed}"
+    );
+    fed.us.json(&["alert", "ack", &id[..8], "--officer", "o-77", "--note", "units sent"]);
+    let until = Instant::now() + Duration::from_secs(20);
+    let hop = loop {
+        let shown = fed.mx.json(&["alert", "show", &id]);
+        if !shown["hops"][0]["acknowledged_at"].is_null() {
+            break shown["hops"][0].clone();
+        }
+        assert!(Instant::now() < until, "{shown}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(hop["after_millis"].as_u64().is_some_and(|after| after < 20_000), "{hop}");
+    let other = fed.us.run(&["alert", "cancel", &id, "--officer", "o-77", "--reason", "mistaken"]);
+    assert!(!other.status.success() && String::from_utf8_lossy(&other.stderr).contains("alert list"), "{other:?}");
+    fed.mx.json(&["alert", "cancel", &id, "--officer", "o-1042", "--reason", "they were customs officers"]);
+    let until = Instant::now() + Duration::from_secs(20);
+    while fed.us.json(&["alert", "show", &id])["reason"] != "they were customs officers" {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 #[test]
 fn two_real_nodes_make_their_corridor_and_auditors_judge_its_order() {
     let _alone = alone();
@@ -66,6 +104,7 @@ fn two_real_nodes_make_their_corridor_and_auditors_judge_its_order() {
     fed.mx.json(&["group", "rekey", OTAY]);
     let second = together(&fed, first);
     acknowledged.insert(hit(&fed));
+    alerted(&fed);
     let status = fed.us.status();
     assert!(status["groups"].as_array().unwrap().iter().any(|group| group["group"] == OTAY), "{status}");
     assert!(status["cosignatures"]["cosigned"].as_u64().unwrap() > 0, "{status}");

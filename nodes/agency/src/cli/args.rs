@@ -85,6 +85,9 @@ pub enum Command {
     /// Groups of the charter's corridors, and of two: who is in, fresh keys, who goes and who comes.
     #[command(subcommand)]
     Group(super::group::GroupCommand),
+    /// Alerts to everybody in a group: publish, acknowledge, cancel, watch.
+    #[command(subcommand)]
+    Alert(super::alert::AlertCommand),
     /// The rules of what may be asked and answered.
     #[command(subcommand)]
     Policy(PolicyCommand),

@@ -132,6 +132,8 @@ fn report_of(lang: Lang, bearings: &Bearings, about: &About<'_>, concluded: &Con
         | Concluded::Recorded { .. }
         | Concluded::Tried { .. }
         | Concluded::Wanted { .. }
+        | Concluded::Alerted { .. }
+        | Concluded::UnknownAlert { .. }
         | Concluded::PeriodsClosed { .. }
         | Concluded::InForce { .. }
         | Concluded::NotAdopted { .. } => return Err(client::unexpected()),

@@ -3,6 +3,7 @@
 //! Commands are functions from arguments to a [`Report`] or a [`Failure`];
 //! only this module touches standard output and standard error.
 
+mod alert;
 mod api_key;
 mod approval;
 mod args;
@@ -154,6 +155,7 @@ where
         Command::Log(command) => log::run(&context, command),
         Command::Peer(command) => peer::run(&context, command),
         Command::Group(command) => group::run(&context, command),
+        Command::Alert(command) => alert::run(&context, command),
         Command::ApiKey(command) => api_key::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),
         Command::Doctor => doctor::run(&context),

@@ -164,6 +164,16 @@ pub enum Concluded {
         /// Where.
         index: u64,
     },
+    /// What was wanted of an alert stands in the log.
+    Alerted {
+        /// Its id.
+        alert: String,
+    },
+    /// No such alert, or not one that this can be done with.
+    UnknownAlert {
+        /// The id that was given.
+        alert: String,
+    },
     /// A group was told what an operator wants.
     Wanted {
         /// Whether this node has a part in it.
@@ -253,6 +263,8 @@ impl From<&Conclusion> for Concluded {
             Conclusion::NotYours { roles } => {
                 Self::NotYours { roles: roles.iter().map(|role| role.to_string()).collect() }
             }
+            Conclusion::Alerted { alert } => Self::Alerted { alert: alert.to_string() },
+            Conclusion::UnknownAlert { alert } => Self::UnknownAlert { alert: alert.to_string() },
             Conclusion::Wanted { known } => Self::Wanted { known: *known },
             Conclusion::Tried(result) => Self::Tried { unable: result.as_ref().err().map(ToString::to_string) },
             Conclusion::Recorded { index } => Self::Recorded { index: index.0 },

@@ -152,6 +152,8 @@ fn end(conclusion: &Conclusion) -> Option<(String, Option<ExchangeId>)> {
         | Conclusion::Left { .. }
         | Conclusion::Tried(_)
         | Conclusion::Wanted { .. }
+        | Conclusion::Alerted { .. }
+        | Conclusion::UnknownAlert { .. }
         | Conclusion::Recorded { .. }
         | Conclusion::PeriodsClosed { .. } => return None,
     })

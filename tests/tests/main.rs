@@ -14,6 +14,7 @@ mod documents;
 mod exchange;
 mod fates;
 mod forgers;
+mod group_questions;
 mod groups;
 mod inbox;
 mod lost_tail;

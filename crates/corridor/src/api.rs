@@ -178,6 +178,17 @@ pub enum Input {
     Reached(NodeUri),
     /// It is gone.
     Lost(NodeUri),
+    /// A post came through a third node.
+    Relayed {
+        /// From whom, as that node says.
+        from: NodeUri,
+        /// Of which group.
+        group: GroupId,
+        /// Which post, as it says.
+        id: PostId,
+        /// Sealed to the group.
+        sealed: Vec<u8>,
+    },
     /// A node is at another epoch of a group: this one asks it for what it may lack.
     Behind {
         /// Which group.
@@ -257,6 +268,17 @@ pub enum Effect {
     },
     /// A member said something to all. What comes of it is durable with the write that follows at once.
     Opened(Opened),
+    /// A member cannot be reached: have a post passed on to it.
+    Relay {
+        /// Whom.
+        to: NodeUri,
+        /// Of which group.
+        group: GroupId,
+        /// Which post.
+        id: PostId,
+        /// Sealed to the group.
+        sealed: Vec<u8>,
+    },
     /// A member has a post of this node's.
     Reached {
         /// Which post.

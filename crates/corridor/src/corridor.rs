@@ -164,7 +164,7 @@ impl Corridor {
             Message::WantInfo => self.show(shared, from),
             Message::Info { genesis, info } => self.shown(shared, from, genesis, &info),
             Message::Ledger(message) => self.about_order(shared, from, message),
-            Message::Post { id, sealed } => self.arrived(shared, from, id, &sealed),
+            Message::Post { id, sealed } => self.arrived(shared, from, (id, &sealed), false),
             Message::Posted(id) => {
                 self.posted(shared, from, id);
                 Ok(())
@@ -254,6 +254,9 @@ impl Corridor {
         match then {
             Then::Send(to, message) => shared.out.send(&to, &self.name, message),
             Then::Deliver(id) => self.deliver(shared, id),
+            Then::Relay(to, id, sealed) => {
+                shared.out.push(crate::api::Effect::Relay { to, group: self.name.clone(), id, sealed });
+            }
             Then::Submit => self.submit(shared),
             Then::LedgerStored(ticket) => self.tell_ledger(shared, puente_ledger::Input::Stored { ticket }),
             Then::HeldStands(statement) => {
@@ -337,11 +340,13 @@ impl Corridor {
                 let posts = self.posts.values().filter(|post| post.left.iter().any(waiting));
                 let posts =
                     posts.flat_map(|post| post.sent.values().map(|at| at.plus(crate::post::AGAIN_MILLIS))).min();
+                let passed = self.posts.values().filter(|_| !shared.reached.is_empty());
+                let passed = passed.filter_map(|post| post.next_through(&shared.reached)).min();
                 let info = inside.asked.filter(|_| inside.group.is_none()).map(|at| at.plus(again));
                 // While a commit is on its way nothing of this kind is due.
                 let free = inside.group.as_ref().is_some_and(|group| matches!(group.pending(), Ok(None)));
                 let maintain = free.then(|| self.look_at.max(self.pause));
-                let own = [welcomes, posts, info, maintain].into_iter().flatten().min();
+                let own = [welcomes, posts, passed, info, maintain].into_iter().flatten().min();
                 // What was due and could not be done is tried again in a moment, not at once.
                 let own = own.map(|at| at.max(self.ticked.plus(shared.tuning.moment)));
                 [inside.ledger.poll_deadline(), own].into_iter().flatten().min()

@@ -173,6 +173,7 @@ impl Corridors {
                     self.each(|corridor, shared| corridor.reached(shared, &node));
                 }
             }
+            Input::Relayed { from, group, id, sealed } => self.relayed(&from, &group, id, &sealed),
             Input::Behind { group, than } => self.with(&group, |corridor, shared| {
                 corridor.tell_ledger(shared, puente_ledger::Input::Reached(than));
                 Ok(())
@@ -292,6 +293,18 @@ impl Corridors {
         };
         if let Err(fault) = corridor.message(&mut self.shared, from, message) {
             self.shared.out.fault(group, Some(from), fault);
+        }
+    }
+
+    fn relayed(&mut self, from: &NodeUri, group: &GroupId, id: PostId, sealed: &[u8]) {
+        let known = self.shared.charters.newest().is_some_and(|(_, trust)| trust.active(from).is_ok());
+        let corridor = self.groups.get_mut(group).filter(|_| known);
+        let done = match corridor {
+            Some(corridor) => corridor.arrived(&mut self.shared, from, (id, sealed), true),
+            None => Err(Fault::UnknownGroup(group.clone())),
+        };
+        if let Err(fault) = done {
+            self.shared.out.fault(group, None, fault);
         }
     }
 

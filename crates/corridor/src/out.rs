@@ -16,6 +16,8 @@ pub(crate) enum Then {
     LedgerStored(u64),
     /// Tell the ledger's engine that HELD stands.
     HeldStands(Digest),
+    /// Have a post passed on.
+    Relay(NodeUri, crate::post::PostId, Vec<u8>),
     /// Submit the commit that was staged.
     Submit,
     /// Send a post to whoever can be reached.

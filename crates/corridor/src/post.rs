@@ -19,6 +19,10 @@ pub const POST_LIFE_MILLIS_MAX: u64 = 30 * 86_400_000;
 /// Until a post is sent again to whoever is reached and silent, in milliseconds.
 pub(crate) const AGAIN_MILLIS: u64 = 10_000;
 
+/// Until others are asked again to pass a post on, in milliseconds; twice as long each time, up to an hour.
+const RELAY_MILLIS: u64 = 30_000;
+const RELAY_MILLIS_MAX: u64 = 3_600_000;
+
 /// Names a post: 16 random bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PostId(pub [u8; 16]);
@@ -61,6 +65,8 @@ pub(crate) struct Post {
     pub(crate) sealed: Option<(u64, Vec<u8>)>,
     /// When it was last sent to whom.
     pub(crate) sent: BTreeMap<NodeUri, Millis>,
+    /// Whoever cannot be reached: when others are asked to pass it on next, and how often they were.
+    pub(crate) through: BTreeMap<NodeUri, (Millis, u32)>,
 }
 
 impl fmt::Debug for Post {
@@ -93,7 +99,34 @@ impl Post {
             rest = after;
         }
         let until = Millis(u64::from_be_bytes(*until));
-        Some(Self { content: Zeroizing::new(rest.to_vec()), until, left, sealed: None, sent: BTreeMap::new() })
+        Some(Self {
+            content: Zeroizing::new(rest.to_vec()),
+            until,
+            left,
+            sealed: None,
+            sent: BTreeMap::new(),
+            through: BTreeMap::new(),
+        })
+    }
+
+    /// To whom others are asked to pass it on now: nobody is, as long as this node reaches nobody.
+    pub(crate) fn due_through(&self, now: Millis, reached: &BTreeSet<NodeUri>) -> Vec<NodeUri> {
+        let due = |node: &NodeUri| self.through.get(node).is_none_or(|(next, _)| *next <= now);
+        let left = self.left.iter().filter(|node| !reached.is_empty() && !reached.contains(*node));
+        left.filter(|node| due(node)).cloned().collect()
+    }
+
+    /// When [`Post::due_through`] has somebody again.
+    pub(crate) fn next_through(&self, reached: &BTreeSet<NodeUri>) -> Option<Millis> {
+        let left = self.left.iter().filter(|node| !reached.contains(*node));
+        left.map(|node| self.through.get(node).map_or(Millis(0), |(next, _)| *next)).min()
+    }
+
+    /// Others are asked to pass it on; again later, ever more seldom.
+    pub(crate) fn relayed(&mut self, node: NodeUri, now: Millis) {
+        let (next, times) = self.through.entry(node).or_default();
+        *next = now.plus((RELAY_MILLIS << (*times).min(7)).min(RELAY_MILLIS_MAX));
+        *times += 1;
     }
 
     /// Whom to send it to now: those who are reached and were not sent it lately.
@@ -114,7 +147,7 @@ mod tests {
     fn post() -> Post {
         let left = [node("mx/a/n1"), node("us/b/n1")].into_iter().collect();
         let content = Zeroizing::new(b"stolen".to_vec());
-        Post { content, until: Millis(77), left, sealed: None, sent: BTreeMap::new() }
+        Post { content, until: Millis(77), left, sealed: None, sent: BTreeMap::new(), through: BTreeMap::new() }
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Corridor {
         let id = PostId(shared.random());
         let until = until.min(shared.now.plus(POST_LIFE_MILLIS_MAX));
         let content = Zeroizing::new(content.to_vec());
-        let post = Post { content, until, left, sealed: None, sent: BTreeMap::new() };
+        let post = Post { content, until, left, sealed: None, sent: BTreeMap::new(), through: BTreeMap::new() };
         let put = (kept::key(&self.name, Kind::Post, &id.0), Some(post.encode()));
         shared.out.write(&self.name, vec![put], None, vec![Then::Deliver(id)]);
         self.posts.insert(id, post);
@@ -48,7 +48,8 @@ impl Corridor {
         let Place::Inside(inside) = &mut self.place else { return };
         let (Some(post), Some(group)) = (self.posts.get_mut(&id), &mut inside.group) else { return };
         let to = post.due(shared.now, &shared.reached);
-        if to.is_empty() || post.until <= shared.now {
+        let through = post.due_through(shared.now, &shared.reached);
+        if to.is_empty() && through.is_empty() || post.until <= shared.now {
             return;
         }
         let mut puts = Vec::new();
@@ -70,11 +71,15 @@ impl Corridor {
                 Err(error) => return shared.out.fault(&self.name, None, error),
             }
         }
-        let Some((_, sealed)) = &post.sealed else { return };
+        let Some((_, sealed)) = post.sealed.clone() else { return };
         let mut then = Vec::new();
         for node in to {
             then.push(Then::Send(node.clone(), Message::Post { id, sealed: sealed.clone() }));
             post.sent.insert(node, shared.now);
+        }
+        for node in through {
+            then.push(Then::Relay(node.clone(), id, sealed.clone()));
+            post.relayed(node, shared.now);
         }
         shared.out.write(&self.name, puts, None, then);
     }
@@ -92,19 +97,26 @@ impl Corridor {
         true
     }
 
-    /// A post arrived, from its sender or from whoever carries it.
+    /// A post arrived, from its sender, or from whoever passes it on: then nobody is told but the one who provably said it.
     pub(crate) fn arrived(
         &mut self,
         shared: &mut Shared,
         from: &NodeUri,
-        id: PostId,
-        sealed: &[u8],
+        (id, sealed): (PostId, &[u8]),
+        relayed: bool,
     ) -> Result<(), Fault> {
         let Place::Inside(inside) = &mut self.place else { return Err(Fault::Outside) };
         let Some(group) = &mut inside.group else { return Err(Fault::Outside) };
         let at = group.epoch();
         let (opened, changes) = match group.open(sealed) {
             Ok(done) => done,
+            // It is passed on again, or comes from its sender.
+            Err(error @ (GroupError::Early { .. } | GroupError::Replayed)) if relayed => {
+                return match error {
+                    GroupError::Replayed => Ok(()),
+                    error => Err(error.into()),
+                };
+            }
             Err(GroupError::Early { found, .. }) => {
                 // Its sender sends it again, should there be no room.
                 let held = [&id.0[..], &(from.as_str().len() as u16).to_be_bytes(), from.as_str().as_bytes(), sealed];
@@ -119,7 +131,8 @@ impl Corridor {
                 return Ok(());
             }
             Err(error)
-                if matches!(error, GroupError::TooOld { .. } | GroupError::TooLate | GroupError::DoesNotOpen) =>
+                if !relayed
+                    && matches!(error, GroupError::TooOld { .. } | GroupError::TooLate | GroupError::DoesNotOpen) =>
             {
                 shared.out.send(from, &self.name, Message::Unreadable(id));
                 return Err(error.into());
@@ -128,7 +141,8 @@ impl Corridor {
         };
         let mut puts = kept::state(&self.name, changes);
         let address = Address::parse(&opened.aad).filter(|address| address.id == id);
-        let then = vec![Then::Send(from.clone(), Message::Posted(id))];
+        let author = if relayed { &opened.from } else { from };
+        let then = vec![Then::Send(author.clone(), Message::Posted(id))];
         let Some(address) = address else {
             shared.out.write(&self.name, puts, None, Vec::new());
             return Err(GroupError::Malformed("post").into());
@@ -167,7 +181,7 @@ impl Corridor {
                 Some((PostId(*id), std::str::from_utf8(from).ok()?.parse::<NodeUri>().ok()?, sealed.to_vec()))
             };
             let Some((id, from, sealed)) = parse() else { continue };
-            if let Err(fault) = self.arrived(shared, &from, id, &sealed) {
+            if let Err(fault) = self.arrived(shared, &from, (id, &sealed), false) {
                 shared.out.fault(&self.name, Some(&from), fault);
             }
         }

@@ -168,7 +168,8 @@ impl Engine {
         let (decider, peer) = (hold.decider.take(), hold.peer.clone());
         let answer = hold.answer.as_ref().map(|(pair, _)| (pair.seq.0, pair.kind()));
         // Nobody holds a stream open for a person's decision: the answer is delivered.
-        let delivered = hold.route.is_none() && hold.stored.query_index.is_some();
+        // Nor for a question that was said to a group.
+        let delivered = hold.route.is_none() && (hold.stored.query_index.is_some() || hold.said_to_group);
         if let Some(ticket) = decider {
             self.tell_decided(ticket, exchange);
         }
@@ -176,7 +177,9 @@ impl Engine {
             if let Some(known) = self.peers.get_mut(&peer) {
                 known.deliveries.push(seq, kind);
             }
-            self.redeliver(now, &peer);
+            if self.line_to(&peer).is_some() {
+                self.redeliver(now, &peer);
+            }
             return;
         }
         self.send_reply(exchange, recorded.last().cloned());

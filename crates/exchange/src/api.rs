@@ -274,6 +274,15 @@ pub enum Input {
         /// What.
         want: puente_corridor::Want,
     },
+    /// Ask every member of a group one question.
+    GroupQuestion {
+        /// Comes back with [`Conclusion::GroupAsked`].
+        ticket: Ticket,
+        /// Which group.
+        group: puente_ledger::GroupId,
+        /// The question; whom it names is asked only if it is a member.
+        draft: Box<Draft>,
+    },
     /// Publish an alert.
     PublishAlert {
         /// Comes back with [`Conclusion::Alerted`].
@@ -313,6 +322,7 @@ impl Input {
         match self {
             Self::Question { ticket, .. }
             | Self::PublishAlert { ticket, .. }
+            | Self::GroupQuestion { ticket, .. }
             | Self::AcknowledgeAlert { ticket, .. }
             | Self::CancelAlert { ticket, .. }
             | Self::Withdraw { ticket, .. }
@@ -606,6 +616,9 @@ impl fmt::Debug for LocalEvent {
     }
 }
 
+/// Under which exchange a member of a group is asked; or why it is not.
+pub type Put = Result<ExchangeId, (RefusalReason, Explanation)>;
+
 /// What came of a question or another wish of the driver's.
 #[derive(Debug)]
 pub enum Conclusion {
@@ -715,6 +728,11 @@ pub enum Conclusion {
         vector: CharterVector,
         /// False if they were in force before.
         changed: bool,
+    },
+    /// A question to a group stands in the log, and goes on by itself to each member.
+    GroupAsked {
+        /// Who is asked, under which exchange; or why that member is not asked.
+        members: Vec<(NodeUri, Put)>,
     },
     /// What was wanted of an alert stands in the log, and its group hears of it.
     Alerted {

@@ -165,6 +165,10 @@ impl Engine {
         if !self.admits(&peer) {
             return self.end_cut(now, exchange);
         }
+        if self.asks.get(&exchange).is_some_and(|ask| ask.manner.said_to_group) {
+            // Said to everybody once all are recorded.
+            return self.at(now.plus(AGAIN_MILLIS), Timer::Again(exchange));
+        }
         self.send_ask(now, exchange, recorded.last().cloned());
     }
 

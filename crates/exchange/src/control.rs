@@ -200,7 +200,7 @@ impl Engine {
     }
 
     /// Shows the newest head on the control stream, proven from the one shown before.
-    fn show_head(&mut self, connection: ConnectionId) {
+    pub(crate) fn show_head(&mut self, connection: ConnectionId) {
         let size = self.ledger.size();
         let Some(line) = self.connections.get_mut(&connection).filter(|l| l.sent_head < size) else { return };
         let base = std::mem::replace(&mut line.sent_head, size);
@@ -253,7 +253,7 @@ impl Engine {
             Body::Head(head) => self.on_head(now, &peer, connection, &head),
             Body::NeedHead(need) => self.on_need_head(connection, &need),
             Body::HeadProof(proof) => self.on_head_proof(now, &peer, connection, &proof),
-            Body::Ask(ask) => self.on_ask(now, &peer, route, ask),
+            Body::Ask(ask) => self.on_ask(now, &peer, Some(route), ask),
             Body::Reply(reply) => self.on_reply(now, &peer, route, reply, false),
             Body::Acknowledge(ack) => self.on_acknowledge(now, &peer, route, &ack),
             Body::Pending(pending) => self.on_pending(now, &peer, &pending),
@@ -270,6 +270,8 @@ impl Engine {
             Body::Seek(seek) => self.on_seek(connection, &seek),
             Body::Sought(sought) => self.on_sought(now, &peer, sought),
             Body::AboutGroup(part) => self.on_group(now, &peer, connection, part),
+            Body::Relay(relay) => self.on_relay(now, &peer, relay),
+            Body::Relayed(relayed) => self.on_relayed(now, relayed),
         };
         match result {
             Ok(()) | Err(Problem::Ignore) => {}

@@ -72,6 +72,8 @@ pub(crate) enum Then {
     Deliver(NodeUri, u64),
     /// What a group wanted written stands; its ticket.
     Group(u64),
+    /// QUERYs to the members of a group stand; say them.
+    SayAsks(puente_ledger::GroupId, Vec<ExchangeId>),
     /// What is to be said to a group stands; say it, and tell whoever waits.
     Say(Digest, Option<(Ticket, Box<Conclusion>)>),
     /// What this node remembers as a witness stands; cosign.
@@ -285,6 +287,7 @@ impl Engine {
             }
             Input::GroupIdentity(identity) => self.tell_groups(now, puente_corridor::Input::Identity(*identity)),
             Input::WantOfGroup { ticket, group, want } => self.want_of_group(now, ticket, group, want),
+            Input::GroupQuestion { ticket, group, draft } => self.group_question(now, ticket, &group, *draft),
             Input::PublishAlert { ticket, draft } => self.publish_alert(now, ticket, &draft),
             Input::AcknowledgeAlert { ticket, alert, officer, note } => {
                 self.acknowledge_alert(now, ticket, alert, &officer, &note);
@@ -397,6 +400,7 @@ impl Engine {
                 }
             }
             Then::Group(ticket) => self.group_written(now, ticket, recorded),
+            Then::SayAsks(group, exchanges) => self.say_asks(now, &group, &exchanges),
             Then::Say(leaf, tell) => {
                 self.say_recorded(now, leaf);
                 if let Some((ticket, conclusion)) = tell {

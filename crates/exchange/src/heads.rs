@@ -288,6 +288,20 @@ impl PeerLog {
     }
 }
 
+impl PeerLog {
+    /// As [`PeerLog::receipt`], for what came without its author's connection: a head that its log signed will do, and is set
+    /// aside until its proof can be asked for.
+    pub(crate) fn receipt_from_afar(&mut self, bytes: &[u8], leaf: &Digest) -> Result<Receipt, HeadProblem> {
+        match self.receipt(bytes, leaf) {
+            Err(HeadProblem::Unproven(_)) => {
+                let claimed = ClaimedReceipt::parse(bytes).map_err(|_| HeadProblem::Fault(FaultCode::BadReceipt))?;
+                claimed.verify(leaf, &self.key).map_err(|_| HeadProblem::Fault(FaultCode::BadReceipt))
+            }
+            judged => judged,
+        }
+    }
+}
+
 fn note(head: &SignedCheckpoint) -> Vec<u8> {
     head.note_bytes().to_vec()
 }

@@ -50,6 +50,8 @@ pub(crate) struct Holding {
     pub(crate) query_leaf: Digest,
     pub(crate) answer: Option<(Pair, Digest)>,
     pub(crate) route: Option<Route>,
+    /// It came as a post, on no stream.
+    pub(crate) said_to_group: bool,
     pub(crate) due_at: Millis,
     pub(crate) query_receipt: Vec<u8>,
     pub(crate) grant: Option<Grant>,
@@ -114,6 +116,7 @@ impl Engine {
             query_leaf,
             answer,
             route: None,
+            said_to_group: false,
             query_receipt: Vec::new(),
             grant: None,
             asked: None,
@@ -141,7 +144,14 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_ask(&mut self, now: Millis, peer: &NodeUri, route: Route, ask: proto::Ask) -> Result<(), Problem> {
+    /// `route`: where it came from; none if it was said to a group, and its answer is delivered.
+    pub(crate) fn on_ask(
+        &mut self,
+        now: Millis,
+        peer: &NodeUri,
+        route: Option<Route>,
+        ask: proto::Ask,
+    ) -> Result<(), Problem> {
         let mut proven = ask.query.ok_or(Problem::from(FaultCode::Malformed))?;
         if ask.payload.len() > limits::QUERY_BYTES_MAX {
             return Err(FaultCode::Oversized.into());
@@ -181,7 +191,8 @@ impl Engine {
             return Err(fault(FaultCode::Malformed));
         }
         let receipt = match self.peers.get_mut(peer) {
-            Some(known) => known.log.receipt(&proven.receipt, &leaf),
+            Some(known) if route.is_some() => known.log.receipt(&proven.receipt, &leaf),
+            Some(known) => known.log.receipt_from_afar(&proven.receipt, &leaf),
             None => return Err(fault(FaultCode::NotAMember)),
         };
         if let Err(problem) = receipt {
@@ -228,7 +239,8 @@ impl Engine {
             query: pair,
             query_leaf: leaf,
             answer: None,
-            route: Some(route),
+            route,
+            said_to_group: route.is_none(),
             due_at,
             query_receipt,
             grant: None,
@@ -260,12 +272,19 @@ impl Engine {
     }
 
     /// The same QUERY again: the stored reply, again.
-    fn repeat(&mut self, exchange: ExchangeId, peer: &NodeUri, leaf: Digest, route: Route) -> Result<(), Problem> {
+    fn repeat(
+        &mut self,
+        exchange: ExchangeId,
+        peer: &NodeUri,
+        leaf: Digest,
+        route: Option<Route>,
+    ) -> Result<(), Problem> {
         let Some(hold) = self.holds.get_mut(&exchange) else { return Err(Problem::Ignore) };
         if hold.peer != *peer || hold.query_leaf != leaf {
             return Err(Problem::Fault(FaultCode::Replayed, Some(exchange)));
         }
-        hold.route = Some(route);
+        // Whoever was told through a group asks again here when nothing came.
+        hold.route = route.or(hold.route);
         if matches!(hold.stage, HoldStage::LookingUp | HoldStage::Recording) {
             return Ok(());
         }

@@ -19,7 +19,7 @@ pub(crate) const LOST: u32 = 1;
 /// The first minor version in which nodes cosign each other's heads: Submit, Judged.
 pub(crate) const COSIGN: u32 = 2;
 
-/// The first minor version with groups: Seek, Sought, AboutGroup.
+/// The first minor version with groups: Seek, Sought, AboutGroup, Relay, Relayed.
 pub(crate) const GROUPS: u32 = 2;
 
 /// The minor version that brought a kind of frame.
@@ -29,7 +29,7 @@ pub(crate) const fn of(body: &Body) -> u32 {
         Body::Pending(_) => PENDING,
         Body::Lost(_) => LOST,
         Body::Submit(_) | Body::Judged(_) => COSIGN,
-        Body::Seek(_) | Body::Sought(_) | Body::AboutGroup(_) => GROUPS,
+        Body::Seek(_) | Body::Sought(_) | Body::AboutGroup(_) | Body::Relay(_) | Body::Relayed(_) => GROUPS,
         Body::Ready(_)
         | Body::Head(_)
         | Body::NeedHead(_)

@@ -118,6 +118,8 @@ pub(crate) struct Peer {
     pub(crate) forked: bool,
     /// Charter and operator let this node exchange with it.
     pub(crate) admitted: bool,
+    /// Posts that it had passed on in the running minute.
+    pub(crate) relays: (u64, u32),
     /// The charter that its last Ready named.
     pub(crate) shown: Option<CharterVector>,
     /// It is ahead: charter parts are being fetched from it.
@@ -185,6 +187,7 @@ impl Peer {
             lookups: 0,
             minute: 0,
             minute_queries: 0,
+            relays: (0, 0),
             closing: None,
             close_tickets: Vec::new(),
             faults: BTreeMap::new(),

@@ -26,6 +26,31 @@ pub(crate) struct Manner {
     pub(crate) round: u8,
     /// The exchange that was refused so.
     pub(crate) instead_of: Option<ExchangeId>,
+    /// It is said to a group, and asked on a stream of its own only if nothing comes of that.
+    pub(crate) said_to_group: bool,
+}
+
+/// The part of a question that its entry only commits to, and the key that the answer is sealed to.
+pub(crate) struct Worded {
+    pub(crate) payload: Vec<u8>,
+    reply_key: ReplyKey,
+}
+
+impl Worded {
+    pub(crate) fn new(
+        now: Millis,
+        draft: &Draft,
+        params: &Params,
+        rng: &mut rand_chacha::ChaCha20Rng,
+    ) -> Result<Self, String> {
+        let reply_key = ReplyKey::generate(rng).map_err(|e| e.to_string())?;
+        let payload = draft.payload(now, params.pairs().to_vec(), *reply_key.public()).encode();
+        let (found, max) = (payload.len(), limits::QUERY_BYTES_MAX);
+        match found > max {
+            true => Err(format!("the question has {found} bytes; at most {max} are allowed")),
+            false => Ok(Self { payload, reply_key }),
+        }
+    }
 }
 
 impl Engine {
@@ -52,21 +77,8 @@ impl Engine {
         if let Err(refusal) = self.judged_outbound(now, &draft, &params, manner.binds()) {
             let (reason, explanation) = (refusal.reason, explain(now, &refusal));
             let conclusion = Conclusion::Refused { exchange: None, reason, explanation };
-            let event = LocalEvent {
-                kind: EventKind::OutboundRefused,
-                record_type: of_mode(draft.mode, ""),
-                count: 1,
-                purpose: Some(draft.purpose),
-                basis: Some(draft.basis.clone()),
-                role: Some(draft.officer.role),
-                detail: draft.officer.id.as_str().as_bytes().to_vec(),
-            };
-            let to = draft.to;
-            let complete = |e: &mut puente_wire::Event| {
-                e.reason = Some(reason);
-                e.peer = Some(to);
-            };
-            self.record_event(now, event, complete, Then::Tell(ticket, Box::new(conclusion)));
+            let then = Then::Tell(ticket, Box::new(conclusion));
+            self.record_refused_outbound(now, &draft, reason, then);
             return;
         }
         if let Err(reason) = self.record_query(now, Some(ticket), (&draft, manner), &params) {
@@ -74,6 +86,25 @@ impl Engine {
                 Explanation { at: now, text_en: reason.clone(), text_es: reason, ..Explanation::default() };
             self.tell(ticket, Conclusion::Refused { exchange: None, reason: RefusalReason::Failed, explanation });
         }
+    }
+
+    /// The own rules refused a question: that is recorded.
+    pub(crate) fn record_refused_outbound(&mut self, now: Millis, draft: &Draft, reason: RefusalReason, then: Then) {
+        let event = LocalEvent {
+            kind: EventKind::OutboundRefused,
+            record_type: of_mode(draft.mode, ""),
+            count: 1,
+            purpose: Some(draft.purpose),
+            basis: Some(draft.basis.clone()),
+            role: Some(draft.officer.role),
+            detail: draft.officer.id.as_str().as_bytes().to_vec(),
+        };
+        let to = draft.to.clone();
+        let complete = |e: &mut puente_wire::Event| {
+            e.reason = Some(reason);
+            e.peer = Some(to);
+        };
+        self.record_event(now, event, complete, then);
     }
 
     /// What this node's own rules say of a question; `may_bind`: it is put in the epoch of a group, if there is one.
@@ -210,24 +241,29 @@ impl Engine {
         (draft, manner): (&Draft, Manner),
         params: &Params,
     ) -> Result<(), String> {
+        let worded = Worded::new(now, draft, params, &mut self.rng)?;
+        let binding = if manner.binds() { self.binding(&draft.to) } else { None };
+        self.record_worded(now, ticket, (draft, manner), &worded, binding).map(|_| ())
+    }
+
+    /// Records the QUERY of a question that is worded; several nodes can be asked in the same words.
+    pub(crate) fn record_worded(
+        &mut self,
+        now: Millis,
+        ticket: Option<Ticket>,
+        (draft, manner): (&Draft, Manner),
+        worded: &Worded,
+        binding: Option<(String, u64)>,
+    ) -> Result<ExchangeId, String> {
         let seq = Seq(self.peers.get(&draft.to).map_or(1, |p| p.next_seq));
         let half = draft.half.unwrap_or_else(|| self.random());
         let exchange = ExchangeId::new(self.log_number, seq, half);
-        let reply_key = ReplyKey::generate(&mut self.rng).map_err(|e| e.to_string())?;
-        let payload = draft.payload(now, params.pairs().to_vec(), *reply_key.public()).encode();
-        if payload.len() > limits::QUERY_BYTES_MAX {
-            return Err(format!(
-                "the question has {} bytes; at most {} are allowed",
-                payload.len(),
-                limits::QUERY_BYTES_MAX
-            ));
-        }
+        let payload = worded.payload.clone();
         let salt = Secret32::new(self.random());
         let commitment = QueryPayload::commit(draft.mode, &payload, &salt);
         let opening = [salt.expose().as_slice(), &payload].concat();
         let (escrow, escrow_hash, mut before) =
             self.make_escrow(now, &draft.to, exchange, PairKind::Query, commitment, &opening)?;
-        let binding = if manner.binds() { self.binding(&draft.to) } else { None };
         let terms = draft.terms(exchange, binding);
         let due = Minute(draft.due_at.0.div_ceil(60_000));
         let query = self.pair(&draft.to, now, PairBody::Query { terms, due, commitment, escrow: escrow_hash });
@@ -246,7 +282,7 @@ impl Engine {
             query_index: index,
             payload,
             salt: salt.expose().to_vec(),
-            reply_key: reply_key.private().expose().to_vec(),
+            reply_key: worded.reply_key.private().expose().to_vec(),
             due_at: draft.due_at.0,
             query_leaf: wrapped.leaf.0.to_vec(),
             psk,
@@ -290,7 +326,7 @@ impl Engine {
         self.at(draft.due_at, Timer::Ask(exchange));
         let entries = before.into_iter().chain([wrapped.entry]).collect();
         self.enqueue(now, Intent { entries, puts, asides, then: Then::Ask(exchange) });
-        Ok(())
+        Ok(exchange)
     }
 
     /// Escrows an opening; the Seeds entries to be recorded before are returned with it.

@@ -35,6 +35,8 @@ pub fn describe(body: &proto::frame::Body) -> String {
         Body::Seek(seek) => format!("Seek {}", seek.origin),
         Body::Sought(sought) => format!("Sought {}", sought.origin),
         Body::AboutGroup(part) => format!("AboutGroup {} {} bytes", part.group, part.part.len()),
+        Body::Relay(relay) => format!("Relay to {} {}", relay.to, relay.group),
+        Body::Relayed(relayed) => format!("Relayed from {} {}", relayed.from, relayed.group),
         Body::Lost(lost) => if lost.entry.is_some() { "Lost entry" } else { "Lost: that was all" }.to_owned(),
     }
 }

@@ -47,6 +47,7 @@ pub enum Ending {
     Wanted(bool),
     Alerted(Digest),
     UnknownAlert,
+    GroupAsked(Vec<(NodeUri, Option<ExchangeId>)>),
     NotAdopted(&'static str),
     Compared {
         vector: String,
@@ -97,6 +98,9 @@ pub(super) fn ending(conclusion: Conclusion) -> Ending {
             Ending::PeriodsClosed { closed, unreachable: unreachable.len() }
         }
         Conclusion::Compared { vector, unasked } => Ending::Compared { vector: vector.to_string(), unasked },
+        Conclusion::GroupAsked { members } => {
+            Ending::GroupAsked(members.into_iter().map(|(node, put)| (node, put.ok())).collect())
+        }
         Conclusion::Alerted { alert } => Ending::Alerted(alert),
         Conclusion::UnknownAlert { .. } => Ending::UnknownAlert,
         Conclusion::Wanted { known } => Ending::Wanted(known),

@@ -409,7 +409,7 @@ impl World {
                 }
                 Effect::Members { .. } => {}
                 Effect::Alarm(alarm) => self.nodes[at].alarms.push(alarm),
-                Effect::Reached { .. } => {}
+                Effect::Reached { .. } | Effect::Relay { .. } => {}
                 Effect::Fault { group, from, fault } => self.nodes[at].faults.push((group, from, fault)),
             }
         }

@@ -24,7 +24,11 @@ impl Engine {
             Ok(Body::Alert(alert)) => self.alert_came(now, opened, alert),
             Ok(Body::Acknowledged(said)) => self.acknowledgement_came(now, opened, said),
             Ok(Body::Cancelled(said)) => self.cancellation_came(now, opened, &said),
-            Ok(Body::Ask(_)) | Err(_) => Err(Worthless),
+            Ok(Body::Ask(ask)) => {
+                self.asked_in_group(now, &opened.from, ask);
+                Ok(())
+            }
+            Err(_) => Err(Worthless),
         };
         if taken.is_err() {
             self.count_group_fault();

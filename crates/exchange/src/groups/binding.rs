@@ -84,7 +84,8 @@ impl Engine {
         let due = now.plus(*wait);
         let Some(draft) = draft_again(ask, &terms).filter(|draft| draft.due_at > due) else { return false };
         let refused = plain_conclusion(exchange, ask);
-        let manner = Manner { round: ask.manner.round + 1, instead_of: Some(exchange), ..ask.manner };
+        let manner =
+            Manner { round: ask.manner.round + 1, instead_of: Some(exchange), said_to_group: false, ..ask.manner };
         let anew = Anew { ticket: ask.ticket.take(), draft: Box::new(draft), manner, refused };
         let peer = ask.peer.clone();
         if let Some(ticket) = anew.ticket {

@@ -8,8 +8,10 @@
 //!                                                       └──▶ Alarm
 //! ```
 
+mod asking;
 mod binding;
 mod framing;
+mod relaying;
 mod witnesses;
 
 use puente_corridor::{Corridors, Effect as Wanted, EpochBegan, GroupEvent, Input as Told, Want};
@@ -175,6 +177,7 @@ impl Engine {
             Wanted::Members { .. } => {}
             Wanted::Opened(opened) => self.heard(now, &opened),
             Wanted::Reached { post, node } => self.reached(now, post, &node),
+            Wanted::Relay { to, group, id, sealed } => self.ask_to_relay(&to, &group, id, &sealed),
         }
     }
 

@@ -3,7 +3,7 @@
 pub struct Frame {
     #[prost(
         oneof = "frame::Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
     )]
     pub body: ::core::option::Option<frame::Body>,
 }
@@ -55,6 +55,10 @@ pub mod frame {
         Sought(super::Sought),
         #[prost(message, tag = "22")]
         AboutGroup(super::AboutGroup),
+        #[prost(message, tag = "23")]
+        Relay(super::Relay),
+        #[prost(message, tag = "24")]
+        Relayed(super::Relayed),
     }
 }
 /// First frame of each side on the control stream.
@@ -492,6 +496,34 @@ pub struct AboutGroup {
     /// More parts of it follow.
     #[prost(bool, tag = "3")]
     pub more: bool,
+}
+/// A post of a group that its sender cannot bring to a member itself: the receiver passes it on, if it can.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Relay {
+    /// Whom.
+    #[prost(string, tag = "1")]
+    pub to: ::prost::alloc::string::String,
+    /// The group's name.
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub post: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub sealed: ::prost::alloc::vec::Vec<u8>,
+}
+/// A post that somebody else asked the sender to pass on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Relayed {
+    /// Who asked.
+    #[prost(string, tag = "1")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "3")]
+    pub post: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub sealed: ::prost::alloc::vec::Vec<u8>,
 }
 /// The content of a post (puente.v1.corridor.Post), canonical.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -16,7 +16,7 @@ use puente_model::{
 use puente_wire::Officer;
 use serde::{Deserialize, Serialize};
 
-pub use concluded::{Concluded, DisclosedField, Explained, Invalid};
+pub use concluded::{Concluded, DisclosedField, Explained, GroupPut, Invalid};
 
 /// The longest line that either side sends, in bytes.
 pub const LINE_BYTES_MAX: usize = 8 << 20;
@@ -74,6 +74,13 @@ pub(crate) mod maybe {
 pub enum Command {
     /// Ask another node; answered by [`Answer::Concluded`] at the deadline at the latest.
     Query(Box<Question>),
+    /// Ask every member of a group; answered by [`Answer::Concluded`] once the question stands in the log.
+    GroupQuery {
+        /// Name of the group.
+        group: String,
+        /// The question; whom it names is any member.
+        question: Box<Question>,
+    },
     /// The questions that this node asked; answered by [`Answer::Questions`].
     Questions(crate::outbox::Wanted),
     /// Where one question stands; answered by [`Answer::Questions`] with one, or with none.

@@ -444,6 +444,25 @@ impl Node {
         concluded(self.driver.ask(draft).await)
     }
 
+    /// Asks every member of a group.
+    async fn group_query(&self, group: String, question: Question) -> Answer {
+        // Within a federation a corridor's own name says enough.
+        let name = match group.contains('/') {
+            true => group,
+            false => format!("{}/{group}", self.now.charter.load().federation()),
+        };
+        let Ok(group) = name.parse() else {
+            return failure("group", format!("'{name}' is no group's name"), "'puente group list' names them");
+        };
+        match self.roll.officer(&question.officer, now()) {
+            Ok(officer) => {
+                let draft = Box::new(question.draft(officer, now(), None));
+                concluded(self.driver.wish(|ticket| Input::GroupQuestion { ticket, group, draft }).await)
+            }
+            Err(error) => failure("officer", error, "list the officers with 'puente officer list'"),
+        }
+    }
+
     async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&NodeDisk) -> Result<T, DiskError> + Send + 'static,
@@ -505,6 +524,7 @@ impl Backend for Node {
         }
         match command {
             Command::Query(question) => self.query(*question, None).await,
+            Command::GroupQuery { group, question } => self.group_query(group, *question).await,
             Command::Questions(list) => self.questions(list).await,
             Command::QuestionStatus { exchange } => self.question_status(exchange).await,
             Command::QuestionAwait { exchange } => concluded(self.driver.await_end(exchange).await),

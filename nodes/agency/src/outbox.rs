@@ -134,6 +134,9 @@ pub struct Shown {
     pub query_leaf: String,
     /// Leaf hash of the ANSWER or REFUSAL.
     pub answer_leaf: Option<String>,
+    /// The exchange as which it was put anew: the holder was at another epoch of the group.
+    #[serde(default)]
+    pub again: Option<String>,
 }
 
 impl std::fmt::Debug for Shown {
@@ -182,6 +185,7 @@ impl Shown {
             waits,
             query_leaf: question.query_leaf.to_string(),
             answer_leaf: question.answer_leaf.map(|leaf| leaf.to_string()),
+            again: question.again.map(|again| again.to_string()),
         }
     }
 }

@@ -89,6 +89,32 @@ fn alerted(fed: &Federation) {
     }
 }
 
+/// The whole corridor is asked at once; here that is one other agency.
+fn asked_in_group(fed: &Federation) -> String {
+    let lawful = ["--purpose", "vehicle-recovery", "--basis", "mx-us-stolen-vehicles-1981", "--officer", "o-1042"];
+    let question = ["query", "vehicle.status", "--group", "otay", "--vin", VIN, "--case", "C-1/2026", "--due", "20s"];
+    let all: Vec<&str> = question.into_iter().chain(lawful).collect();
+    let summed = fed.mx.json(&all);
+    let member = &summed["members"][0];
+    assert_eq!(
+        (member["node"].as_str(), member["answered"].as_bool()),
+        (Some(fed.us.uri.as_str()), Some(true)),
+        "{summed}"
+    );
+    assert_eq!(member["answer"]["outcome"], "HIT_UNCONFIRMED", "{summed}");
+    let told = fed.mx.run(&["--lang", "es"].into_iter().chain(all).collect::<Vec<_>>());
+    let (out, err) = (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+    assert!(told.status.success() && out.contains("HIT_UNCONFIRMED") && out.contains("coincidencia"), "{out}{err}");
+    let unknown = fed.mx.run(
+        &["query", "vehicle.status", "--group", "nowhere", "--vin", VIN, "--case", "C"]
+            .into_iter()
+            .chain(lawful)
+            .collect::<Vec<_>>(),
+    );
+    assert!(!unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains("otay"), "{unknown:?}");
+    member["exchange"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn two_real_nodes_make_their_corridor_and_auditors_judge_its_order() {
     let _alone = alone();
@@ -105,6 +131,7 @@ fn two_real_nodes_make_their_corridor_and_auditors_judge_its_order() {
     let second = together(&fed, first);
     acknowledged.insert(hit(&fed));
     alerted(&fed);
+    acknowledged.insert(asked_in_group(&fed));
     let status = fed.us.status();
     assert!(status["groups"].as_array().unwrap().iter().any(|group| group["group"] == OTAY), "{status}");
     assert!(status["cosignatures"]["cosigned"].as_u64().unwrap() > 0, "{status}");

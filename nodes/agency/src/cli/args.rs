@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use puente_model::{AuditorUri, Digest, Handling, Jurisdiction, Lang, NodeUri, OfficerId, QueryKind, Role};
 
+use super::output::Failure;
+
 /// What exit codes mean; stands at the end of every help text.
 const EXITS: &str = "Exit codes:
   0  done; a question was answered, be it with no hit
@@ -15,7 +17,7 @@ const EXITS: &str = "Exit codes:
   5  there was nothing to do yet ('node renew --if-due')
 
 Data goes to stdout, words to stderr. With --json, stdout holds exactly one
-JSON value, errors too: {\"error\":{\"code\",\"message\",\"hint\"}}.";
+JSON value ('alert watch': one a line), errors too: {\"error\":{\"code\",\"message\",\"hint\"}}.";
 
 /// Agencies of two or more nations answer each other's questions without pooling their data.
 #[derive(Debug, Parser)]
@@ -459,8 +461,11 @@ pub struct QueryArgs {
     /// Kind of question, for example vehicle.status.
     pub kind: QueryKind,
     /// Node that is asked, for example puente://us/tx-dps/n1.
-    #[arg(long, value_name = "URI")]
-    pub to: NodeUri,
+    #[arg(long, value_name = "URI", required_unless_present = "group")]
+    pub to: Option<NodeUri>,
+    /// Group whose members are all asked, for example tijuana-san-diego: each judges and answers by itself.
+    #[arg(long, value_name = "NAME", conflicts_with = "to")]
+    pub group: Option<String>,
     /// Why it is asked.
     #[arg(long)]
     pub purpose: String,
@@ -518,6 +523,18 @@ pub struct QueryArgs {
     /// The strictest handling code that the asker accepts.
     #[arg(long, default_value = "H2", value_name = "CODE")]
     pub handling: Handling,
+}
+
+impl QueryArgs {
+    /// The one node that is asked.
+    ///
+    /// # Errors
+    /// A group is named instead.
+    pub(super) fn node(&self) -> Result<&NodeUri, Failure> {
+        self.to.as_ref().ok_or_else(|| {
+            Failure::usage("to", "this is said of one node at a time").hint("name it with --to instead of --group")
+        })
+    }
 }
 
 /// `puente log`.

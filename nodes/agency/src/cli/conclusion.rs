@@ -133,6 +133,7 @@ fn report_of(lang: Lang, bearings: &Bearings, about: &About<'_>, concluded: &Con
         | Concluded::Tried { .. }
         | Concluded::Wanted { .. }
         | Concluded::Alerted { .. }
+        | Concluded::GroupAsked { .. }
         | Concluded::UnknownAlert { .. }
         | Concluded::PeriodsClosed { .. }
         | Concluded::InForce { .. }

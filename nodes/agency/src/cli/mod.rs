@@ -19,6 +19,7 @@ mod disclosure;
 mod doctor;
 mod formats;
 mod group;
+mod group_query;
 mod heartbeat;
 mod import;
 pub(crate) mod inbox;

@@ -14,7 +14,7 @@ use super::clocks::spelled;
 use super::conclusion::{self, About};
 use super::output::{Failure, Report, table};
 use super::words;
-use super::{Context, client, load_failure, query};
+use super::{Context, client, group_query, load_failure, query};
 use crate::control_api::{Answer, Command, Concluded, Question};
 use crate::load::Bearings;
 use crate::outbox::{Examined, FollowUp, Shown, Waits, Wanted};
@@ -195,7 +195,11 @@ pub(super) fn run(context: &Context, command: &QueryCommand) -> Result<Report, F
         let args = command.question.as_ref().ok_or_else(|| {
             Failure::usage("usage", "a question names its kind").hint("for example: puente query vehicle.status --help")
         })?;
-        return query::run(context, args, command.no_wait, command.dry_run);
+        return match &args.group {
+            Some(_) if command.dry_run => Err(args.node().err().unwrap_or_else(client::unexpected)),
+            Some(group) => group_query::run(context, args, group, command.no_wait),
+            None => query::run(context, args, command.no_wait, command.dry_run),
+        };
     };
     match earlier {
         Earlier::List { officer, to, open, limit } => {
@@ -410,7 +414,7 @@ fn list(context: &Context, wanted: Wanted) -> Result<Report, Failure> {
 }
 
 /// Where a question stands, in words.
-fn state(question: &Shown, lang: Lang) -> String {
+pub(super) fn state(question: &Shown, lang: Lang) -> String {
     if let Some(Waits::Line { since }) = &question.waits {
         return format!("{} {since}", Text::WaitsForLine.get(lang));
     }

@@ -105,7 +105,7 @@ fn explain(context: &Context, bearings: &Bearings, args: &ExplainArgs) -> Result
                 .role
         }
     };
-    let (own, other) = (&bearings.config.node, &args.query.to);
+    let (own, other) = (&bearings.config.node, args.query.node()?);
     let (direction, asker, holder) =
         if args.inbound { (Direction::Inbound, other, own) } else { (Direction::Outbound, own, other) };
     let roles = |uri| bearings.charter.member(uri).map(|m| m.roles.iter().cloned().collect()).unwrap_or_default();
@@ -176,7 +176,7 @@ fn asked(
     };
     let due = query::duration(&wanted.due)?;
     let question = Question {
-        to: if args.inbound { bearings.config.node.clone() } else { wanted.to.clone() },
+        to: if args.inbound { bearings.config.node.clone() } else { wanted.node()?.clone() },
         kind: wanted.kind.clone(),
         step: wanted.step,
         purpose: basics.purpose,
@@ -208,7 +208,7 @@ fn beyond(
     let (kind, catalogue) = (basics.kind, &bearings.catalogue);
     let record_type = catalogue.record_type(kind.record_type()).ok_or_else(client::unexpected)?;
     let (question, sample) = asked(context, bearings, (basics, args), record_type)?;
-    let (own, other) = (&bearings.config.node, &args.query.to);
+    let (own, other) = (&bearings.config.node, args.query.node()?);
     let (asker, holder) = if args.inbound { (other, own) } else { (own, other) };
     let known = OfficerBook::open(&context.dir)?.wanted().find(&question.officer).cloned();
     let officer = known.filter(|_| !args.inbound).unwrap_or_else(|| OfficerRecord {

@@ -52,10 +52,10 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    fn of(args: &QueryArgs) -> Result<Self, Failure> {
+    fn of(args: &QueryArgs, to: NodeUri) -> Result<Self, Failure> {
         Ok(Self {
             kind: args.kind.clone(),
-            to: args.to.clone(),
+            to,
             purpose: args.purpose.clone(),
             basis: args.basis.clone(),
             officer: args.officer.clone(),
@@ -91,7 +91,7 @@ pub(crate) struct Bench<'a> {
 impl<'a> Basics<'a> {
     pub(super) fn parse(context: &Context, bearings: &'a Bearings, args: &QueryArgs) -> Result<Self, Failure> {
         let bench = Bench { bearings, lang: context.lang, now: context.now };
-        Self::of(bench, (&args.kind, args.step), (&args.purpose, &args.basis), &args.to)
+        Self::of(bench, (&args.kind, args.step), (&args.purpose, &args.basis), args.node()?)
     }
 
     fn of(
@@ -306,7 +306,7 @@ fn check_step(wish: &Wish) -> Result<(), Failure> {
 }
 
 /// Whether the command waits for the answer: not for days, whatever the deadline.
-fn waits(stays: bool, due: Duration) -> bool {
+pub(super) fn waits(stays: bool, due: Duration) -> bool {
     !stays && due <= FOREGROUND_MAX
 }
 
@@ -353,17 +353,31 @@ pub(crate) fn check(bench: Bench<'_>, wish: &Wish) -> Result<Checked, Failure> {
     Ok(Checked { question, warnings: parsed.warnings().iter().map(of).collect() })
 }
 
+/// A question as if it were for one node: what charter and catalogue say of it, and how long it has.
+pub(super) fn checked(
+    context: &Context,
+    bearings: &Bearings,
+    args: &QueryArgs,
+    to: NodeUri,
+) -> Result<(Question, Vec<String>, Duration), Failure> {
+    let wish = Wish::of(args, to)?;
+    let checked = check(Bench { bearings, lang: context.lang, now: context.now }, &wish)?;
+    officer(context, args)?;
+    Ok((checked.question, checked.warnings, wish.due))
+}
+
 /// Asks; with `stays` the officer does not wait for the answer; a `dry` run shows what would leave and asks nobody.
 pub(super) fn run(context: &Context, args: &QueryArgs, stays: bool, dry: bool) -> Result<Report, Failure> {
     let bearings = Bearings::load(&context.dir).map_err(load_failure)?;
-    let wish = Wish::of(args)?;
+    let to = args.node()?.clone();
+    let wish = Wish::of(args, to.clone())?;
     let checked = check(Bench { bearings: &bearings, lang: context.lang, now: context.now }, &wish)?;
     let officer = officer(context, args)?;
     if dry {
         return Ok(leaving(context, &bearings, &checked.question, &officer));
     }
     let kind = bearings.catalogue.query_kind(args.kind.as_str()).ok_or_else(client::unexpected)?;
-    let about = About { kind, to: &args.to, training: args.training };
+    let about = About { kind, to: &to, training: args.training };
     // The node answers at the deadline at the latest; a little more for the way.
     let patience = wish.due + Duration::from_secs(10);
     let waits = waits(stays, wish.due).then_some(patience);

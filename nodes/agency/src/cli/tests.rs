@@ -458,7 +458,7 @@ fn answers_and_refusals_read_well_in_80_columns() {
         let Command::Query(args) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!() };
         let args = args.question.unwrap();
         let basics = query::Basics::parse(&context, &bearings, &args).unwrap();
-        let about = conclusion::About { kind: basics.kind, to: &args.to, training: false };
+        let about = conclusion::About { kind: basics.kind, to: args.to.as_ref().unwrap(), training: false };
         let field = |path: &str, value: &str| DisclosedField { path: path.to_owned(), value: value.to_owned() };
         let explained = Explained {
             rule: "bar-plate-reads".to_owned(),

@@ -50,6 +50,33 @@ pub struct Invalid {
     pub mend: String,
 }
 
+/// A member of a group that is asked, or is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GroupPut {
+    /// Who.
+    #[serde(with = "super::text")]
+    #[schemars(with = "String")]
+    pub node: NodeUri,
+    /// Under which exchange; null if it is not asked.
+    pub exchange: Option<String>,
+    /// Why it is not asked, by class.
+    pub reason: Option<String>,
+    /// Why, in words.
+    pub explanation: Option<Explained>,
+}
+
+impl GroupPut {
+    fn of(node: &NodeUri, put: &puente_exchange::api::Put) -> Self {
+        let refused = put.as_ref().err();
+        Self {
+            node: node.clone(),
+            exchange: put.as_ref().ok().map(ToString::to_string),
+            reason: refused.map(|(reason, _)| reason.to_string()),
+            explanation: refused.map(|(_, explanation)| explanation.into()),
+        }
+    }
+}
+
 /// What came of a question, or of a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "conclusion", rename_all = "kebab-case")]
@@ -164,6 +191,11 @@ pub enum Concluded {
         /// Where.
         index: u64,
     },
+    /// A question to a group stands in the log, and goes on by itself to each member.
+    GroupAsked {
+        /// Who is asked, and who is not.
+        members: Vec<GroupPut>,
+    },
     /// What was wanted of an alert stands in the log.
     Alerted {
         /// Its id.
@@ -262,6 +294,9 @@ impl From<&Conclusion> for Concluded {
             Conclusion::NotWaiting { exchange } => Self::NotWaiting { exchange: exchange.to_string() },
             Conclusion::NotYours { roles } => {
                 Self::NotYours { roles: roles.iter().map(|role| role.to_string()).collect() }
+            }
+            Conclusion::GroupAsked { members } => {
+                Self::GroupAsked { members: members.iter().map(|(node, put)| GroupPut::of(node, put)).collect() }
             }
             Conclusion::Alerted { alert } => Self::Alerted { alert: alert.to_string() },
             Conclusion::UnknownAlert { alert } => Self::UnknownAlert { alert: alert.to_string() },

@@ -153,6 +153,7 @@ fn end(conclusion: &Conclusion) -> Option<(String, Option<ExchangeId>)> {
         | Conclusion::Tried(_)
         | Conclusion::Wanted { .. }
         | Conclusion::Alerted { .. }
+        | Conclusion::GroupAsked { .. }
         | Conclusion::UnknownAlert { .. }
         | Conclusion::Recorded { .. }
         | Conclusion::PeriodsClosed { .. } => return None,

@@ -1,6 +1,7 @@
 //! Auditors: a fresh process for each verdict, which gets copies, charter, pin and its own key.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -114,7 +115,11 @@ impl Stage {
                 why = reconciled.words();
             }
             let findings = reconciled.findings.len().to_string();
-            let words = [*name, &reconciled.verdict, &dirs.len().to_string(), &findings];
+            let ledgers =
+                dirs.iter().map(|dir| super::copies::ledgers_below(dir.as_ref())).collect::<Result<Vec<_>, _>>()?;
+            let ledgers: BTreeSet<PathBuf> = ledgers.into_iter().flatten().collect();
+            let (logs, ledgers) = (dirs.len().to_string(), ledgers.len().to_string());
+            let words = [*name, &reconciled.verdict, &logs, &ledgers, &findings];
             self.teller.expect(clean && reconciled.clean(), Text::AuditSound, &words, &why);
             out.push(json!({
                 "auditor": name, "nation": nation, "verdict": reconciled.verdict, "findings": reconciled.findings,

@@ -98,6 +98,11 @@ pub(super) const AGENCIES: &[Agency; 4] = &[
     },
 ];
 
+/// Name of the federation.
+pub(super) const FEDERATION: &str = "frontera";
+/// The corridor that all agencies are in.
+pub(super) const CORRIDOR: &str = "tijuana-san-diego";
+
 /// The nations: code, English name, Spanish name.
 pub(super) const NATIONS: &[(&str, &str, &str); 2] =
     &[("mx", "Mexico", "México"), ("us", "United States of America", "Estados Unidos de América")];
@@ -130,9 +135,9 @@ pub(super) fn auditor_origin(name: &str, nation: &str) -> String {
 }
 
 /// The federation, as `puente charter create` reads it.
-pub(super) fn description(made: &Made, valid_from: &str, expires: &str) -> String {
+pub(super) fn description(made: &Made, valid_from: &str, expires: &str, corridor: bool) -> String {
     let mut out = format!(
-        "# A federation of two nations, made by 'puente demo'.\nfederation = \"frontera\"\n\
+        "# A federation of two nations, made by 'puente demo'.\nfederation = \"{FEDERATION}\"\n\
          valid_from = \"{valid_from}\"\nexpires = \"{expires}\"\naudit_hold_days = 365\nperiod_minutes = 60\nquorum = \"both-nations\"\n"
     );
     for (code, en, es) in NATIONS {
@@ -161,6 +166,16 @@ pub(super) fn description(made: &Made, valid_from: &str, expires: &str) -> Strin
     let nations: Vec<String> = NATIONS.iter().map(|(code, ..)| format!("\"{code}\"")).collect();
     let all = nations.join(", ");
     let _ = write!(out, "\n[[witness_group]]\nname = \"both-nations\"\nneed = \"all\"\nmembers = [{all}]\n");
+    if corridor {
+        let (convener, successor) = (FGE_BC.uri(), CA_DOJ.uri());
+        let _ = write!(
+            out,
+            "\n[[corridor]]\nname = \"{CORRIDOR}\"\nconvener = \"{convener}\"\nsuccessors = [\"{successor}\"]\n\
+             members = [\"{}\", \"{}\"]\n",
+            FGR.uri(),
+            TX_DPS.uri()
+        );
+    }
     for stanza in &made.members {
         let _ = write!(out, "\n{stanza}");
     }

@@ -144,3 +144,13 @@ pub(super) fn files_below(dir: &Path) -> Result<Vec<std::path::PathBuf>, Failure
     out.sort();
     Ok(out)
 }
+
+/// The ledgers of groups beside a copied log, by their names.
+pub(super) fn ledgers_below(dir: &Path) -> Result<Vec<std::path::PathBuf>, Failure> {
+    let ledgers = dir.join("ledgers");
+    if !ledgers.exists() {
+        return Ok(Vec::new());
+    }
+    let heads = files_below(&ledgers)?.into_iter().filter(|file| file.ends_with("checkpoint"));
+    Ok(heads.filter_map(|file| Some(file.parent()?.strip_prefix(&ledgers).ok()?.to_owned())).collect())
+}

@@ -158,7 +158,7 @@ impl Stage {
     fn charter(&mut self, made: &Made) -> Result<usize, Failure> {
         let at = now();
         let from = Millis(at.0.saturating_sub(DAY));
-        let text = description(made, &from.to_string(), &at.plus(180 * DAY).to_string());
+        let text = description(made, &from.to_string(), &at.plus(180 * DAY).to_string(), !self.training);
         let path = self.root.join("federation.toml");
         write(&path, &text)?;
         let folder = self.at("charter");

@@ -9,6 +9,7 @@ mod acts;
 mod audits;
 mod cast;
 mod copies;
+mod corridor;
 mod crash;
 mod founding;
 pub mod lessons;
@@ -77,6 +78,7 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
     stage.statutory_refusal()?;
     stage.malformed()?;
     stage.domestic()?;
+    stage.corridor()?;
     stage.crashes()?;
     stage.close_and_copy()?;
     let audits = stage.audits()?;

@@ -52,6 +52,22 @@ texts! {
         DomesticStory: "{0} asks {1} about a vehicle under Mexican law.";
         DomesticHit: "a hit; both logs show commitments only: no name, kind, purpose or exchange in the clear";
 
+        ActCorridor: "A corridor: all four in one group, without a server";
+        DoingCorridor: "waiting for the corridor's members";
+        CorridorMade: "the group {0} made itself: four members in epoch {1}, each commit ordered by witnesses of both nations";
+        CorridorStory: "{0} asks the whole corridor about a vehicle: sealed once, recorded for each member.";
+        CorridorAnswered: "each judged and answered by itself: a hit in Texas, none elsewhere";
+        AlertReached: "an alert reached every member, the last one {0} ms after it was signed by standing in the log";
+        AlertAcknowledged: "{0} acknowledged it, and its author sees that";
+        AlertPlace: "Otay Mesa";
+        AlertPickup: "armed men in a white pickup";
+        AlertCrossed: "the pickup crossed at 14:05";
+        AlertFound: "the pickup was found";
+        AwayStory: "{0} goes offline; meanwhile an alert is published and the group is to get fresh keys.";
+        CaughtUp: "back again, it was told the alert and stands with the others in epoch {0}";
+        RemovalStory: "{0} is taken out of the corridor; the charter stays as it is.";
+        Removed: "the others are in epoch {0} without it, and it was told nothing of the next alert";
+
         ActCrash: "kill -9 in the middle of an exchange";
         CrashHolder: "{0} hangs. {1} asks it; the question is durable in the asker's log. {0} is killed with SIGKILL and started again.";
         CrashAsker: "Now the asker: {0} asks {1}, its question is durable, and {0} is killed with SIGKILL. {1} goes on; {0} starts again.";
@@ -68,7 +84,7 @@ texts! {
         ActAudit: "The auditors of both nations";
         DoingAudit: "{0} verifies and reconciles";
         AuditStory: "Each verdict is computed in a fresh process that gets nothing but the copied files, the charter and its hash, and the auditor's own key.";
-        AuditSound: "{0}: {1}, {2} logs, {3} findings";
+        AuditSound: "{0}: {1}, {2} logs and {3} ledgers of groups, {4} findings";
 
         ActTamper: "Dishonest operators";
         TamperStory: "Copies of the copies are tampered with, with the node's own log key where that helps; each is then audited in a fresh process.";

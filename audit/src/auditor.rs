@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use puente_audit_log::SignedCheckpoint;
 use puente_charter::Charter;
 use puente_evidence::HpkeKeyPair;
+use puente_ledger::LedgerOrigin;
 use puente_model::{Digest, Millis, NodeUri};
 
 use crate::dir::Cached;
@@ -166,9 +167,9 @@ impl Auditor {
         let (books, logs): (Vec<_>, Vec<_>) = sources.iter().copied().partition(|source| claims(source).is_some());
         let mut audited = verify_in_order(&set, &logs, &remembered, &*self.progress);
         // Nodes export the ledgers of their groups beside their logs.
-        let beside: Vec<PathBuf> =
+        let beside: Vec<(PathBuf, LedgerOrigin)> =
             if pairs { logs.iter().filter_map(Source::dir).flat_map(ledgers::beside).collect() } else { Vec::new() };
-        let beside = beside.iter().filter_map(|dir| Some((dir.as_path(), ledgers::origin_of(dir)?)));
+        let beside = beside.iter().map(|(dir, origin)| (dir.as_path(), origin.clone()));
         let books: Vec<_> = books.iter().filter_map(claims).chain(beside).collect();
         let judged = ledgers::verify_all(&roster, &books, &remembered);
         let mut compared = 0;

@@ -65,7 +65,8 @@ pub(crate) struct Judged {
 /// The ledger that a folder claims to hold.
 pub(crate) fn origin_of(dir: &Path) -> Option<LedgerOrigin> {
     let note = LogDir::new(dir).checkpoint().ok()?;
-    std::str::from_utf8(&note).ok()?.lines().next()?.parse().ok()
+    // What follows the first line may be damaged: that is judged, not passed over.
+    std::str::from_utf8(note.split(|byte| *byte == b'\n').next()?).ok()?.parse().ok()
 }
 
 /// Audits these folders, the ledgers of one group in their order.
@@ -96,8 +97,8 @@ pub(crate) fn verify_all(
     done.into_iter().map(|(_, judged)| judged).collect()
 }
 
-/// Folders of ledgers that lie beside a copied log, below `ledgers/`.
-pub(crate) fn beside(dir: &Path) -> Vec<PathBuf> {
+/// Folders of ledgers that lie beside a copied log, below `ledgers/`, each with the name that it, or else its place, claims.
+pub(crate) fn beside(dir: &Path) -> Vec<(PathBuf, LedgerOrigin)> {
     let (mut found, mut folders) = (Vec::new(), vec![(dir.join("ledgers"), 0)]);
     while let Some((folder, depth)) = folders.pop() {
         if folder.join("checkpoint").is_file() {
@@ -109,7 +110,9 @@ pub(crate) fn beside(dir: &Path) -> Vec<PathBuf> {
         }
     }
     found.sort();
-    found
+    let placed = |folder: &Path| folder.strip_prefix(dir.join("ledgers")).ok()?.to_str()?.parse().ok();
+    let named = |folder: PathBuf| Some((origin_of(&folder).or_else(|| placed(&folder))?, folder));
+    found.into_iter().filter_map(named).map(|(origin, folder)| (folder, origin)).collect()
 }
 
 /// The head, the files under it, and what was remembered of it.

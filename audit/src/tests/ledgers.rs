@@ -255,6 +255,32 @@ fn evidence_that_was_changed_on_its_way_proves_nothing_else() {
     }
 }
 
+/// Two members hand in the same ledger beside their logs: damage of one copy is not covered by the other.
+#[test]
+fn every_bit_of_a_ledgers_head_beside_a_log_counts() {
+    let corridor = Corridor::lived();
+    let dir = tempfile::tempdir().unwrap();
+    let folders = corridor.world.copies(dir.path(), &[MX, US]);
+    let book = corridor.books[0].export(dir.path(), &QUORUM);
+    let beside = |log: &Path| log.join("ledgers/group/frontera/otay/ledger1");
+    for log in &folders {
+        fs::create_dir_all(beside(log).parent().unwrap()).unwrap();
+        let copied = std::process::Command::new("cp").arg("-r").arg(&book).arg(beside(log)).status().unwrap();
+        assert!(copied.success());
+    }
+    assert_eq!(audit(dir.path(), &folders).verdict, Conclusion::Sound);
+    let head = beside(&folders[0]).join("checkpoint");
+    let bytes = fs::read(&head).unwrap();
+    // Every byte with its highest bit, which leaves no text; some others with another.
+    let places = (0..bytes.len()).map(|at| (at, 0x80)).chain((0..bytes.len()).step_by(7).map(|at| (at, 1)));
+    for (at, bit) in places {
+        let mut changed = bytes.clone();
+        changed[at] ^= bit;
+        fs::write(&head, changed).unwrap();
+        assert_ne!(audit(dir.path(), &folders).verdict, Conclusion::Sound, "byte {at} by {bit}");
+    }
+}
+
 #[test]
 fn without_the_ledger_its_order_is_not_known() {
     let corridor = Corridor::lived();

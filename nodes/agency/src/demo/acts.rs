@@ -216,7 +216,8 @@ impl Stage {
             let names = |bytes: &[u8]| [FGE_BC.id, FGR.id].iter().any(|id| contains(bytes, id.as_bytes()));
             let hidden = |bytes: &Vec<u8>| matches!(Entry::decode(bytes), Ok(Entry::Veiled(_))) && !names(bytes);
             veiled &= new.iter().filter(|b| hidden(b)).count() >= 2
-                && new.iter().all(|b| hidden(b) || matches!(Entry::decode(b), Ok(Entry::Seeds(_))));
+                // Epochs of groups begin whoever asks whom.
+                && new.iter().all(|b| hidden(b) || matches!(Entry::decode(b), Ok(Entry::Seeds(_) | Entry::Group(_))));
         }
         let holds = hit.conclusion() == "answered" && hit.outcome() == HIT && veiled;
         self.teller.expect(holds, Text::DomesticHit, &[], &hit.why());

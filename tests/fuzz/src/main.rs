@@ -4,6 +4,7 @@
 //! whatever is accepted has one encoding, or proves what it says.
 #![no_main]
 
+mod groups;
 mod seeds;
 mod targets;
 

@@ -65,6 +65,8 @@ pub fn write(dir: &Path) {
         put("log-path", &path.replace('/', "-"), path.as_bytes());
     }
     ledger(&put);
+    groups(&put);
+    alerts(&put);
     put("datagrams", "three", &[&[3, 0, 1, 9, 0, 2, 8, 8, 5, 192][..], &[7; 1_472]].concat());
     put("tile", "two", &[1; 64]);
     put("multiproof", "two-of-eight", &[8, 2, 1, 4, 1, 4]);
@@ -128,6 +130,71 @@ fn ledger(put: &dyn Fn(&str, &str, &[u8])) {
         ("unseated", Record::Unseated(node)),
     ];
     records.iter().for_each(|(name, record)| put("ledger-record", name, &record.encode()));
+}
+
+/// An alert, and what carries it.
+fn alerts(put: &dyn Fn(&str, &str, &[u8])) {
+    use prost::Message as _;
+    use puente_model::{AlertCategory, AlertCertainty, AlertSeverity, Handling, Lang, Millis};
+    use puente_wire::proto::{self, said::Body};
+    use puente_wire::{Alert, AlertText};
+
+    let text = |lang| AlertText { lang, headline: "a pickup".to_owned(), action: "wait".to_owned() };
+    let alert = Alert {
+        group: "frontera/otay".to_owned(),
+        category: AlertCategory::Security,
+        severity: AlertSeverity::Severe,
+        certainty: AlertCertainty::Observed,
+        area: "Otay Mesa".to_owned(),
+        observed_at: Millis(5),
+        expires_at: Millis(6),
+        handling: Handling::H1,
+        texts: vec![text(Lang::En), text(Lang::Es)],
+    };
+    put("alert", "two-languages", &alert.encode());
+    let signed = proto::AlertSigned { signed: None, detail_salt: vec![7; 32], alert: alert.encode() };
+    let cancelled = proto::AlertCancelled { cancelled: None, detail_salt: vec![7; 32], reason: "mistaken".to_owned() };
+    let ask = proto::GroupAsk { payload: vec![1; 40], asks: vec![proto::AskOf { query: None, salt: vec![7; 32] }; 2] };
+    let bodies = [
+        ("alert", Body::Alert(signed)),
+        ("acknowledged", Body::Acknowledged(proto::AlertAcknowledged { acknowledged: None })),
+        ("cancelled", Body::Cancelled(cancelled)),
+        ("ask", Body::Ask(ask)),
+    ];
+    bodies.into_iter().for_each(|(name, body)| put("said", name, &proto::Said { body: Some(body) }.encode_to_vec()));
+}
+
+/// Good bytes of every entrance of a group, as they are and with a change; and what nodes say to each other about it.
+fn groups(put: &dyn Fn(&str, &str, &[u8])) {
+    use puente_corridor::{Genesis, Message, PostId, Welcome};
+
+    for (target, good) in crate::groups::three().good() {
+        put(target, "good", &[1]);
+        put(target, "cut", &[1, 0, 90, 0]);
+        put(target, "changed", &[1, 0, 8, 1, 1, 4, 128]);
+        put(target, "bytes", &[&[0], good].concat());
+    }
+    let genesis = Genesis {
+        id: puente_group::GroupId([1; 32]),
+        founder: "puente://mx/fge-bc/n1".parse().unwrap(),
+        charter: "3.mx2.us5".parse().unwrap(),
+    };
+    let ledger: puente_ledger::LedgerOrigin = "group/frontera/otay/ledger1".parse().unwrap();
+    let want = puente_ledger::Message::Want { ledger: ledger.clone(), from: 3, most: 64 };
+    let welcome = Welcome { genesis: genesis.clone(), ledger, index: 5, welcome: vec![9; 40] };
+    let messages = [
+        ("ledger", Message::Ledger(want)),
+        ("want-key-package", Message::WantKeyPackage { suite: 1 }),
+        ("key-package", Message::KeyPackage(vec![9; 40])),
+        ("welcome", Message::Welcome(welcome)),
+        ("joined", Message::Joined),
+        ("want-info", Message::WantInfo),
+        ("info", Message::Info { genesis, info: vec![9; 40] }),
+        ("post", Message::Post { id: PostId([7; 16]), sealed: vec![9; 40] }),
+        ("posted", Message::Posted(PostId([7; 16]))),
+        ("unreadable", Message::Unreadable(PostId([7; 16]))),
+    ];
+    messages.iter().for_each(|(name, message)| put("corridor-message", name, &message.encode()));
 }
 
 fn evidence(folder: &Path, put: &dyn Fn(&str, &str, &[u8])) {

@@ -18,6 +18,8 @@ use puente_wire::{
     Header, QueryPayload,
 };
 
+use crate::groups;
+
 /// Every target.
 pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("frame", frame),
@@ -53,6 +55,14 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("ledger-entry", ledger_entry),
     ("ledger-message", ledger_message),
     ("ledger-record", ledger_record),
+    ("said", said),
+    ("alert", alert),
+    ("group-commit", groups::commit),
+    ("group-welcome", groups::welcome),
+    ("group-key-package", groups::key_package),
+    ("group-message", groups::message),
+    ("group-info", groups::info),
+    ("corridor-message", groups::corridor_message),
 ];
 
 /// What travels inside a frame, decoded as a node decodes it before it believes anything.
@@ -64,6 +74,11 @@ fn proven(proven: Option<proto::Proven>) {
     if let Some(escrow) = proven.escrow {
         let _ = CheckedEscrow::check(&escrow, Digest([0; 32]));
     }
+}
+
+fn relayed(node: &str, group: &str) {
+    let _ = node.parse::<puente_model::NodeUri>();
+    let _ = group.parse::<puente_ledger::GroupId>();
 }
 
 fn frame(data: &[u8]) {
@@ -105,7 +120,16 @@ fn frame(data: &[u8]) {
             None => {}
         },
         Body::Submit(submit) => add_checkpoint(&submit.submission),
-        Body::Probe(_) | Body::Seek(_) | Body::Sought(_) | Body::AboutGroup(_) | Body::Judged(_) | Body::NeedHead(_) | Body::NeedPart(_) | Body::Fault(_) => {}
+        Body::AboutGroup(about) => groups::corridor_message(&about.part),
+        Body::Relay(relay) => relayed(&relay.to, &relay.group),
+        Body::Relayed(relayed_by) => relayed(&relayed_by.from, &relayed_by.group),
+        Body::Probe(_)
+        | Body::Seek(_)
+        | Body::Sought(_)
+        | Body::Judged(_)
+        | Body::NeedHead(_)
+        | Body::NeedPart(_)
+        | Body::Fault(_) => {}
     }
 }
 
@@ -507,5 +531,19 @@ fn params_from_pairs(data: &[u8]) {
             assert_eq!(params.pairs(), pairs.as_slice());
             assert!(kind.is_directed() || !kind.lookup_keys(&params).is_empty());
         }
+    }
+}
+
+/// What a member says to a group.
+fn said(data: &[u8]) {
+    if let Ok(body) = puente_wire::decode_said(data) {
+        assert_eq!(proto::Said { body: Some(body) }.encode_to_vec(), data);
+    }
+}
+
+/// An alert, before its author's log is looked at.
+fn alert(data: &[u8]) {
+    if let Ok(alert) = puente_wire::Alert::decode(data) {
+        assert!(alert.fault().is_none() && alert.encode() == data);
     }
 }

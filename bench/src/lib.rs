@@ -12,6 +12,7 @@
 //! | `engine` | the same exchanges between two engines alone: no disk, no sockets |
 //! | `lookup` | key lookups beside the same prepared statement without Puente |
 //! | `import` | records from a file into SQLite |
+//! | `group` | groups of 4 to 1,000 members, fresh and settled; an alert to fifty |
 //! | `attack` | what hostile peers cost a node |
 //! | `small` | a node with a million records on one core and 512 MiB |
 
@@ -21,6 +22,7 @@ pub mod echo;
 pub mod engine;
 pub mod exchange;
 pub mod goal;
+pub mod group;
 pub mod import;
 pub mod load;
 pub mod log;

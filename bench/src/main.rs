@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use puente_bench::{Failure, attack, echo, exchange, import, load, log, lookup, process, small, unary};
+use puente_bench::{Failure, attack, echo, exchange, group, import, load, log, lookup, process, small, unary};
 
 /// The node's allocator, for Puente and its peers alike.
 #[global_allocator]
@@ -116,6 +116,20 @@ enum What {
         /// Folder for everything that is written, on the disk to be measured; removed at the end.
         #[arg(long, default_value = "target/bench")]
         folder: PathBuf,
+    },
+    /// Groups: making them, adding, removing, fresh keys; an alert to fifty members.
+    ///
+    /// Each size is measured fresh, and settled: after members committed once. All of them do in groups of up to --committers
+    /// members, and so many, evenly spread, in larger ones, each as whoever rejoins; the output says how many.
+    Group {
+        /// How many members, this node included.
+        #[arg(long, value_delimiter = ',', default_value = "4,50,200,1000", value_parser = group::size)]
+        members: Vec<usize>,
+        /// How many members commit, at most, before a group counts as settled.
+        #[arg(long, default_value_t = 200)]
+        committers: usize,
+        #[command(flatten)]
+        common: Common,
     },
     /// Records from a file into SQLite, with validation, keys and commitments.
     Import {
@@ -260,6 +274,13 @@ fn run(what: What) -> Result<serde_json::Value, Failure> {
             if measured.is_ok() {
                 std::fs::remove_dir_all(&folder)?;
             }
+            return measured;
+        }
+        What::Group { members, committers, common } => {
+            let folder = fresh(&common.folder)?;
+            let plan = group::Plan { members, committers, passes: common.passes, folder: folder.clone() };
+            let measured = group::measure(&plan, |words| eprintln!("{words}"));
+            std::fs::remove_dir_all(&folder)?;
             return measured;
         }
         What::Import { rows, common } => {

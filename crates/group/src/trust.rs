@@ -71,7 +71,11 @@ impl Trust {
         Self::new(roots, members)
     }
 
-    pub(crate) fn new<'r>(
+    /// The same from its parts: the roots of every nation, and every member with whether it is suspended.
+    ///
+    /// # Errors
+    /// A root that is no certificate.
+    pub fn new<'r>(
         roots: impl IntoIterator<Item = (Jurisdiction, &'r [Vec<u8>])>,
         members: impl IntoIterator<Item = (NodeUri, bool)>,
     ) -> Result<Self, TrustError> {

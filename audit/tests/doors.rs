@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use puente_audit::remote::{Copied, Copier, CopyLimits, Credentials, RemoteError};
 use puente_audit::{Auditor, Class, Conclusion, Source, Verdict};
-use puente_model::Millis;
+use puente_model::{Millis, Secret32};
 use serde_json::Value;
 
 #[path = "doors/liar.rs"]
@@ -73,7 +73,8 @@ impl Desk {
 
     fn copy(&self, liar: &Liar) -> Result<Copied, RemoteError> {
         let pause = Duration::from_millis(5);
-        let limits = CopyLimits { patience: Duration::from_secs(5), attempts: 3, pause, ..CopyLimits::default() };
+        // Two more than any server here fails: a connection that has just ended costs an attempt, too.
+        let limits = CopyLimits { patience: Duration::from_secs(5), attempts: 5, pause, ..CopyLimits::default() };
         self.copy_with(liar, limits)
     }
 
@@ -125,6 +126,71 @@ fn an_honest_log_is_copied_once_and_goes_on_from_there() {
     assert!(copy.reused && copy.before.is_some());
     assert!(!liar.seen().contains_key("tile/entries/000"), "{:?}", liar.seen());
     assert_eq!(desk.judge(&copy).verdict, Conclusion::Sound);
+}
+
+const LEDGER: &str = "ledgers/group/frontera/otay/ledger1/";
+
+/// A ledger of so many entries as a node's door gives it; who signs it is a matter of the audit.
+fn ledger(files: &mut Files, entries: usize) {
+    struct Nowhere;
+    impl puente_audit_log::Journal for Nowhere {
+        type Error = String;
+        fn persist(&mut self, _: puente_audit_log::Batch<'_>) -> Result<(), String> {
+            Ok(())
+        }
+    }
+    let origin = LEDGER.strip_prefix("ledgers/").unwrap().trim_end_matches('/');
+    let key = Secret32::new([3; 32]);
+    let signer = puente_audit_log::Ed25519Signer::new(origin, puente_audit_log::KeyKind::Ed25519, &key).unwrap();
+    let mut log = puente_audit_log::Log::empty(origin).unwrap();
+    let entries: Vec<Vec<u8>> = (0..entries).map(|n| format!("commit {n}").into_bytes()).collect();
+    let staged = log.stage(&entries).unwrap().sign(&signer).unwrap();
+    let committed = log.commit(staged.persist(&mut Nowhere).unwrap()).unwrap();
+    let published = log.publish().unwrap();
+    files.retain(|name, _| !name.starts_with(LEDGER));
+    for file in committed.files.into_iter().chain(published) {
+        files.insert(format!("{LEDGER}{}", file.path), file.bytes);
+    }
+    files.insert("ledgers/".to_owned(), format!("{origin}\n").into_bytes());
+}
+
+#[test]
+fn ledgers_of_groups_are_copied_beside_the_log() {
+    let desk = Desk::new();
+    let mut files = desk.files();
+    let serve = |files: &Files| Liar::new(&certificate("mx", MX, 2095), files.clone(), honest());
+    let beside = |files: &Files, copy: &Copied| {
+        for (name, bytes) in files.iter().filter(|(name, _)| name.starts_with(LEDGER)) {
+            assert_eq!(&fs::read(copy.dir.join(name)).unwrap(), bytes, "{name}");
+        }
+    };
+    ledger(&mut files, 300);
+    let copy = desk.copy(&serve(&files)).unwrap();
+    beside(&files, &copy);
+    assert!(!copy.reused);
+    // Later, only what is new.
+    ledger(&mut files, 301);
+    let door = serve(&files);
+    let copy = desk.copy(&door).unwrap();
+    beside(&files, &copy);
+    assert!(copy.reused && !door.seen().contains_key(&format!("{LEDGER}tile/entries/000")), "{:?}", door.seen());
+    // A node that shows less of it takes nothing away.
+    let longer = files.clone();
+    ledger(&mut files, 7);
+    beside(&longer, &desk.copy(&serve(&files)).unwrap());
+    // What is no ledger, or not the one that is named, is never written anywhere.
+    let good = longer.get(&format!("{LEDGER}checkpoint")).unwrap();
+    for (name, head) in [
+        ("../../outside", good.clone()),
+        ("group/frontera/otay/ledger2", good.clone()),
+        ("group/frontera/otay/ledger1", b"no head".to_vec()),
+    ] {
+        let mut files = longer.clone();
+        files.insert("ledgers/".to_owned(), format!("{name}\n").into_bytes());
+        files.insert(format!("ledgers/{name}/checkpoint"), head);
+        let refused = desk.copy(&serve(&files));
+        assert!(matches!(&refused, Err(RemoteError::Protocol { path, .. }) if path == "ledgers/"), "{refused:?}");
+    }
 }
 
 /// A server tells the truth once and lies on every later reading: there is no later reading.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use puente_audit_log::{BundleId, ClaimedCheckpoint, LogPath, SignedCheckpoint, TILE_WIDTH, TileId};
 use puente_charter::Charter;
+use puente_ledger::LedgerOrigin;
 use puente_model::Origin;
 use puente_model::limits::{ENTRY_BYTES_MAX, NOTE_BYTES_MAX};
 
@@ -26,6 +27,8 @@ use crate::state::replace;
 pub const CONNECTIONS: usize = 4;
 /// Bytes of the sidecar that are asked for at once.
 const ASIDES_BYTES: u64 = 4 << 20;
+/// Bytes of the names of a node's ledgers.
+const LEDGER_NAMES_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a full tile.
 const TILE_BYTES: u64 = 32 * TILE_WIDTH as u64;
 /// The largest bundle, in bytes.
@@ -152,9 +155,30 @@ impl Copier<'_> {
         make_dir(&dir)?;
         let size = head.size().0;
         progress.begin(size);
+        let mut reused = self.files(client, "", &dir, size, progress)?;
+        reused |= self.asides(client, &dir, asides, progress)?;
+        // After the log's head: what the log says of an order stands in them.
+        reused |= self.ledgers(client, &dir, progress)?;
+        if let Some(cosigned) = cosigned {
+            replace(&dir.join("cosigned"), &cosigned).map_err(|error| local(&dir, error))?;
+        }
+        replace(&dir.join("checkpoint"), &note).map_err(|error| local(&dir, error))?;
+        Ok(Copied { dir, origin: origin.to_string(), bytes: progress.bytes.load(Ordering::Relaxed), reused, before })
+    }
+
+    /// Tiles and bundles of a tree that the node serves below `base`, into a folder; says whether some lay there before.
+    fn files(
+        &self,
+        client: &Client,
+        base: &str,
+        dir: &Path,
+        size: u64,
+        progress: &Progress,
+    ) -> Result<bool, RemoteError> {
         let work = Work {
             client,
-            dir: &dir,
+            base,
+            dir,
             names: Mutex::new(Box::new(names(size))),
             failed: Mutex::new(None),
             stop: AtomicBool::new(false),
@@ -167,15 +191,42 @@ impl Copier<'_> {
                 scope.spawn(|| work.run());
             }
         });
-        if let Some(error) = lock(&work.failed).take() {
-            return Err(error);
+        match lock(&work.failed).take() {
+            Some(error) => Err(error),
+            None => Ok(work.reused.load(Ordering::Relaxed)),
         }
-        let reused = work.reused.load(Ordering::Relaxed) | self.asides(client, &dir, asides, progress)?;
-        if let Some(cosigned) = cosigned {
-            replace(&dir.join("cosigned"), &cosigned).map_err(|error| local(&dir, error))?;
+    }
+
+    /// The ledgers of the node's groups, laid beside the log as an export lays them; says whether something lay there before.
+    /// Whether they hold is for the audit to say.
+    fn ledgers(&self, client: &Client, dir: &Path, progress: &Progress) -> Result<bool, RemoteError> {
+        let names = match client.get("ledgers/", LEDGER_NAMES_BYTES_MAX, None) {
+            Ok(got) => got.bytes,
+            // A node of before there were ledgers.
+            Err(RemoteError::Missing(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        progress.got(names.len() as u64);
+        let mut reused = false;
+        for name in String::from_utf8_lossy(&names).lines() {
+            let odd = |why: &str| RemoteError::Protocol { path: "ledgers/".to_owned(), why: why.to_owned() };
+            let ledger: LedgerOrigin = name.parse().map_err(|_| odd("it names what is no ledger"))?;
+            let (base, to) = (format!("ledgers/{ledger}/"), dir.join("ledgers").join(ledger.to_string()));
+            let note = client.get(&format!("{base}checkpoint"), NOTE_BYTES_MAX as u64, None)?.bytes;
+            progress.got(note.len() as u64);
+            let size = size_of(&note, &ledger.to_string()).ok_or_else(|| odd("its head is no head of that ledger"))?;
+            let before = read_bounded(&to.join("checkpoint"), NOTE_BYTES_MAX as u64).ok();
+            if before.and_then(|note| size_of(&note, &ledger.to_string())).is_some_and(|before| before > size) {
+                // Witnesses keep a ledger from having two histories: the longer copy says what the shorter does.
+                reused = true;
+                continue;
+            }
+            make_dir(&to)?;
+            progress.more(size);
+            reused |= self.files(client, &base, &to, size, progress)?;
+            replace(&to.join("checkpoint"), &note).map_err(|error| local(&to, error))?;
         }
-        replace(&dir.join("checkpoint"), &note).map_err(|error| local(&dir, error))?;
-        Ok(Copied { dir, origin: origin.to_string(), bytes: progress.bytes.load(Ordering::Relaxed), reused, before })
+        Ok(reused)
     }
 
     /// The head, verified, of a log of the very node that answered.
@@ -218,6 +269,12 @@ impl Copier<'_> {
     }
 }
 
+/// The size that a head states, of the log that it has to be of; its signatures are not looked at.
+fn size_of(note: &[u8], origin: &str) -> Option<u64> {
+    let head = ClaimedCheckpoint::parse(note).ok()?;
+    (head.claimed().origin() == origin).then(|| head.claimed().size().0)
+}
+
 /// Names of all tiles and bundles of a tree, the partial ones last.
 fn names(size: u64) -> impl Iterator<Item = LogPath> + Send {
     let full = TILE_WIDTH;
@@ -245,6 +302,7 @@ fn count(size: u64) -> u64 {
 /// What the connections share.
 struct Work<'w> {
     client: &'w Client,
+    base: &'w str,
     dir: &'w Path,
     names: Mutex<Box<dyn Iterator<Item = LogPath> + Send>>,
     failed: Mutex<Option<RemoteError>>,
@@ -280,7 +338,7 @@ impl Work<'_> {
         }
         let max = if exact.is_some() { TILE_BYTES } else { BUNDLE_BYTES_MAX };
         self.progress.room(0, self.bytes_max)?;
-        let got = self.client.get(&name, max, None)?;
+        let got = self.client.get(&format!("{}{name}", self.base), max, None)?;
         self.progress.got(got.bytes.len() as u64);
         let failed = |error: io::Error| RemoteError::Disk { path: at.clone(), why: error.to_string() };
         if let Some(folder) = at.parent() {
@@ -330,6 +388,11 @@ impl Progress {
     fn begin(&self, size: u64) {
         self.entries.store(size, Ordering::Relaxed);
         self.files_all.store(count(size), Ordering::Relaxed);
+    }
+
+    /// Another tree's files.
+    fn more(&self, size: u64) {
+        self.files_all.fetch_add(count(size), Ordering::Relaxed);
     }
 
     fn got(&self, bytes: u64) {

@@ -1,7 +1,7 @@
 //! Logs from nodes' doors: copied over HTTPS into a folder, then audited like any other copy.
 //!
 //! ```text
-//! checkpoint (signature verified) ─▶ tiles and bundles, a few at a time ─▶ sidecar ─▶ checkpoint put in place ─▶ audit
+//! checkpoint (signature verified) ─▶ tiles and bundles, a few at a time ─▶ sidecar ─▶ groups' ledgers ─▶ checkpoint put in place ─▶ audit
 //! ```
 //!
 //! A verdict is about bytes that lie still: nothing is read from a node twice, and what a node says later changes no

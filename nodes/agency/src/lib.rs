@@ -20,6 +20,7 @@ pub mod import;
 pub mod inbox;
 pub mod init;
 pub mod keys;
+mod ledgers;
 pub mod load;
 pub mod net;
 pub mod node;

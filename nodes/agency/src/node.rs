@@ -490,7 +490,7 @@ impl Node {
         });
         let exported = exported.await;
         if exported.is_ok()
-            && let Err(answer) = self.export_ledgers(ledgers).await
+            && let Err(answer) = self.export_ledgers(vec![ledgers]).await
         {
             return answer;
         }

@@ -151,5 +151,29 @@ fn two_real_nodes_make_their_corridor_and_auditors_judge_its_order() {
             assert!(ledgers.join(group).join("ledger1/checkpoint").is_file(), "{group}");
         }
     }
+    left_with_ledgers(&fed);
     fed.stop();
+}
+
+/// Who leaves hands over the ledgers with the log: auditors judge them with the copy of whoever stays.
+fn left_with_ledgers(fed: &Federation) {
+    let at = |name: &str| fed.root.path().join(name).to_str().unwrap().to_owned();
+    let (handover, stayed) = (at("handover"), at("stayed"));
+    let left = ["charter", "leave", "--reason", "the agreement ended", "--out", &handover, "--for-good"];
+    let left = fed.us.run(&left);
+    assert!(left.status.success(), "{}", String::from_utf8_lossy(&left.stderr));
+    fed.mx.json(&["log", "export", &stayed, "--auditor", "own"]);
+    for folder in ["everyone", "own-auditors"] {
+        for group in [OTAY, PAIR] {
+            let head = format!("{handover}/{folder}/log/ledgers/group/{group}/ledger1/checkpoint");
+            assert!(std::path::Path::new(&head).is_file(), "{head}");
+        }
+    }
+    let ran = std::process::Command::new(federation::EXE)
+        .args(["audit-files", "reconcile", "--json", "--state", &at("state-mx")])
+        .args(["--key", &at("auditors/mx-a.seal.key"), &stayed, &format!("{handover}/everyone/log")])
+        .output()
+        .unwrap();
+    let verdict: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((&verdict["verdict"], &verdict["findings"]), (&"sound".into(), &serde_json::json!([])), "{verdict}");
 }

@@ -13,6 +13,7 @@ mod book;
 mod bucket;
 mod config;
 mod resource;
+mod shelf;
 mod sidecar;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ pub use config::AuditConfig;
 pub(crate) use sidecar::for_other_nations;
 
 use book::{Book, Recorder};
+use shelf::{Groups, Shelf};
 use sidecar::Filtered;
 use visit::Visit;
 
@@ -86,6 +88,7 @@ struct Inner {
     disk: NodeDisk,
     charter: PathBuf,
     recorder: Box<dyn Recorder>,
+    shelf: Shelf,
     book: Book,
     filtered: Mutex<Filtered>,
     /// Who was not let in, or is no longer, by class.
@@ -124,7 +127,8 @@ impl Door {
         charter: PathBuf,
         driver: DriverHandle,
     ) -> Result<Self, DoorError> {
-        Self::over(config, net.trust(), net.identity(), disk, charter, Box::new(driver)).await
+        let engine: (Box<dyn Recorder>, Box<dyn Groups>) = (Box::new(driver.clone()), Box::new(driver));
+        Self::over(config, net.trust(), net.identity(), disk, charter, engine).await
     }
 
     async fn over(
@@ -133,7 +137,7 @@ impl Door {
         identity: Arc<Identity>,
         disk: NodeDisk,
         charter: PathBuf,
-        recorder: Box<dyn Recorder>,
+        (recorder, groups): (Box<dyn Recorder>, Box<dyn Groups>),
     ) -> Result<Self, DoorError> {
         let refused = Arc::new(Counters::default());
         let tls = tls::server(trust.clone(), identity, refused.clone())?;
@@ -145,6 +149,7 @@ impl Door {
             disk,
             charter,
             recorder,
+            shelf: Shelf::new(groups),
             book: Book::new(config.clone()),
             filtered: Mutex::default(),
             refused,
@@ -158,6 +163,7 @@ impl Door {
                 loop {
                     tokio::time::sleep(SETTLE_EVERY).await;
                     settling.book.settle(settling.recorder.as_ref()).await;
+                    settling.shelf.tidy().await;
                 }
             }),
         ];

@@ -1,4 +1,5 @@
 use puente_audit_log::LogPath;
+use puente_ledger::LedgerOrigin;
 
 /// What may be asked for. Nothing else has a name here, so that no path leads anywhere else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +10,10 @@ pub(super) enum Resource {
     Asides,
     /// The newest head that the charter's quorum cosigned.
     Cosigned,
+    /// Names of the ledgers of this node's groups.
+    LedgerNames,
+    /// The head of one of them, or a file of it.
+    Ledger(LedgerOrigin, LogPath),
     /// Names of the charter's files.
     CharterNames,
     /// One of them.
@@ -22,6 +27,9 @@ impl Resource {
     /// Reads the path of a request: as it is written, nothing decoded, no other spelling.
     pub(super) fn parse(path: &str) -> Option<Self> {
         let path = path.strip_prefix('/')?;
+        if let Some(name) = path.strip_prefix("ledgers/") {
+            return if name.is_empty() { Some(Self::LedgerNames) } else { ledger_file(name) };
+        }
         match path.strip_prefix("charter/") {
             Some("") => Some(Self::CharterNames),
             Some(name) => is_charter_file(name).then(|| Self::Charter(name.to_owned())),
@@ -30,6 +38,14 @@ impl Resource {
             None => path.parse().ok().map(Self::Log),
         }
     }
+}
+
+/// A ledger's name, and a file of it.
+fn ledger_file(name: &str) -> Option<Resource> {
+    // No file of a log is called so, but a part of a group's name may be.
+    let number = name.rfind("/ledger")? + 1;
+    let end = number + name.get(number..)?.find('/')?;
+    Some(Resource::Ledger(name.get(..end)?.parse().ok()?, name.get(end + 1..)?.parse().ok()?))
 }
 
 /// A part of the charter or its signatures, by its name.
@@ -64,6 +80,13 @@ mod tests {
         }
         assert_eq!(Resource::parse("/asides"), Some(Resource::Asides));
         assert_eq!(Resource::parse("/charter/"), Some(Resource::CharterNames));
+        assert_eq!(Resource::parse("/ledgers/"), Some(Resource::LedgerNames));
+        for ledger in ["group/frontera/otay/ledger1", "group/a/ledger2/tile/0/ledger17"] {
+            for file in ["checkpoint", "tile/0/000", "tile/1/x001/234.p/7", "tile/entries/067.p/1"] {
+                let expected = Resource::Ledger(ledger.parse().unwrap(), file.parse().unwrap());
+                assert_eq!(Resource::parse(&format!("/ledgers/{ledger}/{file}")), Some(expected), "{ledger} {file}");
+            }
+        }
         for name in ["common-1.toml", "annex-mx-2.toml.sig"] {
             assert_eq!(Resource::parse(&format!("/charter/{name}")), Some(Resource::Charter(name.to_owned())));
         }
@@ -110,6 +133,17 @@ mod tests {
             "/charter/.hidden.toml",
             "/charter/common-1.toml.sig.sig",
             "/charter/común.toml",
+            "/ledgers",
+            "/ledgers//checkpoint",
+            "/ledgers/checkpoint",
+            "/ledgers/group/otay/checkpoint",
+            "/ledgers/group/otay/ledger1",
+            "/ledgers/group/otay/ledger1/",
+            "/ledgers/group/otay/ledger01/checkpoint",
+            "/ledgers/group/otay/ledger1/asides",
+            "/ledgers/group/otay/ledger1/ledgers/",
+            "/ledgers/group/../ledger1/checkpoint",
+            "/ledgers/../keys/log.key",
             "/evidence.db",
             "/keys/log.key",
             "/control.sock",

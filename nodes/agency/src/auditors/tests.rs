@@ -1,8 +1,10 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use puente_audit_log::{Ed25519Signer, KeyKind, Log, MemoryFiles};
 use puente_exchange::api::LocalEvent;
-use puente_model::AuditorUri;
+use puente_ledger::LedgerCopy;
+use puente_model::{AuditorUri, Secret32};
 use puente_wire::proto::{self, Message as _};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -65,6 +67,51 @@ impl ServerCertVerifier for Anybody {
 struct Notes {
     events: Arc<Mutex<Vec<LocalEvent>>>,
     full: Arc<std::sync::atomic::AtomicBool>,
+    ledgers: Arc<Mutex<Vec<LedgerCopy>>>,
+    /// How often the engine was asked for the ledgers.
+    asked: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Groups for Notes {
+    fn ledgers(&self) -> Pin<Box<dyn Future<Output = Option<Vec<LedgerCopy>>> + Send + '_>> {
+        self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Box::pin(std::future::ready(Some(self.ledgers.lock().unwrap().clone())))
+    }
+}
+
+/// A group's ledger, and its files as the log's own code makes them.
+struct Ledger {
+    log: Log,
+    files: MemoryFiles,
+    entries: Vec<Vec<u8>>,
+}
+
+struct Nowhere;
+
+impl puente_audit_log::Journal for Nowhere {
+    type Error = String;
+
+    fn persist(&mut self, _: puente_audit_log::Batch<'_>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Ledger {
+    fn new(origin: &str) -> Self {
+        Self { log: Log::empty(origin).unwrap(), files: MemoryFiles::new(), entries: Vec::new() }
+    }
+
+    fn write(&mut self, count: usize) -> LedgerCopy {
+        let origin = self.log.origin().to_owned();
+        let signer = Ed25519Signer::new(&origin, KeyKind::Ed25519, &Secret32::new([7; 32])).unwrap();
+        let first = self.entries.len();
+        self.entries.extend((first..first + count).map(|n| format!("commit {n} of {origin}").into_bytes()));
+        let staged = self.log.stage(&self.entries[first..]).unwrap().sign(&signer).unwrap();
+        let committed = self.log.commit(staged.persist(&mut Nowhere).unwrap()).unwrap();
+        self.files.put(committed.files);
+        self.files.put(self.log.publish().unwrap());
+        (origin.parse().unwrap(), self.log.head().unwrap().clone(), self.entries.clone())
+    }
 }
 
 impl Recorder for Notes {
@@ -115,8 +162,8 @@ impl House {
         let trust = Arc::new(ArcSwap::from_pointee(trust(&world, &[OWN, FOREIGN])));
         let identity = Arc::new(world.identity(A, &world.mx));
         let notes = Notes::default();
-        let recorder = Box::new(notes.clone());
-        let door = Door::over(&config, trust.clone(), identity, disk.clone(), charter, recorder).await.unwrap();
+        let engine: (Box<dyn Recorder>, Box<dyn Groups>) = (Box::new(notes.clone()), Box::new(notes.clone()));
+        let door = Door::over(&config, trust.clone(), identity, disk.clone(), charter, engine).await.unwrap();
         let mut house = Self { world, trust, door, disk, author: Author::new(recovered.tree), notes, dir };
         house.write(300);
         house.disk.publish().unwrap();
@@ -254,6 +301,54 @@ async fn the_published_log_is_served_as_its_files_and_nothing_beyond() {
     }
     // One entry for all of it.
     assert_eq!(house.notes.events.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn ledgers_of_groups_are_served_as_they_are_exported_and_never_older_than_the_log() {
+    const OTAY: &str = "group/frontera/otay/ledger1";
+    let mut house = House::new().await;
+    let mut client = house.foreign().await;
+    assert_eq!((client.get("/ledgers/").await.0, client.get("/ledgers/").await.2.len()), (200, 0));
+    assert_eq!(client.get(&format!("/ledgers/{OTAY}/checkpoint")).await.0, 404);
+    let (mut otay, mut pair) = (Ledger::new(OTAY), Ledger::new("group/frontera/pair/a/b/ledger2"));
+    let copies = vec![otay.write(300), pair.write(1)];
+    house.notes.ledgers.lock().unwrap().clone_from(&copies);
+    // As soon as the published log goes on: what it says of an order stands in them.
+    house.write(1);
+    house.disk.publish().unwrap();
+    let names = client.get("/ledgers/").await.2;
+    assert_eq!(names, b"group/frontera/otay/ledger1\ngroup/frontera/pair/a/b/ledger2\n");
+    let exported = house.dir.path().join("exported");
+    crate::ledgers::write(&exported, &copies).unwrap();
+    for (name, ledger) in [(OTAY, &otay), ("group/frontera/pair/a/b/ledger2", &pair)] {
+        for path in ledger.files.paths() {
+            let answer = client.get(&format!("/ledgers/{name}/{path}")).await;
+            assert_eq!((answer.0, answer.2.as_slice()), (200, ledger.files.get(path).unwrap()), "{path}");
+            assert_eq!(std::fs::read(exported.join(name).join(path.to_string())).unwrap(), answer.2, "{path}");
+        }
+    }
+    assert_eq!(client.get(&format!("/ledgers/{OTAY}/checkpoint")).await.header("cache-control"), Some("no-cache"));
+    // Whoever reads an older head finds its files when the ledger has gone on.
+    let edge = client.get(&format!("/ledgers/{OTAY}/tile/entries/001.p/44")).await.2;
+    *house.notes.ledgers.lock().unwrap() = vec![otay.write(300), pair.write(0)];
+    house.write(1);
+    house.disk.publish().unwrap();
+    let head = client.get(&format!("/ledgers/{OTAY}/checkpoint")).await.2;
+    assert_eq!(head, otay.log.head().unwrap().note_bytes());
+    assert_eq!(client.get(&format!("/ledgers/{OTAY}/tile/entries/001.p/44")).await.2, edge);
+    assert_eq!(client.get(&format!("/ledgers/{OTAY}/tile/1/000.p/1")).await.2.len(), 32);
+    for beyond in ["tile/entries/002.p/89", "tile/0/003.p/1", "tile/1/000.p/3", "tile/2/000.p/1", "tile/63/000"] {
+        assert_eq!(client.get(&format!("/ledgers/{OTAY}/{beyond}")).await.0, 404, "{beyond}");
+    }
+    assert_eq!(client.get("/ledgers/group/frontera/otay/ledger2/checkpoint").await.0, 404);
+    // Three states of the log, three times asked, whatever was read.
+    assert_eq!(house.notes.asked.load(std::sync::atomic::Ordering::Relaxed), 3);
+    house.door.inner.shelf.tidy().await;
+    house.door.inner.shelf.tidy().await;
+    assert_eq!(client.get(&format!("/ledgers/{OTAY}/tile/0/000")).await.0, 200, "put away, and brought again");
+    assert_eq!(house.notes.asked.load(std::sync::atomic::Ordering::Relaxed), 4);
+    house.trust.store(Arc::new(trust(&house.world, &[OWN])));
+    assert_eq!(client.get("/ledgers/").await.0, 403);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::book::{Reader, Seat};
 use super::resource::{Resource, is_charter_file, range};
+use super::shelf::Books;
 use super::sidecar::read_filtered;
 use super::{Inner, PARTS_MAX};
 use crate::disk::LogView;
@@ -23,6 +24,8 @@ const PIECE_BYTES: usize = 64 << 10;
 const ASIDES_PIECE_BYTES: usize = 256 << 10;
 /// How many bytes of the sidecar belong to a checkpoint.
 const ASIDES_HEADER: &str = "puente-asides";
+const TEXT: &str = "text/plain; charset=utf-8";
+const BYTES: &str = "application/octet-stream";
 const IMMUTABLE: &str = "private, max-age=31536000, immutable";
 const CHANGING: &str = "no-cache";
 
@@ -98,12 +101,26 @@ impl Visit {
             }
             Resource::Cosigned => {
                 let bytes = blocking(move || view.cosigned()).await?.ok_or_else(nothing)?;
-                self.whole(bytes, "text/plain; charset=utf-8", CHANGING, head, permit)
+                self.whole(bytes, TEXT, CHANGING, head, permit)
+            }
+            Resource::LedgerNames => {
+                let books = self.books(&view, true).await?;
+                let names: String = books.keys().map(|ledger| format!("{ledger}\n")).collect();
+                self.whole(names.into_bytes(), TEXT, CHANGING, head, permit)
+            }
+            Resource::Ledger(ledger, path) => {
+                let is_head = path == LogPath::Checkpoint;
+                let books = self.books(&view, is_head).await?;
+                let made = books.get(&ledger).map(|book| book.file(path)).transpose();
+                let bytes =
+                    made.map_err(|error| unreadable(&io::Error::other(error)))?.flatten().ok_or_else(nothing)?;
+                let (media, caching) = if is_head { (TEXT, CHANGING) } else { (BYTES, IMMUTABLE) };
+                self.whole(bytes, media, caching, head, permit)
             }
             Resource::CharterNames => {
                 let folder = self.door.charter.clone();
                 let names = blocking(move || charter_names(&folder)).await?;
-                self.whole(names.into_bytes(), "text/plain; charset=utf-8", CHANGING, head, permit)
+                self.whole(names.into_bytes(), TEXT, CHANGING, head, permit)
             }
             Resource::Charter(name) => {
                 let path = self.door.charter.join(name);
@@ -113,7 +130,7 @@ impl Visit {
                     Err(error) => Err(io::Error::other(error)),
                 });
                 let bytes = found.await?.ok_or_else(nothing)?;
-                self.whole(bytes, "text/plain; charset=utf-8", CHANGING, head, permit)
+                self.whole(bytes, TEXT, CHANGING, head, permit)
             }
         };
         self.reader.answered();
@@ -148,12 +165,18 @@ impl Visit {
         let found = blocking(move || from.file(at)).await?;
         let bytes = found.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "the published log has no such file\n"))?;
         if path != LogPath::Checkpoint {
-            return Ok(self.whole(bytes, "application/octet-stream", IMMUTABLE, head, permit));
+            return Ok(self.whole(bytes, BYTES, IMMUTABLE, head, permit));
         }
         let asides = self.asides_len(&view).await?;
-        let mut response = self.whole(bytes, "text/plain; charset=utf-8", CHANGING, head, permit);
+        let mut response = self.whole(bytes, TEXT, CHANGING, head, permit);
         response.headers_mut().insert(ASIDES_HEADER, HeaderValue::from(asides));
         Ok(response)
+    }
+
+    /// The ledgers of this node's groups; `fresh`: no older than the published log.
+    async fn books(&self, view: &LogView, fresh: bool) -> Result<Arc<Books>, Refused> {
+        let books = self.door.shelf.books(view.size(), fresh).await;
+        books.ok_or_else(|| later(StatusCode::SERVICE_UNAVAILABLE, "the node is stopping\n"))
     }
 
     /// Bytes of the sidecar, as this auditor sees it, that belong to a view.
@@ -187,7 +210,7 @@ impl Visit {
             return Err(response);
         }
         let (pieces, body) = Body::pieces(to - from, 1);
-        let mut response = answer(body, "application/octet-stream", CHANGING);
+        let mut response = answer(body, BYTES, CHANGING);
         response.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         if wanted.is_some() {
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;

@@ -1,19 +1,16 @@
 //! This node in its groups: what it stands there with, and what an operator wants of them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use puente_audit_log::{
-    BundleError, BundleId, LogPath, Signer, TILE_WIDTH, TileId, VerifierKey, encode_bundle, encode_tile, leaf_hash,
-    root_of,
-};
+use puente_audit_log::{Signer, VerifierKey};
 use puente_charter::{Charter, ClaimedPart, PartId};
 use puente_corridor::{Setup, Tuning, Want};
 use puente_exchange::api::{Conclusion, Input};
 use puente_group::{Identity, LeafSigner, SignFailed, Trust};
-use puente_ledger::{GroupId, Keys, LedgerCopy, LedgerOrigin};
-use puente_model::{Digest, Jurisdiction};
+use puente_ledger::{GroupId, Keys, LedgerOrigin};
+use puente_model::Jurisdiction;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use rustls::SignatureScheme;
@@ -28,10 +25,9 @@ use crate::control::failure;
 use crate::control_api::{Answer, GroupWant};
 use crate::files;
 use crate::keys::{HeadKey, KeyRoom};
+use crate::ledgers::{self, LEDGERS};
 use crate::load::Bearings;
 
-/// The folder beside a copied log with the ledgers of its node's groups.
-const LEDGERS: &str = "ledgers";
 /// Versions of the charter that are known by name: whoever comes into a group later verifies its order under those of then.
 const CHARTERS_MAX: usize = 256;
 
@@ -144,44 +140,6 @@ fn versions(charter: &Arc<Charter>) -> Vec<Arc<Charter>> {
     out
 }
 
-/// Writes ledgers as C2SP logs into folders below `to`, named as they are.
-pub(super) fn write_ledgers(to: &Path, ledgers: Vec<LedgerCopy>) -> Result<(), String> {
-    for (ledger, head, entries) in ledgers {
-        let folder = to.join(ledger.to_string());
-        let put = |path: LogPath, bytes: &[u8]| {
-            let path = folder.join(path.to_string());
-            let made = files::make_dir(path.parent().unwrap_or(&folder));
-            made.and_then(|()| files::replace(&path, bytes, false)).map_err(|e| format!("{}: {e}", path.display()))
-        };
-        for (path, bytes) in log_files(&entries).map_err(|error| format!("{ledger}: {error}"))? {
-            put(path, &bytes)?;
-        }
-        put(LogPath::Checkpoint, head.note_bytes())?;
-    }
-    Ok(())
-}
-
-/// Tiles and bundles of a log of these entries.
-fn log_files(entries: &[Vec<u8>]) -> Result<Vec<(LogPath, Vec<u8>)>, BundleError> {
-    let (mut files, wide) = (Vec::new(), usize::from(TILE_WIDTH));
-    let width = |len: usize| u16::try_from(len).unwrap_or(TILE_WIDTH);
-    for (chunk, index) in entries.chunks(wide).zip(0..) {
-        if let Ok(id) = BundleId::new(index, width(chunk.len())) {
-            files.push((LogPath::Bundle(id), encode_bundle(chunk)?));
-        }
-    }
-    let mut hashes: Vec<Digest> = entries.iter().map(|entry| leaf_hash(entry)).collect();
-    for level in 0..8 {
-        for (chunk, index) in hashes.chunks(wide).zip(0..) {
-            if let Ok(id) = TileId::new(level, index, width(chunk.len())) {
-                files.push((LogPath::Tile(id), encode_tile(chunk)));
-            }
-        }
-        hashes = hashes.chunks_exact(wide).map(|tile| root_of(tile.iter().copied())).collect();
-    }
-    Ok(files)
-}
-
 /// The groups for status.
 pub(super) fn show(groups: &[puente_exchange::GroupStanding]) -> Vec<Value> {
     let shown = |group: &puente_exchange::GroupStanding| {
@@ -223,12 +181,13 @@ impl Node {
         }
     }
 
-    /// Writes the ledgers of this node's groups below a copy of its log.
-    pub(super) async fn export_ledgers(&self, to: PathBuf) -> Result<(), Answer> {
+    /// Writes the ledgers of this node's groups below copies of its log.
+    pub(super) async fn export_ledgers(&self, copies: Vec<PathBuf>) -> Result<(), Answer> {
         let failed = |why: String| failure("ledgers", why, "free space, then try again");
-        let ledgers =
+        let standing =
             self.driver.ledgers().await.map_err(|gone| failure("stopping", gone, "start the node, then try again"))?;
-        let written = tokio::task::spawn_blocking(move || write_ledgers(&to.join(LEDGERS), ledgers)).await;
+        let write = move || copies.iter().try_for_each(|to| ledgers::write(&to.join(LEDGERS), &standing));
+        let written = tokio::task::spawn_blocking(write).await;
         written.map_err(|error| failed(error.to_string()))?.map_err(failed)
     }
 

@@ -109,6 +109,13 @@ impl Node {
             Err(Answer::Error { message, .. }) => return Err(message),
             Err(_) => return Err("the disk does not answer".to_owned()),
         };
+        // After the logs: what they say of an order stands in them.
+        let beside = [&everyone, &own].map(|folder| folder.join("log")).to_vec();
+        match self.export_ledgers(beside).await {
+            Ok(()) => {}
+            Err(Answer::Error { message, .. }) => return Err(message),
+            Err(_) => return Err("the engine does not answer".to_owned()),
+        }
         let draft = self.closing_annex(index).map_err(|error| error.to_string())?;
         let name = draft.0.clone();
         let (to, folders) = (to.to_owned(), [everyone, own]);

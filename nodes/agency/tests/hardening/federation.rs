@@ -17,7 +17,7 @@ use puente_model::{Handling, Millis, Step, Urgency};
 use puente_wire::{Entry, PairKind};
 use serde_json::Value;
 
-const EXE: &str = env!("CARGO_BIN_EXE_puente");
+pub(crate) const EXE: &str = env!("CARGO_BIN_EXE_puente");
 const DAY: u64 = 86_400_000;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

@@ -27,6 +27,9 @@ pub struct OfficerRecord {
     /// When it was revoked, if it was.
     #[serde(default, with = "maybe_when", skip_serializing_if = "Option::is_none")]
     pub revoked: Option<Millis>,
+    /// Why everybody's grant was revoked with it; empty where it alone was.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revoked_for: String,
     /// Why access was granted in an emergency; empty for an ordinary grant.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub emergency: String,
@@ -98,6 +101,9 @@ pub enum OfficerError {
     /// An access in an emergency lasts too long, or is explained at too great length.
     #[error("access in an emergency lasts at most 24 hours; reason and review have at most 500 characters")]
     Emergency,
+    /// A reason for which everybody's grant would be revoked.
+    #[error("revoking everybody needs a reason of 1 to 500 characters")]
+    Reason,
     /// The access needs no review.
     #[error("only an access in an emergency is reviewed, and only once")]
     NoReview,
@@ -149,7 +155,11 @@ impl Officers {
         }
         let long = |text: &str| text.chars().count() > REASON_CHARS_MAX;
         let lasting = record.expires.since(record.granted) > EMERGENCY_MILLIS_MAX;
-        if long(&record.emergency) || long(&record.review) || (record.is_emergency() && lasting) {
+        if long(&record.emergency)
+            || long(&record.review)
+            || long(&record.revoked_for)
+            || (record.is_emergency() && lasting)
+        {
             return Err(OfficerError::Emergency);
         }
         if self.find(&record.id).is_some() {
@@ -164,6 +174,24 @@ impl Officers {
         let record = self.records.iter_mut().find(|r| &r.id == id).ok_or(OfficerError::Unknown)?;
         record.revoked.get_or_insert(now);
         Ok(record)
+    }
+
+    /// Revokes every grant that has not ended, from `now` on; returns whose they were. A second time it finds nobody.
+    ///
+    /// # Errors
+    /// The reason is empty or too long.
+    pub fn revoke_all(&mut self, now: Millis, why: &str) -> Result<Vec<OfficerId>, OfficerError> {
+        let why = why.trim();
+        if why.is_empty() || why.chars().count() > REASON_CHARS_MAX {
+            return Err(OfficerError::Reason);
+        }
+        let lasting = self.records.iter_mut().filter(|r| r.revoked.is_none() && now < r.expires);
+        let end = |record: &mut OfficerRecord| {
+            record.revoked = Some(now);
+            why.clone_into(&mut record.revoked_for);
+            record.id.clone()
+        };
+        Ok(lasting.map(end).collect())
     }
 
     /// Writes down what the review of an access in an emergency found.
@@ -233,6 +261,24 @@ expires = 2027-01-01T00:00:00Z
         assert!(officers.active(&id, granted).is_ok());
         assert_eq!(officers.active(&id, at), Err(OfficerError::Revoked { at }));
         assert_eq!(Officers::parse("o", &officers.to_toml().unwrap()), Ok(officers));
+    }
+
+    #[test]
+    fn all_that_lasts_is_revoked_at_once_for_a_reason() {
+        let next = FILE.replace("o-1042", "o-7").replace("2027-01-01T00:00:00Z", "2026-02-01");
+        let mut officers = Officers::parse("o", &format!("{FILE}{next}")).unwrap();
+        let now = Millis(1_772_323_200_000);
+        for bad in [" ".to_owned(), "x".repeat(501)] {
+            assert_eq!(officers.revoke_all(now, &bad), Err(OfficerError::Reason));
+        }
+        let id: OfficerId = "o-1042".parse().unwrap();
+        assert_eq!(officers.revoke_all(now, " the government changed "), Ok(vec![id.clone()]), "the other has ended");
+        assert_eq!(officers.active(&id, now), Err(OfficerError::Revoked { at: now }));
+        assert_eq!(officers.find(&id).unwrap().revoked_for, "the government changed");
+        assert_eq!(Officers::parse("o", &officers.to_toml().unwrap()).as_ref(), Ok(&officers));
+        let before = officers.clone();
+        assert_eq!(officers.revoke_all(now.plus(1), "again"), Ok(vec![]));
+        assert_eq!(officers, before);
     }
 
     #[test]

@@ -108,6 +108,17 @@ impl OfficerBook {
         self.write_wanted(wanted)
     }
 
+    /// Writes down the end of every grant that has not ended, all at once; returns whose they were.
+    ///
+    /// # Errors
+    /// There is no reason for it, or the file cannot be written.
+    pub fn revoke_all(&mut self, now: Millis, why: &str) -> Result<Vec<OfficerId>, OfficerBookError> {
+        let mut wanted = self.wanted.clone();
+        let ended = wanted.revoke_all(now, why)?;
+        self.write_wanted(wanted)?;
+        Ok(ended)
+    }
+
     fn write_wanted(&mut self, wanted: Officers) -> Result<(), OfficerBookError> {
         write(self.dir.officers(), &wanted)?;
         self.wanted = wanted;
@@ -116,21 +127,20 @@ impl OfficerBook {
 
     /// What the log does not know yet, in the order in which it must be recorded. An officer who was removed from
     /// the file is revoked as of `now`; one whose name, role or dates were edited is revoked and must be added anew
-    /// under another id (ids are never used again).
+    /// under another id (ids are never used again). A grant that was revoked before the log had it never was: REVOKE alone is
+    /// recorded, and the id is used up.
     pub fn changes(&self, now: Millis) -> Vec<Change> {
         let mut out = Vec::new();
         for recorded in self.recorded.iter().filter(|r| r.revoked.is_none()) {
-            let revoked = match self.wanted.find(&recorded.id) {
-                Some(wanted)
-                    if *recorded
-                        == OfficerRecord { revoked: None, review: recorded.review.clone(), ..wanted.clone() } =>
-                {
-                    wanted.revoked
-                }
+            let wanted = self.wanted.find(&recorded.id);
+            let revoked = match wanted {
+                Some(wanted) if same(wanted, recorded) => wanted.revoked,
                 _ => Some(now),
             };
             if revoked.is_some() {
-                out.push(Change { record: OfficerRecord { revoked, ..recorded.clone() }, kind: EventKind::Revoke });
+                let revoked_for = wanted.map(|wanted| wanted.revoked_for.clone()).unwrap_or_default();
+                let record = OfficerRecord { revoked, revoked_for, ..recorded.clone() };
+                out.push(Change { record, kind: EventKind::Revoke });
             }
         }
         for recorded in self.recorded.iter().filter(|r| r.review_due().is_some()) {
@@ -140,15 +150,13 @@ impl OfficerBook {
             }
         }
         for wanted in self.wanted.iter().filter(|w| self.recorded.find(&w.id).is_none()) {
-            let record = OfficerRecord { revoked: None, review: String::new(), ..wanted.clone() };
-            let kind = if record.is_emergency() { EventKind::BreakGlass } else { EventKind::Grant };
-            out.push(Change { record: record.clone(), kind });
-            if wanted.revoked.is_some() {
-                out.push(Change {
-                    record: OfficerRecord { revoked: wanted.revoked, ..record },
-                    kind: EventKind::Revoke,
-                });
-            }
+            let record = OfficerRecord { review: String::new(), ..wanted.clone() };
+            let kind = match wanted.revoked {
+                Some(_) => EventKind::Revoke,
+                None if record.is_emergency() => EventKind::BreakGlass,
+                None => EventKind::Grant,
+            };
+            out.push(Change { record, kind });
         }
         out
     }
@@ -162,7 +170,8 @@ impl OfficerBook {
         match (change.kind, change.record.revoked) {
             (EventKind::Revoke, Some(at)) => {
                 if recorded.find(&change.record.id).is_none() {
-                    recorded.add(OfficerRecord { revoked: None, ..change.record.clone() })?;
+                    let (revoked, revoked_for) = (None, String::new());
+                    recorded.add(OfficerRecord { revoked, revoked_for, ..change.record.clone() })?;
                 }
                 recorded.revoke(&change.record.id, at)?;
             }
@@ -175,6 +184,12 @@ impl OfficerBook {
         self.recorded = recorded;
         Ok(())
     }
+}
+
+/// The same but for their ends and reviews.
+fn same(one: &OfficerRecord, other: &OfficerRecord) -> bool {
+    let OfficerRecord { revoked, revoked_for, review, .. } = one.clone();
+    *one == OfficerRecord { revoked, revoked_for, review, ..other.clone() }
 }
 
 impl AccessChange for Change {
@@ -202,6 +217,9 @@ impl Change {
             "expires": self.record.expires.0,
             "revoked": revoked,
         });
+        if let Some(object) = detail.as_object_mut().filter(|_| !self.record.revoked_for.is_empty()) {
+            object.insert("revoked_for".to_owned(), self.record.revoked_for.as_str().into());
+        }
         let emergency = self.record.is_emergency();
         if let Some(object) = detail.as_object_mut().filter(|_| emergency) {
             object.insert("reason".to_owned(), self.record.emergency.as_str().into());
@@ -282,6 +300,7 @@ mod tests {
             review: String::new(),
             expires: Millis(9_000_000),
             revoked: None,
+            revoked_for: String::new(),
         }
     }
 
@@ -306,6 +325,43 @@ mod tests {
         let book = OfficerBook::open(&dir).unwrap();
         assert!(book.changes(Millis(5_000)).is_empty());
         assert!(book.in_force().active(&ana().id, Millis(3_000)).is_err());
+    }
+
+    #[test]
+    fn the_end_of_every_grant_is_recorded_one_by_one_wherever_it_breaks_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = NodeDir::new(folder.path());
+        let mut book = OfficerBook::open(&dir).unwrap();
+        for id in ["o-1", "o-2", "o-3"] {
+            book.add(OfficerRecord { id: id.parse().unwrap(), ..ana() }).unwrap();
+        }
+        for grant in book.changes(Millis(2_000)).into_iter().take(2) {
+            book.recorded(&grant).unwrap();
+        }
+        assert_eq!(book.revoke_all(Millis(3_000), "another government").unwrap().len(), 3);
+        // The third never was: nobody has to approve what nobody wants any more.
+        let left = |book: &OfficerBook| -> Vec<_> {
+            let changes = book.changes(Millis(9_000));
+            let right = |c: &Change| (c.kind, c.record.revoked) == (EventKind::Revoke, Some(Millis(3_000)));
+            assert!(changes.iter().all(right), "{changes:?}");
+            changes.iter().map(|change| change.record.id.to_string()).collect()
+        };
+        assert_eq!(left(&book), ["o-1", "o-2", "o-3"]);
+        let first = book.changes(Millis(4_000)).remove(0);
+        book.recorded(&first).unwrap();
+        // The process ends here, and the command is given again.
+        let mut book = OfficerBook::open(&dir).unwrap();
+        assert!(book.revoke_all(Millis(5_000), "once more").unwrap().is_empty());
+        assert_eq!(left(&book), ["o-2", "o-3"]);
+        for change in book.changes(Millis(6_000)) {
+            book.recorded(&change).unwrap();
+        }
+        let book = OfficerBook::open(&dir).unwrap();
+        assert!(left(&book).is_empty());
+        for id in ["o-1", "o-2", "o-3"] {
+            let refused = book.in_force().active(&id.parse().unwrap(), Millis(3_000)).map(|_| ());
+            assert_eq!(refused, Err(OfficerError::Revoked { at: Millis(3_000) }));
+        }
     }
 
     #[test]

@@ -89,6 +89,19 @@ fn nothing_that_a_program_asks_or_holds_is_in_log_lines() {
     let revoked = fed.mx.json(&["api-key", "revoke", made["id"].as_str().unwrap()]);
     assert_eq!(revoked["entries"][0]["event"], "REVOKE", "{revoked}");
     assert_eq!(send(at, "GET /v1/node", &key, None).1["code"], "api-key-revoked");
+
+    // The government changes: every grant and every key ends at once, and a second time there is nothing to end.
+    let made = fed.mx.json(&["api-key", "add", "--officer", "o-1042", "--scope", "read", "--program", "CNRYPROGRAM"]);
+    let next = made["key"].as_str().unwrap();
+    assert_eq!(send(at, "GET /v1/node", next, None).0, 200);
+    let all = ["officer", "revoke", "--all", "--reason", "CNRYREASON"];
+    let ended = fed.mx.json(&all);
+    assert_eq!((&ended["officers"], &ended["api_keys"]), (&json!(["o-1042"]), &json!([made["id"]])), "{ended}");
+    let entries = ended["entries"].as_array().unwrap();
+    assert!(entries.len() == 2 && entries.iter().all(|entry| entry["event"] == "REVOKE"), "{ended}");
+    assert_eq!(send(at, "GET /v1/node", next, None).1["code"], "api-key-revoked");
+    let again = fed.mx.json(&all);
+    assert_eq!((&again["officers"], &again["api_keys"], &again["entries"]), (&json!([]), &json!([]), &json!([])));
     let state = fed.mx.status();
     fed.mx.stop();
     let words = fed.mx.words();

@@ -363,6 +363,22 @@ impl KeyBook {
         self.want(wanted)
     }
 
+    /// Writes down the end of every key that opens something, all at once; returns which.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn revoke_all(&mut self, now: Millis) -> Result<Vec<KeyId>, KeyBookError> {
+        let mut wanted = self.wanted.clone();
+        let open = wanted.iter_mut().filter(|key| key.is_open(now));
+        let end = |key: &mut KeyRecord| {
+            key.revoked = now;
+            key.id
+        };
+        let ended = open.map(end).collect();
+        self.want(wanted)?;
+        Ok(ended)
+    }
+
     fn want(&mut self, wanted: Vec<KeyRecord>) -> Result<(), KeyBookError> {
         write(self.dir.api_keys(), &wanted)?;
         self.wanted = wanted;

@@ -31,6 +31,7 @@ fn officer(id: &str) -> OfficerRecord {
         granted: Millis(now().0 - DAY),
         expires: now().plus(DAY),
         revoked: None,
+        revoked_for: String::new(),
         emergency: String::new(),
         review: String::new(),
     }

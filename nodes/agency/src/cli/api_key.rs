@@ -122,18 +122,18 @@ fn add(
 }
 
 /// What the running node recorded, if one runs.
-struct Settled {
+pub(super) struct Settled {
     recorded: Option<Vec<(String, u64)>>,
     waiting: usize,
 }
 
 impl Settled {
-    fn entries(&self) -> Vec<serde_json::Value> {
+    pub(super) fn entries(&self) -> Vec<serde_json::Value> {
         let recorded = self.recorded.iter().flatten();
         recorded.map(|(event, index)| json!({"event": event, "index": index})).collect()
     }
 
-    fn text(&self, context: &Context) -> String {
+    pub(super) fn text(&self, context: &Context) -> String {
         let line = |(event, index): &(String, u64)| {
             let said = say(context.lang, &format!("{event} recorded at {index}")).into_owned();
             said + "\n"
@@ -142,7 +142,8 @@ impl Settled {
     }
 }
 
-fn settle(context: &Context) -> Result<Settled, Failure> {
+/// Has the running node record what changed.
+pub(super) fn settle(context: &Context) -> Result<Settled, Failure> {
     let Some(mut node) = client::connect(context)? else { return Ok(Settled { recorded: None, waiting: 0 }) };
     match client::call(&mut node, Command::ApiKeys, None)? {
         Answer::Officers { recorded, waiting } => Ok(Settled { recorded: Some(recorded), waiting }),

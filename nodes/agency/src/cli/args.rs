@@ -283,10 +283,17 @@ pub enum OfficerCommand {
     },
     /// List everybody, expired and revoked ones too.
     List,
-    /// End a person's grant now.
+    /// End a person's grant now; or everybody's, with every API key.
     Revoke {
         /// The person's id.
-        id: OfficerId,
+        #[arg(required_unless_present = "all")]
+        id: Option<OfficerId>,
+        /// Every grant and every API key of this node at once, as when the government changes.
+        #[arg(long, conflicts_with = "id", requires = "reason")]
+        all: bool,
+        /// Why everybody's access ends; it stands in the log's entries.
+        #[arg(long, value_name = "TEXT", requires = "all", conflicts_with = "id")]
+        reason: Option<String>,
     },
     /// Grant access in an emergency: for a day at most, with its reason in the log, and to be reviewed within three days.
     BreakGlass {

@@ -1,11 +1,12 @@
 use puente_charter::{OfficerError, OfficerRecord};
 use puente_model::{EventKind, Millis, OfficerId, Role};
 use puente_words::{Lang, say, text, texts};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::OfficerCommand;
 use super::output::{Exit, Failure, Report, wrap};
-use super::{Context, client};
+use super::{Context, api_key, client};
+use crate::api::keys::KeyBook;
 use crate::config::NodeConfig;
 use crate::control_api::{Answer, Command};
 use crate::officers::{OfficerBook, OfficerBookError};
@@ -31,14 +32,44 @@ pub(super) fn run(context: &Context, command: OfficerCommand) -> Result<Report, 
             book.add(OfficerRecord { emergency: reason.to_owned(), ..record })?;
         }
         OfficerCommand::Review { id, found } => book.review(&id, &found)?,
-        OfficerCommand::Revoke { id } => book.revoke(&id, context.now)?,
+        OfficerCommand::Revoke { id: Some(id), .. } => book.revoke(&id, context.now)?,
+        OfficerCommand::Revoke { id: None, reason, .. } => {
+            return revoke_all(context, &mut book, &reason.unwrap_or_default());
+        }
     }
     settle(context, &mut book)
 }
 
 fn granted(context: &Context, id: OfficerId, name: String, role: Role, expires: Millis) -> OfficerRecord {
     let (emergency, review) = (String::new(), String::new());
-    OfficerRecord { id, name, role, granted: context.now, expires, revoked: None, emergency, review }
+    let (revoked, revoked_for) = (None, String::new());
+    OfficerRecord { id, name, role, granted: context.now, expires, revoked, revoked_for, emergency, review }
+}
+
+/// Ends every grant and every API key. Both files say so before the log is asked for anything: whatever breaks off from there
+/// on, a node that starts records the rest, and so does the same command again.
+fn revoke_all(context: &Context, book: &mut OfficerBook, reason: &str) -> Result<Report, Failure> {
+    let mut keys = KeyBook::open(&context.dir)?;
+    let officers: Vec<String> = book.revoke_all(context.now, reason)?.iter().map(ToString::to_string).collect();
+    let ended: Vec<String> = keys.revoke_all(context.now)?.iter().map(ToString::to_string).collect();
+    let pending = keys.changes(context.now).len();
+    let programs = api_key::settle(context)?;
+    let mut report = settle(context, book)?;
+    if let Some(object) = report.json.as_object_mut() {
+        if let Some(entries) = object.get_mut("entries").and_then(Value::as_array_mut) {
+            entries.splice(0..0, programs.entries());
+        }
+        if let Some(changes) = object.get_mut("pending") {
+            *changes = json!(changes.as_u64().unwrap_or_default() + pending as u64);
+        }
+        object.insert("officers".to_owned(), json!(officers));
+        object.insert("api_keys".to_owned(), json!(ended));
+    }
+    let names: String = officers.iter().chain(&ended).map(|id| format!("{id}\n")).collect();
+    report.text = format!("{names}{}{}", programs.text(context), report.text);
+    Ok(report
+        .note(format!("grants revoked now: {}; API keys revoked now: {}", officers.len(), ended.len()))
+        .hint("whoever is to ask again is added with 'puente officer add' under a new id, then 'puente api-key add'"))
 }
 
 /// Has the running node record what changed; without one, it is recorded when the node starts.
@@ -163,6 +194,9 @@ impl From<OfficerBookError> for Failure {
             }
             OfficerBookError::Officer(OfficerError::Toml { .. }) => {
                 Self::usage("officers", text).hint("correct the file, or change officers with 'puente officer'")
+            }
+            OfficerBookError::Officer(OfficerError::Reason) => {
+                Self::usage("no-reason", text).hint("say with --reason why everybody's access ends")
             }
             OfficerBookError::Officer(_) => Self::usage("officer", text).hint("'puente officer list' shows everybody"),
         }

@@ -218,6 +218,7 @@ fn beyond(
         granted: context.now,
         expires: context.now,
         revoked: None,
+        revoked_for: String::new(),
         emergency: String::new(),
         review: String::new(),
     });

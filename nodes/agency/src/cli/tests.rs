@@ -250,6 +250,41 @@ fn an_officer_may_not_ask_before_the_log_knows() {
 }
 
 #[test]
+fn everybodys_access_ends_at_once_and_once() {
+    let world = World::new();
+    let at = world.path();
+    for id in ["o-1", "o-2"] {
+        ok(at, &format!("--dir @/n1 officer add {id} --name Ana_Ruiz --role investigator --expires 2099-12-31"));
+    }
+    let dir = NodeDir::new(world.file("n1"));
+    let mut book = crate::officers::OfficerBook::open(&dir).unwrap();
+    let granted = book.changes(NOW).remove(0);
+    book.recorded(&granted).unwrap();
+    ok(at, "--dir @/n1 api-key add --officer o-1 --scope ask --program case_files");
+
+    for bad in ["", "o-1 --all --reason x", "--all", "o-1 --reason x"] {
+        assert_eq!(fails(at, &format!("--dir @/n1 officer revoke {bad}")).code, "usage", "{bad}");
+    }
+    assert_eq!(fails(at, "--dir @/n1 officer revoke --all --reason _").code, "no-reason");
+    assert_eq!(ok(at, "--dir @/n1 officer list").json["officers"][0]["state"], "active", "nothing was half done");
+
+    let all = "--dir @/n1 officer revoke --all --reason another_government";
+    let ended = ok(at, all);
+    assert_eq!(ended.json["officers"], serde_json::json!(["o-1", "o-2"]));
+    assert_eq!((ended.json["api_keys"].as_array().unwrap().len(), &ended.json["pending"]), (1, &2.into()));
+    assert!(ended.text.starts_with("o-1\no-2\n") && ended.hints.iter().any(|hint| hint.contains("officer add")));
+    let list = ok(at, "--dir @/n1 officer list").json;
+    assert!(list["officers"].as_array().unwrap().iter().all(|officer| officer["state"] == "revoked"), "{list}");
+    assert_eq!(ok(at, "--dir @/n1 api-key list").json["keys"][0]["state"], "revoked");
+    let again = ok(at, all).json;
+    assert_eq!((&again["officers"], &again["api_keys"]), (&serde_json::json!([]), &serde_json::json!([])));
+    assert_eq!(again["pending"], 2, "what a node that starts will record is the same");
+    let changes = crate::officers::OfficerBook::open(&dir).unwrap().changes(NOW);
+    let entry = String::from_utf8(changes[0].event().detail).unwrap();
+    assert!(entry.contains("\"revoked_for\":\"another government\""), "{entry}");
+}
+
+#[test]
 fn an_import_names_bad_rows_and_stages_good_ones() {
     let world = World::new();
     let at = world.path();

@@ -176,3 +176,49 @@ async fn a_key_waits_for_two_operators_where_they_are_named() {
     assert!(!opens());
     node.shut_down(true).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybodys_access_ends_by_one_persons_word_and_a_node_that_starts_finishes_it() {
+    let (_root, mx, _us) = federation();
+    enlist(&mx);
+    let node = Node::start(mx.clone(), |_| {}).await.unwrap();
+    name_operators(&mx, &["ana", "luis"]);
+    assert_eq!(outcome(&reload(&node).await, "operators"), "changed");
+    assert!(may_ask(&node, "o-1042").await);
+    let key = ApiKey::generate().unwrap();
+    let record = KeyRecord {
+        id: key.id,
+        officer: "o-1042".parse().unwrap(),
+        scopes: [Scope::Ask].into(),
+        program: "case files".to_owned(),
+        hash: key.hash(),
+        granted: now(),
+        expires: now().plus(60_000),
+        revoked: puente_model::Millis(0),
+    };
+    KeyBook::open(&mx).unwrap().add(record, now()).unwrap();
+    for name in ["ana", "luis"] {
+        approve(&mx, name);
+    }
+    assert_eq!(outcome(&reload(&node).await, "api-keys"), "changed");
+    // Somebody else waits for two operators when everybody's access ends.
+    let officer = OfficerBook::open(&mx).unwrap().wanted().find(&"o-1042".parse().unwrap()).unwrap().clone();
+    let mut book = OfficerBook::open(&mx).unwrap();
+    book.add(puente_charter::OfficerRecord { id: "o-2".parse().unwrap(), ..officer }).unwrap();
+    assert_eq!(outcome(&reload(&node).await, "officers"), "failed");
+
+    // The command broke off when the files were written: no key opens anything, and a node that starts records the rest.
+    assert_eq!(OfficerBook::open(&mx).unwrap().revoke_all(now(), "another government").unwrap().len(), 2);
+    assert_eq!(KeyBook::open(&mx).unwrap().revoke_all(now()).unwrap(), [key.id]);
+    assert!(node.desk().ring.caller(Some(&key.text()), now()).is_err());
+    node.shut_down(true).await.unwrap();
+    drop(node);
+    let node = again(&mx).await;
+    assert!(!codes(&node).await.contains(&"approvals-wait".to_owned()));
+    assert!(!may_ask(&node, "o-1042").await && !may_ask(&node, "o-2").await);
+    for command in [Command::Officers, Command::ApiKeys] {
+        let answer = node.carry_out(command).await;
+        assert!(matches!(&answer, Answer::Officers { waiting: 0, recorded } if recorded.is_empty()), "{answer:?}");
+    }
+    node.shut_down(true).await.unwrap();
+}

@@ -16,6 +16,7 @@ fn grant(id: &str, days: u64, left: u64) -> OfficerRecord {
         granted: Millis(expires.0 - days * DAY),
         expires,
         revoked: None,
+        revoked_for: String::new(),
         emergency: String::new(),
         review: String::new(),
     }

@@ -198,6 +198,7 @@ pub(crate) fn enlist(dir: &NodeDir) {
         granted: Millis(now().0 - DAY),
         expires: now().plus(DAY),
         revoked: None,
+        revoked_for: String::new(),
         emergency: String::new(),
         review: String::new(),
     };

@@ -6,7 +6,7 @@
 //!
 //! A group is measured twice. *Fresh*: the founder made it and added everybody, so that only its own path has keys and a
 //! commit is encrypted to nearly every leaf. *Settled*: members have committed, so that the tree has keys inside. Each of
-//! these commits as whoever rejoins does, from the group's public state ([`Rejoin`]): its leaf and path get the same fresh
+//! these commits as whoever rejoins does, from the group's public state ([`puente_group::Rejoin`]): its leaf and path get the same fresh
 //! keys as by a commit from inside, and nobody has to hold one state per member, each of which processes every commit.
 
 pub mod people;

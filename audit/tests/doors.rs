@@ -31,6 +31,9 @@ fn now() -> Millis {
 
 const AUDITOR: &str = "puente-auditor://us/us-b";
 
+/// More than any server here fails that is to be forgiven: a connection that has just ended costs an attempt, too.
+const ATTEMPTS: u32 = 5;
+
 /// An auditor's desk, and the files of two honest logs.
 struct Desk {
     dir: tempfile::TempDir,
@@ -73,8 +76,8 @@ impl Desk {
 
     fn copy(&self, liar: &Liar) -> Result<Copied, RemoteError> {
         let pause = Duration::from_millis(5);
-        // Two more than any server here fails: a connection that has just ended costs an attempt, too.
-        let limits = CopyLimits { patience: Duration::from_secs(5), attempts: 5, pause, ..CopyLimits::default() };
+        let limits =
+            CopyLimits { patience: Duration::from_secs(5), attempts: ATTEMPTS, pause, ..CopyLimits::default() };
         self.copy_with(liar, limits)
     }
 
@@ -238,7 +241,7 @@ fn wrong_bytes_under_a_signed_head_are_the_nodes_fault() {
 #[test]
 fn what_is_no_nodes_answer_is_could_not_tell() {
     let raw = |text: &'static str| move |_: &Asked, _: &Files| Said::Raw(text.as_bytes().to_vec());
-    let line = |error: &RemoteError| matches!(error, RemoteError::Line { attempts: 3, .. });
+    let line = |error: &RemoteError| matches!(error, RemoteError::Line { attempts: ATTEMPTS, .. });
     let protocol = |error: &RemoteError| matches!(error, RemoteError::Protocol { .. });
     let missing = |error: &RemoteError| matches!(error, RemoteError::Missing(_));
     let refused = |error: &RemoteError| matches!(error, RemoteError::NotAdmitted(_));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use puente_bench::{Failure, attack, echo, exchange, group, import, load, log, lookup, process, small, unary};
+use puente_bench::{Failure, attack, binding, echo, exchange, group, import, load, log, lookup, process, small, unary};
 
 /// The node's allocator, for Puente and its peers alike.
 #[global_allocator]
@@ -48,6 +48,20 @@ enum What {
         cell_ms: u64,
         /// Operations under way.
         #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
+        in_flight: Vec<usize>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Exchanges bound to the pair's group, in turns with exchanges without groups.
+    Binding {
+        /// The program; else the one beside this one.
+        #[arg(long)]
+        puente: Option<PathBuf>,
+        /// How long one cell lasts in one pass, in milliseconds.
+        #[arg(long, default_value_t = 3_000)]
+        cell_ms: u64,
+        /// Operations under way.
+        #[arg(long, value_delimiter = ',', default_value = "1,64")]
         in_flight: Vec<usize>,
         #[command(flatten)]
         common: Common,
@@ -235,6 +249,16 @@ fn run(what: What) -> Result<serde_json::Value, Failure> {
             let plan = exchange::Plan { puente, passes: common.passes, cell, in_flight, folder: folder.clone() };
             let measured = exchange::measure(&plan);
             // What a node said stays for whoever looks into a failure.
+            if measured.is_ok() {
+                std::fs::remove_dir_all(&folder)?;
+            }
+            return measured;
+        }
+        What::Binding { puente, cell_ms, in_flight, common } => {
+            let folder = fresh(&common.folder)?;
+            let cell = std::time::Duration::from_millis(cell_ms);
+            let plan = binding::Plan { puente, passes: common.passes, cell, in_flight, folder: folder.clone() };
+            let measured = binding::measure(&plan);
             if measured.is_ok() {
                 std::fs::remove_dir_all(&folder)?;
             }

@@ -57,7 +57,7 @@ impl Puente {
     }
 
     /// Runs one command; its JSON.
-    fn run(&self, dir: &Path, arguments: &[&str]) -> Result<Value, Failure> {
+    pub(crate) fn run(&self, dir: &Path, arguments: &[&str]) -> Result<Value, Failure> {
         let output = Command::new(&self.0).arg("--dir").arg(dir).arg("--json").args(arguments).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {
@@ -68,11 +68,25 @@ impl Puente {
     }
 }
 
+/// Who cosigns the two agencies' logs, and whether they are in groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Nobody cosigns.
+    #[default]
+    None,
+    /// Each is a witness of both, and both must have cosigned.
+    Witnesses,
+    /// The same, and one corridor holds both: they are in a group of two, too, and nothing else is answered.
+    Corridor,
+}
+
 /// How the two agencies are founded.
 #[derive(Debug, Default)]
 pub struct Founding<'a> {
     /// More members, as the federation's description lists them.
     pub members: &'a str,
+    /// Witnesses and groups.
+    pub order: Order,
     /// What the holder's processes may use.
     pub cage: Option<&'a Cage>,
 }
@@ -261,9 +275,19 @@ impl World {
                  origin = \"{origin}\"\nvkey = \"{}\"\n",
                 text(&made, "vkey")?
             )?;
+            if founding.order != Order::None {
+                nations += &text(&made, "witness")?;
+            }
         }
+        let quorum = if founding.order == Order::None { "" } else { "quorum = \"both\"\n" };
+        let order = match founding.order {
+            Order::None => "",
+            Order::Witnesses => WITNESSES,
+            Order::Corridor => &[WITNESSES, CORRIDOR].concat(),
+        };
         let description = format!(
-            "federation = \"bench\"\nvalid_from = \"{}\"\nexpires = \"{}\"\naudit_hold_days = 365\n{nations}{members}{auditors}{BASES}",
+            "federation = \"bench\"\nvalid_from = \"{}\"\nexpires = \"{}\"\naudit_hold_days = 365\n\
+             {quorum}{nations}{members}{auditors}{BASES}{order}",
             day(Millis(at.0.saturating_sub(86_400_000))),
             day(at.plus(100 * 86_400_000)),
         );
@@ -295,6 +319,9 @@ impl World {
             }
         }
         fs::write(folder.join("mx-fge-bc/officers.toml"), officers(at)?)?;
+        if founding.order == Order::Corridor {
+            fs::write(folder.join("us-tx-dps/policies/bound.cedar"), BOUND)?;
+        }
         let asker = start(&puente, folder, "mx-fge-bc", None)?;
         let holder = start(&puente, folder, "us-tx-dps", founding.cage)?;
         Ok(Self { puente, folder: folder.to_owned(), asker, holder, holder_port: ports[1] })
@@ -325,6 +352,37 @@ impl World {
         Ok(path)
     }
 }
+
+const WITNESSES: &str = r#"
+[[witness_group]]
+name = "mx"
+need = "all"
+members = ["mx-fge-bc-n1"]
+
+[[witness_group]]
+name = "us"
+need = "all"
+members = ["us-tx-dps-n1"]
+
+[[witness_group]]
+name = "both"
+need = "all"
+members = ["mx", "us"]
+"#;
+
+const CORRIDOR: &str = r#"
+[[corridor]]
+name = "bench"
+convener = "puente://mx/fge-bc/n1"
+successors = ["puente://us/tx-dps/n1"]
+silence_seconds = 60
+"#;
+
+/// What is not bound to a group is refused: a measurement of something else would be worth nothing.
+const BOUND: &str = r#"
+@id("bench-bound")
+forbid (principal, action == Action::"answer", resource) unless { context.bound };
+"#;
 
 const BASES: &str = r#"
 [[legal_basis]]

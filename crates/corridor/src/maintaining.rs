@@ -122,6 +122,9 @@ impl Corridor {
                 continue;
             }
             let asked = self.packages_asked.get(node).copied();
+            // Whoever does not answer, as a node that does not stand in groups yet, is asked again.
+            let next = asked.map(|at| at.plus(shared.tuning.again)).filter(|next| *next > shared.now);
+            self.look_at = self.look_at.min(next.unwrap_or_else(|| shared.now.plus(shared.tuning.again)));
             if asked.is_none_or(|at| at.plus(shared.tuning.again) <= shared.now) {
                 self.packages_asked.insert(node.clone(), shared.now);
                 shared.out.send(node, &self.name, Message::WantKeyPackage { suite });

@@ -263,6 +263,13 @@ pub enum Input {
         /// The head, if the witness knows one; or why there is no answer.
         head: Result<Option<Vec<u8>>, String>,
     },
+    /// The node can stand in groups from now on: it has what it takes, and its charter names a corridor.
+    HostGroups {
+        /// Comes back with [`Conclusion::Hosted`].
+        ticket: Ticket,
+        /// What it stands there with.
+        setup: Box<puente_corridor::Setup>,
+    },
     /// This node has another certificate, or key: what stands in groups follows.
     GroupIdentity(Box<puente_group::Identity>),
     /// An operator wants something of a group.
@@ -340,6 +347,7 @@ impl Input {
             | Self::Offer { ticket, .. }
             | Self::Rules { ticket, .. }
             | Self::Try { ticket }
+            | Self::HostGroups { ticket, .. }
             | Self::WantOfGroup { ticket, .. }
             | Self::Bar { ticket, .. } => Some(*ticket),
             Self::Connected { .. }
@@ -744,6 +752,8 @@ pub enum Conclusion {
         /// The id that was given.
         alert: Digest,
     },
+    /// The node stands in its groups; or cannot, and everything else goes on.
+    Hosted(Result<(), Box<crate::groups::GroupsError>>),
     /// The group was told; whether it comes about shows in its state.
     Wanted {
         /// Whether this node has a part in the group at all.

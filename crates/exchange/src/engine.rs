@@ -285,6 +285,7 @@ impl Engine {
                     self.sought(now, witness, &origin, head);
                 }
             }
+            Input::HostGroups { ticket, setup } => self.host_groups(now, ticket, *setup),
             Input::GroupIdentity(identity) => self.tell_groups(now, puente_corridor::Input::Identity(*identity)),
             Input::WantOfGroup { ticket, group, want } => self.want_of_group(now, ticket, group, want),
             Input::GroupQuestion { ticket, group, draft } => self.group_question(now, ticket, &group, *draft),

@@ -67,6 +67,7 @@ use crate::witness::HttpWitnesses;
 
 pub(crate) use adopted::recorded_policies;
 pub use error::RunError;
+use groups::Hosting;
 use officers::Roll;
 use rules::{InForceNow, Keeper};
 pub use run::{RunOptions, run};
@@ -92,6 +93,7 @@ pub struct Node {
     signer: Arc<HeadKey>,
     bearings: Bearings,
     now: Arc<InForceNow>,
+    hosting: Arc<Hosting>,
     driver: DriverHandle,
     disk: NodeDisk,
     net: Net,
@@ -245,7 +247,8 @@ impl Node {
         if let Some(cosigner) = cosigner {
             engine = engine.with_cosigner(Box::new(cosigner));
         }
-        if let Some(setup) = groups::setup(&dir, &keys, &bearings, &signer)? {
+        let hosting = Arc::new(Hosting::new(&dir, &keys, &signer));
+        if let Some(setup) = hosting.setup(&bearings.charter) {
             engine = engine.with_groups(setup)?;
         }
         let ca = config.witnesses.ca.as_ref().map(|ca| dir.path().join(ca));
@@ -280,6 +283,7 @@ impl Node {
             net: net.clone(),
             driver: driver.clone(),
             now: Arc::clone(&now_in_force),
+            hosting: Arc::clone(&hosting),
         };
         let roll = Roll::open(&dir)?;
         let desk = Desk::new(dir.clone(), &store_key);
@@ -295,6 +299,7 @@ impl Node {
             signer,
             bearings,
             now: now_in_force,
+            hosting,
             driver,
             disk,
             net,
@@ -561,7 +566,7 @@ impl Backend for Node {
             Command::Export { to, own } => self.export(to, own).await,
             Command::Adopt { from } => self.adopt(from).await,
             Command::Reload => Answer::Reloaded { items: self.reload().await },
-            Command::ReloadCertificate => Answer::Reloaded { items: vec![self.reload_certificate()] },
+            Command::ReloadCertificate => Answer::Reloaded { items: vec![self.reload_certificate().await] },
             Command::AlertPublish(wished) => self.publish_alert(*wished).await,
             Command::AlertAcknowledge { alert, officer, note } => self.acknowledge_alert(alert, &officer, note).await,
             Command::AlertCancel { alert, officer, reason } => self.cancel_alert(alert, &officer, reason).await,

@@ -10,7 +10,7 @@ mod federation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use federation::{Federation, Node, alone, ask, question};
+use federation::{Federation, Node, alone, ask, problems, question};
 use puente_agency::control_api::{Answer, Concluded};
 
 const VIN: &str = "1M8GDM9AXKP042788";
@@ -152,6 +152,30 @@ fn two_real_nodes_make_their_corridor_and_auditors_judge_its_order() {
         }
     }
     left_with_ledgers(&fed);
+    // Who left has stopped by itself.
+    fed.mx.stop();
+}
+
+#[test]
+fn a_corridor_that_is_named_later_is_entered_by_nodes_at_work() {
+    let _alone = alone();
+    let mut fed = Federation::found_with_witnesses();
+    fed.start();
+    assert!(groups(&fed.mx).is_empty() && !problems(&fed.mx.status()).contains("no-groups"));
+    let at = |name: &str| fed.root.path().join(name).to_str().unwrap().to_owned();
+    let draft = at("draft");
+    fed.mx.json(&["charter", "propose", &at("charter/common-1.toml"), "--out", &draft]);
+    let common = format!("{draft}/common-2.toml");
+    let text = std::fs::read_to_string(&common).unwrap();
+    std::fs::write(&common, text + federation::CORRIDOR).unwrap();
+    for nation in ["mx", "us"] {
+        fed.mx.json(&["charter", "sign", &common, "--key", &at(&format!("governance/{nation}-gov-1.key"))]);
+    }
+    fed.mx.json(&["charter", "adopt", &draft]);
+    // The other node hears of it by itself, or is told the same.
+    fed.us.json(&["charter", "adopt", &draft]);
+    together(&fed, 0);
+    assert!(!problems(&fed.us.status()).contains("no-groups"));
     fed.stop();
 }
 

@@ -109,5 +109,6 @@ pub(super) fn ending(conclusion: Conclusion) -> Ending {
         Conclusion::Left { proven, .. } => Ending::Left(proven),
         Conclusion::LogUnavailable => Ending::LogUnavailable,
         Conclusion::LogSuspended => Ending::LogSuspended,
+        Conclusion::Hosted(_) => unreachable!("only programs host groups later"),
     }
 }

@@ -71,6 +71,27 @@ impl Engine {
     /// # Errors
     /// The store cannot be read, or what it holds makes no groups.
     pub fn with_groups(mut self, setup: puente_corridor::Setup) -> Result<Self, GroupsError> {
+        self.open_groups(self.last_now(), setup)?;
+        Ok(self)
+    }
+
+    /// The same while the node runs: whoever is reached already is met in the groups, too.
+    pub(crate) fn host_groups(&mut self, now: Millis, ticket: Ticket, setup: puente_corridor::Setup) {
+        let hosted = if self.groups.corridors.is_some() { Ok(()) } else { self.open_groups(now, setup) };
+        if hosted.is_ok() {
+            let speaks = |known: &&crate::peer::Peer| {
+                let line = known.ready.and_then(|connection| self.connections.get(&connection));
+                line.is_some_and(|line| line.minor >= crate::minor::GROUPS)
+            };
+            let reached: Vec<NodeUri> = self.peers.values().filter(speaks).map(|known| known.uri.clone()).collect();
+            for peer in reached {
+                self.tell_groups(now, Told::Reached(peer));
+            }
+        }
+        self.tell(ticket, Conclusion::Hosted(hosted.map_err(Box::new)));
+    }
+
+    fn open_groups(&mut self, now: Millis, setup: puente_corridor::Setup) -> Result<(), GroupsError> {
         let mut kept = Vec::new();
         for prefix in puente_corridor::PREFIXES {
             let mut start = Vec::new();
@@ -86,10 +107,11 @@ impl Engine {
                 }
             }
         }
-        self.groups.corridors = Some(Box::new(Corridors::open(setup, kept)?));
-        self.restore_alerts(self.last_now()).map_err(GroupsError::Store)?;
-        self.carry_groups(self.last_now());
-        Ok(self)
+        let corridors = Corridors::open(setup, kept)?;
+        self.restore_alerts(now).map_err(GroupsError::Store)?;
+        self.groups.corridors = Some(Box::new(corridors));
+        self.carry_groups(now);
+        Ok(())
     }
 
     /// The groups that this node is in.

@@ -301,6 +301,8 @@ impl From<&Conclusion> for Concluded {
             Conclusion::Alerted { alert } => Self::Alerted { alert: alert.to_string() },
             Conclusion::UnknownAlert { alert } => Self::UnknownAlert { alert: alert.to_string() },
             Conclusion::Wanted { known } => Self::Wanted { known: *known },
+            // Only the node itself asks for it.
+            Conclusion::Hosted(result) => Self::Tried { unable: result.as_ref().err().map(ToString::to_string) },
             Conclusion::Tried(result) => Self::Tried { unable: result.as_ref().err().map(ToString::to_string) },
             Conclusion::Recorded { index } => Self::Recorded { index: index.0 },
             Conclusion::PeriodsClosed { closed, unreachable } => Self::PeriodsClosed {

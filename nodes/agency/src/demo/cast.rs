@@ -16,6 +16,8 @@ pub(super) struct Agency {
     pub(super) role: &'static str,
     pub(super) region: Region,
     pub(super) case_prefix: &'static str,
+    /// Its network lets nobody in: its node only calls others, and cannot meet another that only calls.
+    pub(super) only_calls: bool,
     /// One file of this agency has rows that are wrong on purpose.
     pub(super) bad_rows: bool,
     /// Its people: id, name of the position, role.
@@ -60,6 +62,7 @@ pub(super) const AGENCIES: &[Agency; 4] = &[
         role: "state-prosecutor",
         region: BAJA_CALIFORNIA,
         case_prefix: "FGEBC",
+        only_calls: false,
         bad_rows: false,
         officers: &[
             ("o-1042", "Agente del Ministerio Público 1042", "investigator"),
@@ -73,6 +76,7 @@ pub(super) const AGENCIES: &[Agency; 4] = &[
         role: "federal-prosecutor",
         region: MEXICO,
         case_prefix: "FGR",
+        only_calls: true,
         bad_rows: false,
         officers: &[("o-3007", "Agente de investigación 3007", "investigator")],
     },
@@ -83,6 +87,7 @@ pub(super) const AGENCIES: &[Agency; 4] = &[
         role: "state-police",
         region: TEXAS,
         case_prefix: "TXDPS",
+        only_calls: false,
         bad_rows: true,
         officers: &[("o-77", "Special Agent 77", "investigator")],
     },
@@ -93,6 +98,7 @@ pub(super) const AGENCIES: &[Agency; 4] = &[
         role: "state-police",
         region: CALIFORNIA,
         case_prefix: "CADOJ",
+        only_calls: true,
         bad_rows: false,
         officers: &[("o-512", "Investigator 512", "investigator")],
     },
@@ -150,14 +156,15 @@ pub(super) fn description(made: &Made, valid_from: &str, expires: &str, corridor
             let _ = write!(out, "\n[[jurisdiction.governance_key]]\nname = \"{name}\"\nkey = \"{key}\"\n");
         }
     }
-    for stanza in &made.witnesses {
+    // In a corridor those witness whom everybody reaches. All of them are needed: every two quorums share one of each nation.
+    let witness = |agency: &&Agency| !(corridor && agency.only_calls);
+    for (_, stanza) in AGENCIES.iter().zip(&made.witnesses).filter(|(agency, _)| witness(agency)) {
         let _ = write!(out, "\n{stanza}");
     }
-    // A majority of two is both: every two quorums share a witness of each nation.
     for (code, ..) in NATIONS {
         let names: Vec<String> = AGENCIES
             .iter()
-            .filter(|agency| agency.nation() == *code)
+            .filter(|agency| agency.nation() == *code && witness(agency))
             .map(|agency| format!("\"{}\"", agency.witness()))
             .collect();
         let _ =
@@ -167,17 +174,19 @@ pub(super) fn description(made: &Made, valid_from: &str, expires: &str, corridor
     let all = nations.join(", ");
     let _ = write!(out, "\n[[witness_group]]\nname = \"both-nations\"\nneed = \"all\"\nmembers = [{all}]\n");
     if corridor {
-        let (convener, successor) = (FGE_BC.uri(), CA_DOJ.uri());
+        let (convener, successor) = (FGE_BC.uri(), TX_DPS.uri());
         let _ = write!(
             out,
             "\n[[corridor]]\nname = \"{CORRIDOR}\"\nconvener = \"{convener}\"\nsuccessors = [\"{successor}\"]\n\
              members = [\"{}\", \"{}\"]\n",
             FGR.uri(),
-            TX_DPS.uri()
+            CA_DOJ.uri()
         );
     }
-    for stanza in &made.members {
-        let _ = write!(out, "\n{stanza}");
+    for (agency, stanza) in AGENCIES.iter().zip(&made.members) {
+        let silent = corridor && agency.only_calls;
+        let kept = stanza.lines().filter(|line| !(silent && line.starts_with("endpoints")));
+        let _ = kept.fold(writeln!(out), |done, line| done.and(writeln!(out, "{line}")));
     }
     for (name, nation, vkey, quarter, key) in &made.auditors {
         let origin = auditor_origin(name, nation);

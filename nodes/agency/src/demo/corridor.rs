@@ -102,6 +102,7 @@ impl Stage {
 
         self.ask_corridor()?;
         self.alert_corridor()?;
+        self.relayed()?;
         self.away_and_back()?;
         self.taken_out()
     }
@@ -152,6 +153,20 @@ impl Stage {
         self.teller.expect(everybody && slowest.is_some(), Text::AlertReached, &[&shown], "somebody did not get it");
         let name = self.name(TX_DPS);
         self.teller.expect(acknowledged, Text::AlertAcknowledged, &[&name], "nobody acknowledged it");
+        Ok(())
+    }
+
+    /// Two that only call never meet: a third node passes on what it cannot read.
+    fn relayed(&mut self) -> Result<(), Failure> {
+        let (from, to) = (self.name(CA_DOJ), self.name(FGR));
+        self.teller.say(Text::RelayStory, &[&from, &to]);
+        let status = self.program.run(&["--dir", &self.node_dir(CA_DOJ), "node", "status"])?;
+        let peers = status.value.get("peers").and_then(Value::as_array).cloned().unwrap_or_default();
+        let other = peers.iter().find(|peer| text_of(peer, &["peer"]) == FGR.uri());
+        let apart = other.and_then(|peer| peer.get("connections")).and_then(Value::as_u64) == Some(0);
+        let id = self.alert(CA_DOJ, "o-512", Text::AlertPlates)?;
+        let told = self.arrives(FGR, &id)? && self.arrives(TX_DPS, &id)?;
+        self.teller.expect(apart && told, Text::Relayed, &[&to], "they were connected, or it did not arrive");
         Ok(())
     }
 

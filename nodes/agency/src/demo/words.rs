@@ -63,6 +63,9 @@ texts! {
         AlertPickup: "armed men in a white pickup";
         AlertCrossed: "the pickup crossed at 14:05";
         AlertFound: "the pickup was found";
+        RelayStory: "{0} and {1} have networks that let nobody in: their nodes only call others, and never meet. {0} publishes an alert.";
+        AlertPlates: "the pickup carries other plates";
+        Relayed: "it reached {0} through a third node, which could not read it";
         AwayStory: "{0} goes offline; meanwhile an alert is published and the group is to get fresh keys.";
         CaughtUp: "back again, it was told the alert and stands with the others in epoch {0}";
         RemovalStory: "{0} is taken out of the corridor; the charter stays as it is.";

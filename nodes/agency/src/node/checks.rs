@@ -331,6 +331,7 @@ impl Node {
         ];
         let cosigning = view.as_ref().and_then(|view| view.cosigning.as_ref());
         checks.extend(super::cosigned::check(cosigning, driver.disk.size, now()));
+        checks.extend(self.hosting.check());
         if self.draining.load(std::sync::atomic::Ordering::Relaxed) {
             let cause = w("the node is stopping");
             let fix = w("start it again");

@@ -43,9 +43,6 @@ pub enum RunError {
     /// The TLS key or certificate is unusable.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// This node cannot stand in groups with what it has.
-    #[error("this node cannot stand in the charter's groups: {0}")]
-    Group(String),
     /// What is kept of the groups.
     #[error(transparent)]
     Groups(#[from] puente_exchange::GroupsError),
@@ -123,7 +120,7 @@ impl RunError {
             Self::Key { .. } | Self::LogKey(_) => "key",
             Self::Token(_) | Self::Pin(_) => "token",
             Self::Identity(_) => "certificate",
-            Self::Group(_) | Self::Groups(_) => "groups",
+            Self::Groups(_) => "groups",
             Self::Officers(_) => "officers",
             Self::Approval(error) => error.code(),
             Self::NotApproved { .. } => "not-approved",
@@ -150,9 +147,6 @@ impl RunError {
             Self::Token(error) => error.mend().to_owned(),
             Self::Pin(_) => "give the PIN: 'pin_file' of [keys], the credential 'puente.pin', or a terminal".to_owned(),
             Self::Identity(_) => "issue a certificate for this node with 'puente ca issue'".to_owned(),
-            Self::Group(_) => {
-                "a certificate under the nation's root, for this node, with a P-256 key: 'puente ca issue'".to_owned()
-            }
             Self::Groups(_) => "restore the evidence store from a backup; the groups are entered anew then".to_owned(),
             Self::Officers(_) => "mend officers.toml".to_owned(),
             Self::Approval(error) => error.mend().to_owned(),

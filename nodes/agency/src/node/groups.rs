@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use puente_audit_log::{Signer, VerifierKey};
 use puente_charter::{Charter, ClaimedPart, PartId};
@@ -19,14 +19,15 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::sign::SigningKey;
 use serde_json::{Value, json};
 
-use super::{Node, RunError, now};
+use super::{Node, now};
 use crate::config::NodeDir;
 use crate::control::failure;
 use crate::control_api::{Answer, GroupWant};
+use crate::driver::DriverHandle;
 use crate::files;
 use crate::keys::{HeadKey, KeyRoom};
 use crate::ledgers::{self, LEDGERS};
-use crate::load::Bearings;
+use crate::ops::check::{Check, State, w};
 
 /// Versions of the charter that are known by name: whoever comes into a group later verifies its order under those of then.
 const CHARTERS_MAX: usize = 256;
@@ -66,43 +67,117 @@ impl Signer for LedgerSigner {
     }
 }
 
-/// What the node stands in groups with: its certificate and the key of it.
-pub(super) fn identity(dir: &NodeDir, keys: &KeyRoom, charter: &Charter) -> Result<Identity, RunError> {
-    let failed = |why: String| RunError::Group(why);
-    let (chain, key) = keys.tls(dir)?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&chain).collect();
-    let chain = chain.map_err(|error| failed(error.to_string()))?;
-    let roots = charter.trust_for(&keys_node(&chain)?);
-    let chain = chain.into_iter().map(|der| der.to_vec()).filter(|der| !roots.contains(der)).collect();
-    let trust = Trust::of(charter).map_err(|error| failed(error.to_string()))?;
-    Identity::new(chain, Arc::new(Leaf(key)), &trust, now()).map_err(|error| failed(error.to_string()))
+/// Where this node is with its groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    /// No charter in force named a corridor yet.
+    NotWanted,
+    /// The engine hosts them.
+    Hosted,
+    /// It cannot stand there, and why: an ended certificate, a suspension.
+    Kept(String),
 }
 
-fn keys_node(chain: &[CertificateDer<'_>]) -> Result<puente_model::NodeUri, RunError> {
-    let leaf = chain.first().ok_or_else(|| RunError::Group("there is no certificate".to_owned()))?;
-    let names = puente_charter::certificate::names(leaf).map_err(|error| RunError::Group(error.to_string()))?;
-    Ok(names.uri)
+/// Has this node stand in its groups as soon as it can: from its start, or from the charter that names the first corridor,
+/// ends its suspension, or from the certificate that others accept. Nothing else of the node waits for that.
+pub(super) struct Hosting {
+    dir: NodeDir,
+    keys: Arc<KeyRoom>,
+    signer: Arc<HeadKey>,
+    standing: Mutex<Standing>,
 }
 
-/// What the groups start with; none while the charter names no corridor.
-pub(super) fn setup(
-    dir: &NodeDir,
-    keys: &KeyRoom,
-    bearings: &Bearings,
-    signer: &Arc<HeadKey>,
-) -> Result<Option<Setup>, RunError> {
-    if bearings.charter.corridors().is_empty() {
-        return Ok(None);
+impl Hosting {
+    pub(super) fn new(dir: &NodeDir, keys: &Arc<KeyRoom>, signer: &Arc<HeadKey>) -> Self {
+        let (keys, signer) = (Arc::clone(keys), Arc::clone(signer));
+        Self { dir: dir.clone(), keys, signer, standing: Mutex::new(Standing::NotWanted) }
     }
-    let seed = files::fresh_secret().map_err(|error| RunError::System { what: "randomness", error })?;
-    Ok(Some(Setup {
-        identity: identity(dir, keys, &bearings.charter)?,
-        keys: Arc::new(LedgerKeys(Arc::clone(signer))),
-        charters: versions(&bearings.charter),
-        rng: Box::new(ChaCha20Rng::from_seed(*seed.expose())),
-        tuning: Tuning::default(),
-        now: now(),
-    }))
+
+    fn standing(&self) -> Standing {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, standing: Standing) {
+        if let Standing::Kept(why) = &standing {
+            tracing::error!("this node stands in no group: {why}");
+        }
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+    }
+
+    /// What the groups start with; none while the charter names no corridor, or this node cannot stand there.
+    pub(super) fn setup(&self, charter: &Arc<Charter>) -> Option<Setup> {
+        if charter.corridors().is_empty() {
+            return None;
+        }
+        let setup = || -> Result<Setup, String> {
+            Ok(Setup {
+                identity: self.identity(charter)?,
+                keys: Arc::new(LedgerKeys(Arc::clone(&self.signer))),
+                charters: versions(charter),
+                rng: Box::new(ChaCha20Rng::from_seed(*files::fresh_secret().map_err(said)?.expose())),
+                tuning: Tuning::default(),
+                now: now(),
+            })
+        };
+        let made = setup();
+        self.set(made.as_ref().map_or_else(|why| Standing::Kept(why.clone()), |_| Standing::Hosted));
+        made.ok()
+    }
+
+    /// What the node stands in groups with: its certificate and the key of it.
+    fn identity(&self, charter: &Charter) -> Result<Identity, String> {
+        let (chain, key) = self.keys.tls(&self.dir).map_err(said)?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>().map_err(said)?;
+        let leaf = chain.first().ok_or("there is no certificate")?;
+        let roots = charter.trust_for(&puente_charter::certificate::names(leaf).map_err(said)?.uri);
+        let chain = chain.into_iter().map(|der| der.to_vec()).filter(|der| !roots.contains(der)).collect();
+        Identity::new(chain, Arc::new(Leaf(key)), &Trust::of(charter).map_err(said)?, now()).map_err(said)
+    }
+
+    /// Another charter is in force.
+    pub(super) async fn follow(&self, charter: &Arc<Charter>, driver: &DriverHandle) {
+        if self.standing() == Standing::Hosted {
+            return;
+        }
+        let Some(setup) = self.setup(charter).map(Box::new) else { return };
+        match driver.wish(|ticket| Input::HostGroups { ticket, setup }).await {
+            Ok(Conclusion::Hosted(Err(error))) => self.set(Standing::Kept(error.to_string())),
+            Ok(_) => tracing::info!("this node stands in its groups from now on"),
+            Err(gone) => self.set(Standing::Kept(gone.to_string())),
+        }
+    }
+
+    /// The node has another certificate: what it stands in groups with follows.
+    pub(super) async fn renewed(&self, charter: &Arc<Charter>, driver: &DriverHandle) {
+        if self.standing() != Standing::Hosted {
+            return self.follow(charter, driver).await;
+        }
+        match self.identity(charter) {
+            Ok(identity) => {
+                // The engine's task may be ending.
+                let _ = driver.input_now(Input::GroupIdentity(Box::new(identity)));
+            }
+            Err(error) => tracing::error!(%error, "the renewed certificate cannot stand in groups"),
+        }
+    }
+
+    /// Whether this node stands in its groups; none while no charter wants it.
+    pub(super) fn check(&self) -> Option<Check> {
+        let name = "groups";
+        match self.standing() {
+            Standing::NotWanted => None,
+            Standing::Hosted => Some(Check::ok(name, w("this node stands in its groups"), "")),
+            Standing::Kept(why) => {
+                let cause = w("this node stands in no group: no alerts reach it, and exchanges are bound to no group");
+                let fix = w("mend what is named (certificate, suspension); the node then enters by itself");
+                Some(Check::not(State::Warn, name, "no-groups", cause, why, fix))
+            }
+        }
+    }
+}
+
+fn said(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 /// Every version that the charter's history can have been in force as, the one in force last: any annexes of a nation with any
@@ -189,20 +264,5 @@ impl Node {
         let write = move || copies.iter().try_for_each(|to| ledgers::write(&to.join(LEDGERS), &standing));
         let written = tokio::task::spawn_blocking(write).await;
         written.map_err(|error| failed(error.to_string()))?.map_err(failed)
-    }
-
-    /// The node's certificate changed: what it stands in groups with follows.
-    pub(super) fn renew_in_groups(&self) {
-        let charter = self.now.charter.load_full();
-        if charter.corridors().is_empty() {
-            return;
-        }
-        match identity(&self.dir, &self.keys, &charter) {
-            Ok(identity) => {
-                // The engine's task may be ending.
-                let _ = self.driver.input_now(Input::GroupIdentity(Box::new(identity)));
-            }
-            Err(error) => tracing::error!(%error, "the renewed certificate cannot stand in groups"),
-        }
     }
 }

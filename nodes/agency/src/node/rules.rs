@@ -11,6 +11,7 @@ use puente_model::{Digest, NodeUri, OfficerId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::adopted::{self, Adopted, Operators, policies_consent};
+use super::groups::Hosting;
 use super::{Node, concluded, now};
 use crate::approval::grants::Settled;
 use crate::approval::{ApprovalError, Approvals, Consent};
@@ -78,6 +79,7 @@ pub(super) struct Keeper {
     pub(super) net: Net,
     pub(super) driver: DriverHandle,
     pub(super) now: Arc<InForceNow>,
+    pub(super) hosting: Arc<Hosting>,
 }
 
 impl Keeper {
@@ -111,12 +113,13 @@ impl Keeper {
                 }
                 Wish::Step(RulesStep::InForce(rules)) => {
                     let vector = rules.charter.vector().to_string();
-                    keeper.now.charter.store(rules.charter);
+                    keeper.now.charter.store(Arc::clone(&rules.charter));
                     keeper.now.barred.store(Arc::new(rules.barred));
                     if let Some(adopted) = coming.take_if(|adopted| adopted.is_under(&vector)) {
                         tracing::info!(charter = vector, "in force");
                         keeper.write_down(&adopted);
                     }
+                    keeper.hosting.follow(&rules.charter, &keeper.driver).await;
                 }
                 Wish::Evidence(conviction, bytes) => keeper.write_evidence(&conviction, &bytes),
             }
@@ -190,7 +193,7 @@ impl Node {
     /// Reads certificate, charter folder and policies again.
     pub(super) async fn reload(&self) -> Vec<Reloaded> {
         let done = vec![
-            self.reload_certificate(),
+            self.reload_certificate().await,
             self.reload_charter().await,
             self.reload_operators().await,
             self.reload_policies().await,
@@ -207,7 +210,7 @@ impl Node {
     }
 
     /// Reads the certificate and its key again.
-    pub(super) fn reload_certificate(&self) -> Reloaded {
+    pub(super) async fn reload_certificate(&self) -> Reloaded {
         const WHAT: &str = "certificate";
         let (chain, key) = match self.keys.tls(&self.dir) {
             Ok(found) => found,
@@ -217,7 +220,7 @@ impl Node {
         match self.net.replace_identity(&chain, key) {
             Ok(changed) => {
                 if changed {
-                    self.renew_in_groups();
+                    self.hosting.renewed(&self.now.charter.load_full(), &self.driver).await;
                 }
                 Reloaded::done(WHAT, changed)
             }

@@ -152,6 +152,7 @@ fn end(conclusion: &Conclusion) -> Option<(String, Option<ExchangeId>)> {
         | Conclusion::Left { .. }
         | Conclusion::Tried(_)
         | Conclusion::Wanted { .. }
+        | Conclusion::Hosted(_)
         | Conclusion::Alerted { .. }
         | Conclusion::GroupAsked { .. }
         | Conclusion::UnknownAlert { .. }

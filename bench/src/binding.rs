@@ -3,11 +3,12 @@
 //! Two federations of two nodes, alike in everything, cosigned heads included, but that one names a corridor: there the nodes
 //! are in a group of two, and the holder's rules refuse whatever is not bound to it. They are asked in turns.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::exchange::Plan;
 use crate::goal::at_most;
 use crate::load::{Driver, Kind};
 use crate::stats::{Sample, median, medians, round};
@@ -21,21 +22,6 @@ const CONFIRMED: usize = 500;
 const TOGETHER: Duration = Duration::from_secs(120);
 /// Latency that the group may add.
 const ADDED_MAX: f64 = 1.05;
-
-/// What to measure.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The program; the one beside this one unless given.
-    pub puente: Option<PathBuf>,
-    /// Interleaved passes.
-    pub passes: usize,
-    /// How long one cell lasts in one pass.
-    pub cell: Duration,
-    /// Operations under way.
-    pub in_flight: Vec<usize>,
-    /// Folder for everything; on the disk that is to be measured.
-    pub folder: PathBuf,
-}
 
 /// Runs all of it.
 ///

@@ -257,7 +257,7 @@ fn run(what: What) -> Result<serde_json::Value, Failure> {
         What::Binding { puente, cell_ms, in_flight, common } => {
             let folder = fresh(&common.folder)?;
             let cell = std::time::Duration::from_millis(cell_ms);
-            let plan = binding::Plan { puente, passes: common.passes, cell, in_flight, folder: folder.clone() };
+            let plan = exchange::Plan { puente, passes: common.passes, cell, in_flight, folder: folder.clone() };
             let measured = binding::measure(&plan);
             if measured.is_ok() {
                 std::fs::remove_dir_all(&folder)?;

@@ -142,10 +142,12 @@ impl Stage {
     pub(super) fn statutory_refusal(&mut self) -> Result<(), Failure> {
         self.teller.act(Text::ActRefusal);
         let vehicle = self.vehicle(CA_DOJ.id, 0)?;
-        let (asker, holder) = (self.name(FGE_BC), self.name(CA_DOJ));
+        // In a corridor the federal prosecutor only calls, and never meets California.
+        let (by, officer) = if self.training { (FGR, "o-3007") } else { (FGE_BC, "o-1042") };
+        let (asker, holder) = (self.name(by), self.name(CA_DOJ));
         self.teller.say(Text::RefusalStory, &[&asker, &holder]);
         let params = [("plate", vehicle.plate.as_str()), ("plate_jurisdiction", &vehicle.plate_jurisdiction)];
-        let question = Question { holder: CA_DOJ, kind: "plate.status", ..about_vehicle(&params) };
+        let question = Question { asker: by, holder: CA_DOJ, kind: "plate.status", officer, ..about_vehicle(&params) };
         let refused = self.ask(&question)?;
         let (reason, rule) = (refused.text(&["reason"]).to_owned(), refused.text(&["explanation", "rule"]).to_owned());
         let words = [("en", "text_en"), ("es", "text_es")]
@@ -160,7 +162,7 @@ impl Stage {
             self.teller.row(lang, text);
         }
         let kinds = [PairKind::Query, PairKind::Refusal];
-        self.expect_both(FGE_BC, CA_DOJ, refused.exchange(), &kinds, Text::BothLogsRefusal)?;
+        self.expect_both(by, CA_DOJ, refused.exchange(), &kinds, Text::BothLogsRefusal)?;
         // As the log is now, for the operator who will show it again when it is old.
         let (live, kept) = (self.at("copies/live/us-ca-doj"), self.at("copies/earlier/us-ca-doj"));
         super::copies::copy_folder(live.as_ref(), kept.as_ref())

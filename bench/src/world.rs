@@ -381,6 +381,9 @@ silence_seconds = 60
 /// What is not bound to a group is refused: a measurement of something else would be worth nothing.
 const BOUND: &str = r#"
 @id("bench-bound")
+@reason("scope")
+@explain_en("what is measured is exchanges that belong to a group")
+@explain_es("se miden intercambios que pertenecen a un grupo")
 forbid (principal, action == Action::"answer", resource) unless { context.bound };
 "#;
 

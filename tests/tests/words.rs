@@ -32,6 +32,8 @@ const UNSAID: &[(&str, &str)] = &[
     ("crates/policy/src/verdict.rs", "explanations travel, in both languages"),
     ("nodes/agency/src/demo/acts.rs", "what officers of the demo write"),
     ("nodes/agency/src/demo/cast.rs", "names, in both languages"),
+    ("nodes/agency/src/demo/cities/cast.rs", "names, in both languages"),
+    ("nodes/agency/src/demo/cities/mod.rs", "where alerts apply, and what did not hold"),
     ("nodes/agency/src/demo/lessons/sheet.rs", "commands as they are typed; what is said beside them is a table"),
     ("nodes/agency/src/demo/records.rs", "values of records"),
     ("nodes/agency/src/demo/tables.rs", "values of records"),

@@ -81,7 +81,7 @@ fn translated_below(command: clap::Command, lang: Lang, versions: bool) -> clap:
             let long = arg.get_long_help().map(said);
             let arg = arg.help_heading(text(lang, heading));
             let arg = if let Some(help) = help { arg.help(help) } else { arg };
-            if let Some(long) = long { arg.long_help(long) } else { arg }
+            told_values(if let Some(long) = long { arg.long_help(long) } else { arg }, lang)
         })
         .help_template(heading)
         .subcommand_help_heading(text(lang, "Commands"))
@@ -104,6 +104,26 @@ fn translated_below(command: clap::Command, lang: Lang, versions: bool) -> clap:
     command.mut_subcommands(|sub| translated_below(sub, lang, versions))
 }
 
+/// What an argument's values mean, which clap does not let translate, as part of its help.
+fn told_values(arg: Arg, lang: Lang) -> Arg {
+    let values = arg.get_possible_values();
+    let shown: Vec<_> = values.iter().filter(|value| !value.is_hide_set()).collect();
+    if arg.is_hide_possible_values_set() || !shown.iter().any(|value| value.get_help().is_some()) {
+        return arg;
+    }
+    let names: Vec<&str> = shown.iter().map(|value| value.get_name()).collect();
+    let widest = names.iter().map(|name| name.len()).max().unwrap_or_default() + 1;
+    let short = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let mut long = arg.get_long_help().map_or_else(|| short.clone(), ToString::to_string);
+    long += &format!("\n\n{}", text(lang, "Possible values:"));
+    for value in &shown {
+        let means = value.get_help().map(|help| say(lang, &help.to_string()).into_owned()).unwrap_or_default();
+        long += &format!("\n- {:widest$} {means}", format!("{}:", value.get_name()));
+    }
+    let short = format!("{short} {}{}]", text(lang, "[possible values: "), names.join(", "));
+    arg.help(short).long_help(long).hide_possible_values(true)
+}
+
 /// What clap rendered, with its own decorations translated.
 pub fn rendered(english: &str, lang: Lang) -> String {
     DECORATIONS.iter().fold(english.to_owned(), |said, words| said.replace(words, text(lang, words)))
@@ -122,6 +142,24 @@ mod tests {
         assert_eq!(asked("puente --lang fr"), None);
         assert_eq!(asked("puente query -- --lang es"), None);
         assert_eq!(asked("puente"), None);
+    }
+
+    #[test]
+    fn what_values_mean_is_told_in_the_help() {
+        let value = |name: &'static str| clap::builder::PossibleValue::new(name);
+        let values = [value("log").help("Print help"), value("signing-key"), value("none").hide(true)];
+        let arg = || Arg::new("what").long("what").help("Print version").value_parser(values.clone());
+        let command = || clap::Command::new("puente").arg(arg());
+        let (long, short) = (
+            translated(command(), Lang::Es).render_long_help().to_string(),
+            translated(command(), Lang::Es).render_help().to_string(),
+        );
+        let print = text(Lang::Es, "Print help");
+        assert!(long.contains(&format!("- log:         {print}\n")) && long.contains("- signing-key:\n"), "{long}");
+        assert!(short.contains("log, signing-key]") && !long.contains("none"), "{short}\n{long}");
+        // What is refused is refused still, and says what there is.
+        let error = translated(command(), Lang::Es).try_get_matches_from(["puente", "--what", "no"]).unwrap_err();
+        assert!(error.to_string().contains("log, signing-key"), "{error}");
     }
 
     #[test]

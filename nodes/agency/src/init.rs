@@ -218,7 +218,7 @@ impl Stanza {
     }
 }
 
-/// The examples of this agency, else of the first of its nation, else the first.
+/// The examples of this agency, else of the first of its nation, else the first, with this agency's id in place of theirs.
 fn copy_policies(dir: &NodeDir, uri: &NodeUri) -> Result<&'static str, InitError> {
     let agency = uri.agency().as_str().replace('/', "-");
     let nation = format!("{}-", uri.jurisdiction());
@@ -227,9 +227,11 @@ fn copy_policies(dir: &NodeDir, uri: &NodeUri) -> Result<&'static str, InitError
     let [name, inbound, outbound, cases] = chosen.unwrap_or(&POLICIES[0]);
     // The shared cases are this agency's as soon as they name it.
     let shared = COMMON_CASES.replacen(COMMON_AGENCY, &format!("agency = \"{}\"", uri.agency()), 1);
-    let own = [("inbound.cedar", *inbound), ("outbound.cedar", *outbound), ("cases.toml", *cases)];
-    let common = COMMON.iter().copied().chain([("cases-common.toml", shared.as_str())]);
-    for (file_name, text) in own.into_iter().chain(common) {
+    let theirs = format!("\"{}\"", name.replacen('-', "/", 1));
+    let named = |text: &str| text.replace(&theirs, &format!("\"{}\"", uri.agency()));
+    let own = [("inbound.cedar", named(inbound)), ("outbound.cedar", named(outbound)), ("cases.toml", named(cases))];
+    let common = COMMON.iter().map(|(file_name, text)| (*file_name, (*text).to_owned()));
+    for (file_name, text) in own.into_iter().chain(common).chain([("cases-common.toml", shared)]) {
         let path = dir.policies().join(file_name);
         files::create(&path, text.as_bytes(), false).map_err(file(&path))?;
     }

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
@@ -12,6 +13,9 @@ use serde_json::Value;
 
 /// Bytes of the copied logs that are changed, one at a time.
 const SAMPLES: usize = 40;
+
+/// Scenarios are played one after the other: each is many processes.
+static STAGE: Mutex<()> = Mutex::new(());
 
 fn puente(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_puente")).env("LC_ALL", "C").args(args).stdin(Stdio::null()).output().unwrap()
@@ -55,6 +59,7 @@ fn processes_in(dir: &Path) -> Vec<String> {
 
 #[test]
 fn the_demo_keeps_its_word_and_every_byte_of_its_logs_counts() {
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("d");
     let ran = puente(&["--dir", dir.to_str().unwrap(), "--json", "demo", "--records", "30", "--seed", "7"]);
@@ -71,6 +76,39 @@ fn the_demo_keeps_its_word_and_every_byte_of_its_logs_counts() {
     let again = puente(&["--dir", dir.to_str().unwrap(), "--json", "demo"]);
     assert_eq!(again.status.code(), Some(2));
     assert_eq!(json(&again)["error"]["code"], "not-empty");
+}
+
+#[test]
+fn twenty_two_municipalities_stand_together() {
+    let _stage = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("d");
+    let scenario = ["demo", "--scenario", "safe-cities", "--records", "20"];
+    let ran = puente(&[&["--dir", dir.to_str().unwrap(), "--json"], &scenario[..]].concat());
+    let words = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let value = json(&ran);
+    assert_eq!(value["ok"], true, "{words}");
+    assert_eq!(keys(&value), ["audits", "corridor", "exchanges", "nodes", "ok", "seconds"]);
+    for nation in ["mx", "us"] {
+        assert_eq!(all(&value, "nodes").iter().filter(|node| node["nation"] == nation).count(), 11);
+        let audits: Vec<&Value> = all(&value, "audits").iter().filter(|a| a["nation"] == nation).collect();
+        assert!(audits.len() >= 2);
+        assert!(audits.iter().all(|a| a["verdict"] == "sound" && a["findings"].as_array().unwrap().is_empty()));
+    }
+    let corridor = &value["corridor"];
+    assert_eq!((&corridor["members"], &corridor["question"]["answers"]), (&22.into(), &21.into()));
+    let millis =
+        |what: &str, of: &str| corridor[what][of].as_u64().unwrap_or_else(|| panic!("{what} {of}: {corridor}"));
+    assert!(millis("question", "first_millis") <= millis("question", "half_millis"));
+    assert!(millis("question", "half_millis") <= millis("question", "all_millis"));
+    assert!(millis("alert", "last_millis") > 0);
+    assert_eq!(processes_in(&dir), Vec::<String>::new(), "a node outlived the demo");
+    // Whoever has no example of its own has its nation's, with its own name in it.
+    for node in ["mx-nogales", "us-laredo"] {
+        let node = dir.join("nodes").join(node);
+        let tested = puente(&["--dir", node.to_str().unwrap(), "--json", "policy", "test"]);
+        assert!(tested.status.success(), "{}", json(&tested));
+    }
 }
 
 fn shape(value: &Value) {

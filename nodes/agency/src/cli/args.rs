@@ -382,9 +382,24 @@ pub enum NodeCommand {
     Stop,
 }
 
+/// Who plays in a demo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// Four agencies: questions of every kind, a corridor, crashes, dishonest operators.
+    Agencies,
+    /// Many small municipal nodes in one corridor.
+    SafeCities,
+}
+
 /// `puente demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
+    /// What is played.
+    #[arg(long, value_enum, default_value_t = Scenario::Agencies)]
+    pub scenario: Scenario,
+    /// Municipalities of the scenario safe-cities.
+    #[arg(long, default_value_t = 22, value_name = "N", value_parser = clap::value_parser!(u32).range(i64::from(crate::demo::CITIES_FEWEST)..=i64::from(crate::demo::CITIES_MOST)))]
+    pub cities: u32,
     /// Seed of the invented records: the same seed gives the same records.
     #[arg(long, default_value_t = 42, value_name = "N")]
     pub seed: u64,

@@ -55,7 +55,12 @@ pub(super) fn call(
     patience: Option<Duration>,
 ) -> Result<Answer, Failure> {
     client.set_timeout(Some(patience.unwrap_or(PATIENCE)))?;
-    match client.call(command)? {
+    accepted(client.call(command)?)
+}
+
+/// What the node answered, unless it refused.
+pub(super) fn accepted(answer: Answer) -> Result<Answer, Failure> {
+    match answer {
         Answer::Error { code, message, hint } => {
             let failure = match code.as_str() {
                 "log-unavailable" => Failure::unavailable("log-unavailable", message),

@@ -1,7 +1,7 @@
 //! `puente query … --group NAME`: one question to every member of a group; answers are shown as they come.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::time::{Duration, Instant};
 
 use puente_model::{ExchangeId, NodeUri};
@@ -12,13 +12,13 @@ use super::args::QueryArgs;
 use super::conclusion::{self, About, name_of, printable};
 use super::output::{Exit, Failure, Report, table};
 use super::{Context, client, load_failure, outbox, query};
-use crate::control::ControlClient;
+use crate::control::{ClientError, ControlClient};
 use crate::control_api::{Answer, Command, Concluded, GroupPut};
 use crate::load::Bearings;
 use crate::outbox::Shown;
 
-/// How often it is looked who has answered.
-const EVERY: Duration = Duration::from_millis(200);
+/// How long after a question is due its end is still waited for.
+const AFTER_DUE: Duration = Duration::from_secs(5);
 
 texts! {
     /// What a question to a group says.
@@ -33,8 +33,8 @@ texts! {
 struct Member {
     node: NodeUri,
     exchange: ExchangeId,
-    /// What came of it.
-    said: Option<Concluded>,
+    /// What came of it, and how long after the question was put.
+    said: Option<(Concluded, Duration)>,
 }
 
 /// A node of the group that the question is right for: charter and catalogue judge it as if that one alone were asked.
@@ -68,6 +68,7 @@ pub(super) fn run(context: &Context, args: &QueryArgs, group: &str, stays: bool)
     let kind = bearings.catalogue.query_kind(args.kind.as_str()).ok_or_else(client::unexpected)?;
     let training = args.training;
     let mut node = client::running(context)?;
+    let began = Instant::now();
     let command = Command::GroupQuery { group: group.to_owned(), question: Box::new(question) };
     let Answer::Concluded(said) = client::call(&mut node, command, None)? else { return Err(client::unexpected()) };
     let put = match *said {
@@ -87,22 +88,10 @@ pub(super) fn run(context: &Context, args: &QueryArgs, group: &str, stays: bool)
     if !query::waits(stays, due) {
         return Ok(asked(context, &bearings, &members, &unasked));
     }
-    let until = Instant::now() + due + Duration::from_secs(5);
-    while members.iter().any(|member| member.said.is_none()) && Instant::now() < until {
-        for member in members.iter_mut().filter(|member| member.said.is_none()) {
-            if !ended(&mut node, member.exchange)? {
-                continue;
-            }
-            let await_it = Command::QuestionAwait { exchange: member.exchange };
-            let Answer::Concluded(said) = client::call(&mut node, await_it, None)? else {
-                return Err(client::unexpected());
-            };
-            let about = About { kind, to: &member.node, training };
-            show(context, &bearings, &about, &said);
-            member.said = Some(*said);
-        }
-        std::thread::sleep(EVERY);
-    }
+    let show = |member: &Member, said: &Concluded| {
+        show(context, &bearings, &About { kind, to: &member.node, training }, said);
+    };
+    gather(context, &mut node, &mut members, (began, due + AFTER_DUE), show)?;
     let mut report = summed_up(context, &bearings, &mut node, &members, &unasked)?;
     for words in warnings {
         report = report.note(words);
@@ -110,12 +99,44 @@ pub(super) fn run(context: &Context, args: &QueryArgs, group: &str, stays: bool)
     Ok(report)
 }
 
-/// Whether something came of a question, be it of the one as which it was put anew.
-fn ended(node: &mut ControlClient, exchange: ExchangeId) -> Result<bool, Failure> {
-    Ok(standing(node, exchange)?.is_some_and(|question| {
-        let open = matches!(question.state.as_str(), "open" | "awaiting-release");
-        !open && question.again.is_none()
-    }))
+/// Waits for all members at once, for so long; each answer is shown as it comes.
+fn gather(
+    context: &Context,
+    node: &mut ControlClient,
+    members: &mut [Member],
+    (began, patience): (Instant, Duration),
+    show: impl Fn(&Member, &Concluded),
+) -> Result<(), Failure> {
+    // A connection of its own: answers come in whatever order, and it may be given up in the middle of one.
+    let mut waiting = client::running(context)?;
+    let mut waits = BTreeMap::new();
+    for (i, member) in members.iter().enumerate() {
+        waits.insert(waiting.send(Command::QuestionAwait { exchange: member.exchange })?, (i, member.exchange));
+    }
+    while !waits.is_empty() {
+        let left = patience.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            break;
+        }
+        waiting.set_timeout(Some(left))?;
+        let answer = match waiting.receive() {
+            Ok(answer) => answer,
+            Err(ClientError::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let Some((i, waited)) = waits.remove(&answer.id) else { continue };
+        let Some(member) = members.get_mut(i) else { continue };
+        // It was put anew before anybody waited: that is waited for instead.
+        let now = standing(node, member.exchange)?.and_then(|question| question.exchange.parse().ok());
+        if let Some(anew) = now.filter(|now| *now != waited) {
+            waits.insert(waiting.send(Command::QuestionAwait { exchange: anew })?, (i, anew));
+            continue;
+        }
+        let Answer::Concluded(said) = client::accepted(answer.answer)? else { return Err(client::unexpected()) };
+        show(member, &said);
+        member.said = Some((*said, began.elapsed()));
+    }
+    Ok(())
 }
 
 /// Where a question stands; of one that was put anew, where that stands.
@@ -198,7 +219,7 @@ fn summed_up(
     for member in members {
         let name = name_of(bearings, &member.node, lang);
         let (question, answered) =
-            (standing(node, member.exchange)?, matches!(member.said, Some(Concluded::Answered { .. })));
+            (standing(node, member.exchange)?, matches!(member.said, Some((Concluded::Answered { .. }, _))));
         let words = question.as_ref().map(|question| outbox::state(question, lang)).unwrap_or_default();
         if answered {
             rows.push((name, words.clone()));
@@ -212,7 +233,8 @@ fn summed_up(
         all.push(json!({
             "node": member.node.as_str(), "exchange": member.exchange.to_string(), "answered": answered,
             "state": question.as_ref().map(|question| &question.state), "waits": question.as_ref().map(|q| &q.waits),
-            "answer": member.said,
+            "answer": member.said.as_ref().map(|(said, _)| said),
+            "after_millis": member.said.as_ref().map(|(_, after)| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
         }));
     }
     let whole = silent.is_empty();

@@ -172,8 +172,15 @@ fn demo(context: &Context, args: &args::DemoArgs) -> Result<Report, Failure> {
     // The current folder is what --dir says if it is not given: no folder for a demo.
     let dir = context.dir.path();
     let dir = (dir != std::path::Path::new(".")).then(|| dir.to_owned());
+    let scenario = match args.scenario {
+        args::Scenario::Agencies => crate::demo::Scenario::Agencies,
+        args::Scenario::SafeCities => {
+            crate::demo::Scenario::SafeCities(usize::try_from(args.cities).unwrap_or(usize::MAX))
+        }
+    };
     crate::demo::run(&crate::demo::Options {
         dir,
+        scenario,
         seed: args.seed,
         records: usize::try_from(args.records).unwrap_or(usize::MAX),
         serve: args.serve,

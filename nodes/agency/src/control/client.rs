@@ -34,7 +34,7 @@ pub struct Numbered {
     pub answer: Answer,
 }
 
-/// One connection to the running node, for one command at a time. Blocks.
+/// One connection to the running node. Blocks.
 #[derive(Debug)]
 pub struct ControlClient {
     sender: ControlSender,
@@ -96,6 +96,22 @@ impl ControlClient {
                 return Ok(numbered.answer);
             }
         }
+    }
+
+    /// Sends a command without waiting for its reply, whose number it returns; [`receive`](Self::receive) gets it.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn send(&mut self, command: Command) -> Result<u64, ClientError> {
+        self.sender.send(command)
+    }
+
+    /// The next answer, to whichever command. After a timeout the connection is of no more use.
+    ///
+    /// # Errors
+    /// The connection broke or timed out, or the answer cannot be read.
+    pub fn receive(&mut self) -> Result<Numbered, ClientError> {
+        self.receiver.receive()
     }
 
     /// Takes it apart, to have many commands under way at once.

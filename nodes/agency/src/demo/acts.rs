@@ -227,9 +227,12 @@ impl Stage {
 
     /// How to ask a served node.
     pub(super) fn sample_question(&self) -> String {
-        let vin = self.vehicle(TX_DPS.id, 1).map(|v| v.vin).unwrap_or_default();
+        let [asker, .., holder] = self.cast.agencies else { return String::new() };
+        let vin = self.vehicle(holder.id, 1).map(|v| v.vin).unwrap_or_default();
+        let officer = asker.officers.first().map_or("", |(id, ..)| id);
         let params = [("vin", vin.as_str())];
-        let args = about_vehicle(&params).args(&self.node_dir(FGE_BC));
+        let question = Question { asker, holder, officer, ..about_vehicle(&params) };
+        let args = question.args(&self.node_dir(asker));
         let lang = if self.teller.lang == Lang::Es { " --lang es" } else { "" };
         let line = args.join(" ").replace(" --to", " \\\n     --to").replace(" --purpose", " \\\n     --purpose");
         let line = line.replace(" --officer", " \\\n     --officer").replace(" query", " \\\n     query");

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use super::cast::{AGENCIES, AUDITORS};
+use super::cast::AUDITORS;
 use super::stage::Stage;
 use super::text_of;
 use super::words::Text;
@@ -100,7 +100,7 @@ impl Stage {
             self.teller.doing(Text::DoingAudit, &[name]);
             let state = self.at(&format!("auditors/{name}/state"));
             self.auditor_init(&state)?;
-            let dirs: Vec<String> = AGENCIES.iter().map(|a| self.copy_dir(nation, a)).collect();
+            let dirs: Vec<String> = self.cast.agencies.iter().map(|a| self.copy_dir(nation, a)).collect();
             let mut clean = true;
             let mut why = String::new();
             for dir in &dirs {

@@ -16,8 +16,6 @@ pub(super) struct Agency {
     pub(super) role: &'static str,
     pub(super) region: Region,
     pub(super) case_prefix: &'static str,
-    /// Its network lets nobody in: its node only calls others, and cannot meet another that only calls.
-    pub(super) only_calls: bool,
     /// One file of this agency has rows that are wrong on purpose.
     pub(super) bad_rows: bool,
     /// Its people: id, name of the position, role.
@@ -62,7 +60,6 @@ pub(super) const AGENCIES: &[Agency; 4] = &[
         role: "state-prosecutor",
         region: BAJA_CALIFORNIA,
         case_prefix: "FGEBC",
-        only_calls: false,
         bad_rows: false,
         officers: &[
             ("o-1042", "Agente del Ministerio Público 1042", "investigator"),
@@ -76,7 +73,6 @@ pub(super) const AGENCIES: &[Agency; 4] = &[
         role: "federal-prosecutor",
         region: MEXICO,
         case_prefix: "FGR",
-        only_calls: true,
         bad_rows: false,
         officers: &[("o-3007", "Agente de investigación 3007", "investigator")],
     },
@@ -87,7 +83,6 @@ pub(super) const AGENCIES: &[Agency; 4] = &[
         role: "state-police",
         region: TEXAS,
         case_prefix: "TXDPS",
-        only_calls: false,
         bad_rows: true,
         officers: &[("o-77", "Special Agent 77", "investigator")],
     },
@@ -98,16 +93,55 @@ pub(super) const AGENCIES: &[Agency; 4] = &[
         role: "state-police",
         region: CALIFORNIA,
         case_prefix: "CADOJ",
-        only_calls: true,
         bad_rows: false,
         officers: &[("o-512", "Investigator 512", "investigator")],
     },
 ];
 
+/// Who plays, and how they stand to each other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cast {
+    /// Each with one node.
+    pub(super) agencies: &'static [Agency],
+    /// Those whose nodes witness the others' logs and the ledger of the corridor.
+    pub(super) witnesses: &'static [&'static Agency],
+    /// How many witnesses of each nation a head needs. Every two such quorums share one of each nation.
+    pub(super) need: &'static str,
+    /// Those whose networks let nobody in: their nodes only call others, and never meet another that only calls.
+    pub(super) only_call: &'static [&'static Agency],
+    /// The corridor that all agencies are in.
+    pub(super) corridor: Option<Corridor>,
+}
+
+/// Who keeps the members of a corridor together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Corridor {
+    pub(super) name: &'static str,
+    pub(super) convener: &'static Agency,
+    pub(super) successors: &'static [&'static Agency],
+}
+
+/// The demo's: whom nobody reaches cannot witness, so both who can are needed.
+pub(super) const DEMO: Cast = Cast {
+    agencies: AGENCIES,
+    witnesses: &[FGE_BC, TX_DPS],
+    need: "all",
+    only_call: &[FGR, CA_DOJ],
+    corridor: Some(Corridor { name: "tijuana-san-diego", convener: FGE_BC, successors: &[TX_DPS] }),
+};
+
+/// The lessons': the same agencies, before there were corridors.
+pub(super) const TRAINING: Cast =
+    Cast { witnesses: &[FGE_BC, FGR, TX_DPS, CA_DOJ], only_call: &[], corridor: None, ..DEMO };
+
+impl Cast {
+    fn among(agency: &Agency, some: &[&Agency]) -> bool {
+        some.iter().any(|one| one.id == agency.id)
+    }
+}
+
 /// Name of the federation.
 pub(super) const FEDERATION: &str = "frontera";
-/// The corridor that all agencies are in.
-pub(super) const CORRIDOR: &str = "tijuana-san-diego";
 
 /// The nations: code, English name, Spanish name.
 pub(super) const NATIONS: &[(&str, &str, &str); 2] =
@@ -141,7 +175,7 @@ pub(super) fn auditor_origin(name: &str, nation: &str) -> String {
 }
 
 /// The federation, as `puente charter create` reads it.
-pub(super) fn description(made: &Made, valid_from: &str, expires: &str, corridor: bool) -> String {
+pub(super) fn description(cast: &Cast, made: &Made, valid_from: &str, expires: &str) -> String {
     let mut out = format!(
         "# A federation of two nations, made by 'puente demo'.\nfederation = \"{FEDERATION}\"\n\
          valid_from = \"{valid_from}\"\nexpires = \"{expires}\"\naudit_hold_days = 365\nperiod_minutes = 60\nquorum = \"both-nations\"\n"
@@ -156,35 +190,29 @@ pub(super) fn description(made: &Made, valid_from: &str, expires: &str, corridor
             let _ = write!(out, "\n[[jurisdiction.governance_key]]\nname = \"{name}\"\nkey = \"{key}\"\n");
         }
     }
-    // In a corridor those witness whom everybody reaches. All of them are needed: every two quorums share one of each nation.
-    let witness = |agency: &&Agency| !(corridor && agency.only_calls);
-    for (_, stanza) in AGENCIES.iter().zip(&made.witnesses).filter(|(agency, _)| witness(agency)) {
+    let witness = |agency: &&Agency| Cast::among(agency, cast.witnesses);
+    for (_, stanza) in cast.agencies.iter().zip(&made.witnesses).filter(|(agency, _)| witness(agency)) {
         let _ = write!(out, "\n{stanza}");
     }
+    let quoted = |names: Vec<String>| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
     for (code, ..) in NATIONS {
-        let names: Vec<String> = AGENCIES
-            .iter()
-            .filter(|agency| agency.nation() == *code && witness(agency))
-            .map(|agency| format!("\"{}\"", agency.witness()))
-            .collect();
-        let _ =
-            write!(out, "\n[[witness_group]]\nname = \"{code}\"\nneed = \"all\"\nmembers = [{}]\n", names.join(", "));
+        let own = cast.agencies.iter().filter(|agency| agency.nation() == *code && witness(agency));
+        let (need, names) = (cast.need, quoted(own.map(Agency::witness).collect()));
+        let _ = write!(out, "\n[[witness_group]]\nname = \"{code}\"\nneed = \"{need}\"\nmembers = [{names}]\n");
     }
-    let nations: Vec<String> = NATIONS.iter().map(|(code, ..)| format!("\"{code}\"")).collect();
-    let all = nations.join(", ");
-    let _ = write!(out, "\n[[witness_group]]\nname = \"both-nations\"\nneed = \"all\"\nmembers = [{all}]\n");
-    if corridor {
-        let (convener, successor) = (FGE_BC.uri(), TX_DPS.uri());
+    let nations = quoted(NATIONS.iter().map(|(code, ..)| (*code).to_owned()).collect());
+    let _ = write!(out, "\n[[witness_group]]\nname = \"both-nations\"\nneed = \"all\"\nmembers = [{nations}]\n");
+    if let Some(Corridor { name, convener, successors }) = &cast.corridor {
+        let led = |agency: &&Agency| agency.id == convener.id || Cast::among(agency, successors);
+        let others = quoted(cast.agencies.iter().filter(|agency| !led(agency)).map(Agency::uri).collect());
+        let (convener, successors) = (convener.uri(), quoted(successors.iter().map(|agency| agency.uri()).collect()));
         let _ = write!(
             out,
-            "\n[[corridor]]\nname = \"{CORRIDOR}\"\nconvener = \"{convener}\"\nsuccessors = [\"{successor}\"]\n\
-             members = [\"{}\", \"{}\"]\n",
-            FGR.uri(),
-            CA_DOJ.uri()
+            "\n[[corridor]]\nname = \"{name}\"\nconvener = \"{convener}\"\nsuccessors = [{successors}]\nmembers = [{others}]\n"
         );
     }
-    for (agency, stanza) in AGENCIES.iter().zip(&made.members) {
-        let silent = corridor && agency.only_calls;
+    for (agency, stanza) in cast.agencies.iter().zip(&made.members) {
+        let silent = Cast::among(agency, cast.only_call);
         let kept = stanza.lines().filter(|line| !(silent && line.starts_with("endpoints")));
         let _ = kept.fold(writeln!(out), |done, line| done.and(writeln!(out, "{line}")));
     }

@@ -8,7 +8,7 @@ use puente_wire::PairKind;
 use serde_json::json;
 
 use super::acts::about_vehicle;
-use super::cast::{AGENCIES, AUDITORS, Agency, FGE_BC, FGR, NATIONS, TX_DPS};
+use super::cast::{AUDITORS, Agency, FGE_BC, FGR, NATIONS, TX_DPS};
 use super::process::{Begun, Ran};
 use super::stage::{Asked, Question, Stage};
 use super::words::Text;
@@ -133,7 +133,7 @@ impl Stage {
         self.teller.act(Text::ActClose);
         self.teller.doing(Text::DoingClose, &[]);
         let (mut closed, mut why) = (true, String::new());
-        for agency in AGENCIES {
+        for agency in self.cast.agencies {
             match self.control(agency, Command::ClosePeriods)? {
                 Concluded::PeriodsClosed { unreachable, .. } if unreachable.is_empty() => {}
                 other => {
@@ -146,7 +146,7 @@ impl Stage {
         self.teller.say(Text::CopiesStory, &[]);
         let mut jobs = Vec::new();
         for (nation, ..) in NATIONS {
-            for agency in AGENCIES {
+            for agency in self.cast.agencies {
                 let (dir, to) = (self.node_dir(agency), self.copy_dir(nation, agency));
                 let whose = if agency.nation() == *nation { "own" } else { "foreign" };
                 let args = ["--dir", &dir, "log", "export", &to, "--auditor", whose];
@@ -157,7 +157,7 @@ impl Stage {
         for ran in self.program.all(&jobs)? {
             sizes.push(ran.done()?.get("size").and_then(serde_json::Value::as_u64).unwrap_or(0));
         }
-        for (agency, size) in AGENCIES.iter().zip(sizes) {
+        for (agency, size) in self.cast.agencies.iter().zip(sizes) {
             let text = self.teller.text(Text::Copied, &[&size.to_string()]);
             self.teller.row(agency.id, &text);
         }

@@ -8,7 +8,7 @@ use puente_charter::quarter_of;
 use puente_model::Millis;
 use serde_json::Value;
 
-use super::cast::{AGENCIES, AUDITORS, GOVERNANCE_KEYS, Made, NATIONS, THRESHOLD, auditor_origin, description};
+use super::cast::{AUDITORS, GOVERNANCE_KEYS, Made, NATIONS, THRESHOLD, auditor_origin, description};
 use super::process::Starting;
 use super::stage::Stage;
 use super::text_of;
@@ -40,7 +40,7 @@ fn free_socket() -> io::Result<UdpSocket> {
 }
 
 /// The day of an instant: `2026-12-31`.
-fn day(at: Millis) -> String {
+pub(super) fn day(at: Millis) -> String {
     at.to_string().get(..10).unwrap_or_default().to_owned()
 }
 
@@ -56,7 +56,9 @@ impl Stage {
         self.teller.say(Text::Founded, &["frontera", &signatures]);
         let pin = self.pin.clone();
         self.teller.plain(&format!("     {pin}"));
-        let verify: Vec<Vec<String>> = AGENCIES
+        let verify: Vec<Vec<String>> = self
+            .cast
+            .agencies
             .iter()
             .map(|a| words(&["charter", "verify", &format!("{}/charter", self.node_dir(a)), "--pin", &pin]))
             .collect();
@@ -107,12 +109,12 @@ impl Stage {
         Ok(made)
     }
 
-    /// Makes the four nodes; true if a foreign authority refused to vouch for one.
+    /// Makes the nodes; true if a foreign authority refused to vouch for one.
     fn make_nodes(&mut self, made: &mut Made) -> Result<bool, Failure> {
         // Held until every node has its own: the system gives each port once.
         let mut held = Vec::new();
         let mut jobs = Vec::new();
-        for agency in AGENCIES {
+        for agency in self.cast.agencies {
             let socket = free_socket();
             let address =
                 socket.as_ref().map_err(|e| e.to_string()).and_then(|s| s.local_addr().map_err(|e| e.to_string()));
@@ -139,7 +141,7 @@ impl Stage {
             ]));
         }
         let ran = self.program.all(&jobs)?;
-        for (agency, ran) in AGENCIES.iter().zip(ran) {
+        for (agency, ran) in self.cast.agencies.iter().zip(ran) {
             let value = ran.done()?;
             self.vkeys.insert(agency.id, text_of(&value, &["vkey"]).to_owned());
             made.witnesses.push(text_of(&value, &["witness"]).to_owned());
@@ -158,7 +160,7 @@ impl Stage {
     fn charter(&mut self, made: &Made) -> Result<usize, Failure> {
         let at = now();
         let from = Millis(at.0.saturating_sub(DAY));
-        let text = description(made, &from.to_string(), &at.plus(180 * DAY).to_string(), !self.training);
+        let text = description(&self.cast, made, &from.to_string(), &at.plus(180 * DAY).to_string());
         let path = self.root.join("federation.toml");
         write(&path, &text)?;
         let folder = self.at("charter");
@@ -191,7 +193,7 @@ impl Stage {
                 ran.done()?;
             }
         }
-        for agency in AGENCIES {
+        for agency in self.cast.agencies {
             super::copies::copy_folder(folder.as_ref(), format!("{}/charter", self.node_dir(agency)).as_ref())?;
         }
         Ok(signatures)
@@ -202,7 +204,7 @@ impl Stage {
         self.teller.act(Text::ActData);
         let expires = day(now().plus(90 * DAY));
         let mut officers = Vec::new();
-        for agency in AGENCIES {
+        for agency in self.cast.agencies {
             for (id, name, role) in agency.officers {
                 let dir = self.node_dir(agency);
                 officers.push(words(&[
@@ -227,7 +229,7 @@ impl Stage {
         self.teller.doing(Text::DoingStart, &[]);
         let starting = self.nodes.values_mut().map(|node| node.begin()).collect::<Result<Vec<Starting>, _>>()?;
         self.teller.doing(Text::DoingGenerate, &[]);
-        for agency in AGENCIES {
+        for agency in self.cast.agencies {
             let holdings = self.source.holdings(agency, self.records, &self.catalogue).ok_or_else(|| {
                 Failure::unavailable("demo", "the catalogue lacks a column that the invented records have")
             })?;
@@ -243,13 +245,14 @@ impl Stage {
     }
 
     fn import(&mut self) -> Result<(), Failure> {
+        let first = self.cast.agencies.first().map_or("", |agency| agency.id);
         let kinds = self.holdings.values().map(|h| h.files.len()).max().unwrap_or(0);
         let (mut all_in, mut wrong) = (true, 0_u64);
         let mut errors: Vec<(String, String)> = Vec::new();
-        let mut totals: Vec<(u64, u64)> = vec![(0, 0); AGENCIES.len()];
+        let mut totals: Vec<(u64, u64)> = vec![(0, 0); self.cast.agencies.len()];
         for k in 0..kinds {
             let mut jobs = Vec::new();
-            for agency in AGENCIES {
+            for agency in self.cast.agencies {
                 let Some(file) = self.holdings.get(agency.id).and_then(|h| h.files.get(k)) else { continue };
                 let path = self.at(&format!("data/{}/{}", agency.folder(), file.name));
                 let lang = if self.teller.lang == puente_catalogue::Lang::Es { "es" } else { "en" };
@@ -261,12 +264,12 @@ impl Stage {
                     job.push("--training".to_owned());
                 }
                 jobs.push(job);
-                if k == 0 || agency.id == AGENCIES[0].id {
+                if k == 0 || agency.id == first {
                     self.teller.doing(Text::DoingImport, &[&path]);
                 }
             }
             let ran = self.program.all(&jobs)?;
-            for ((agency, ran), total) in AGENCIES.iter().zip(ran).zip(&mut totals) {
+            for ((agency, ran), total) in self.cast.agencies.iter().zip(ran).zip(&mut totals) {
                 let Some(file) = self.holdings.get(agency.id).and_then(|h| h.files.get(k)) else { continue };
                 let count = |name: &str| ran.value.get(name).and_then(Value::as_u64).unwrap_or(0);
                 let listed = ran.value.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -289,14 +292,15 @@ impl Stage {
                 }
             }
         }
-        for (agency, (accepted, rejected)) in AGENCIES.iter().zip(totals) {
+        for (agency, (accepted, rejected)) in self.cast.agencies.iter().zip(totals) {
             let text = self.teller.text(Text::Imported, &[&accepted.to_string(), &rejected.to_string()]);
             self.teller.row(agency.id, &text);
         }
         for (label, text) in &errors {
             self.teller.row(label, text);
         }
-        self.teller.expect(all_in, Text::AllImported, &[&wrong.to_string()], "");
+        let text = if wrong == 0 { Text::AllIn } else { Text::AllImported };
+        self.teller.expect(all_in, text, &[&wrong.to_string()], "");
         Ok(())
     }
 }

@@ -8,6 +8,7 @@
 mod acts;
 mod audits;
 mod cast;
+mod cities;
 mod copies;
 mod corridor;
 mod crash;
@@ -36,6 +37,18 @@ use stage::Stage;
 use teller::Teller;
 use words::Text;
 
+/// How many municipalities may play.
+pub(crate) use cities::{FEWEST as CITIES_FEWEST, MOST as CITIES_MOST};
+
+/// What is played.
+#[derive(Debug, Clone, Copy)]
+pub enum Scenario {
+    /// Four agencies and everything that befalls them.
+    Agencies,
+    /// So many municipalities in one corridor.
+    SafeCities(usize),
+}
+
 /// The longest path of a Unix socket that every system takes, in bytes.
 const SOCKET_PATH_MAX: usize = 103;
 
@@ -44,6 +57,8 @@ const SOCKET_PATH_MAX: usize = 103;
 pub struct Options {
     /// Folder for everything; a new one for temporary files unless given. It is kept.
     pub dir: Option<PathBuf>,
+    /// What is played.
+    pub scenario: Scenario,
     /// Seed of the invented records.
     pub seed: u64,
     /// Records of each agency.
@@ -67,22 +82,32 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
     let out = if options.json { None } else { Some(teller::stdout()) };
     let mut teller = Teller::new(options.lang, out);
     let (seed, records, shown) = (options.seed.to_string(), options.records.to_string(), root.display().to_string());
-    teller.title(Text::Title.get(options.lang));
+    let cast = match options.scenario {
+        Scenario::Agencies => cast::DEMO,
+        Scenario::SafeCities(cities) => cities::cast(cities),
+    };
+    let title = match options.scenario {
+        Scenario::Agencies => Text::Title,
+        Scenario::SafeCities(_) => Text::CitiesTitle,
+    };
+    teller.title(&teller.text(title, &[&cast.agencies.len().to_string()]));
     teller.say(Text::Intro, &[&seed, &records, &shown]);
 
-    let mut stage = Stage::new(root, options.seed, options.records, teller)?;
+    let mut stage = Stage::new(root, cast, options.seed, options.records, teller)?;
     stage.found()?;
     stage.bring_in_records()?;
-    stage.stolen_vehicle()?;
-    stage.firearms()?;
-    stage.statutory_refusal()?;
-    stage.malformed()?;
-    stage.domestic()?;
-    stage.corridor()?;
-    stage.crashes()?;
+    let mut told = serde_json::Map::new();
+    match options.scenario {
+        Scenario::Agencies => stage.agencies()?,
+        Scenario::SafeCities(_) => {
+            told.insert("corridor".to_owned(), stage.cities()?);
+        }
+    }
     stage.close_and_copy()?;
-    let audits = stage.audits()?;
-    let tamper = stage.tamperings()?;
+    told.insert("audits".to_owned(), stage.audits()?);
+    if let Scenario::Agencies = options.scenario {
+        told.insert("tamper".to_owned(), stage.tamperings()?);
+    }
 
     let seconds = begun.elapsed().as_secs_f64();
     let rounded = (seconds * 10.0).round() / 10.0;
@@ -96,14 +121,10 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
     }
     let shown = stage.root.display().to_string();
     stage.teller.say(Text::Explore, &[&shown]);
-    let value = json!({
-        "ok": ok,
-        "seconds": rounded,
-        "nodes": stage.nodes_json(),
-        "exchanges": stage.exchanges_json(),
-        "audits": audits,
-        "tamper": tamper,
-    });
+    told.insert("ok".to_owned(), json!(ok));
+    told.insert("seconds".to_owned(), json!(rounded));
+    told.insert("nodes".to_owned(), stage.nodes_json());
+    told.insert("exchanges".to_owned(), stage.exchanges_json());
     let failures = stage.teller.failures().to_vec();
     if options.serve {
         serve(&mut stage)?;
@@ -113,7 +134,20 @@ pub fn run(options: &Options) -> Result<Report, Failure> {
         // Notes are not printed with --json, and somebody will want to know.
         failures.iter().for_each(|failure| teller::to_stderr(&format!("FAIL {failure}")));
     }
-    Ok(Report::new(value, "").exit(if ok { Exit::Ok } else { Exit::Findings }))
+    Ok(Report::new(Value::Object(told), "").exit(if ok { Exit::Ok } else { Exit::Findings }))
+}
+
+impl Stage {
+    /// What befalls the four agencies, until their periods close.
+    fn agencies(&mut self) -> Result<(), Failure> {
+        self.stolen_vehicle()?;
+        self.firearms()?;
+        self.statutory_refusal()?;
+        self.malformed()?;
+        self.domestic()?;
+        self.corridor()?;
+        self.crashes()
+    }
 }
 
 /// The folder, new or empty, as an absolute path.
@@ -126,7 +160,7 @@ fn folder(given: Option<&Path>) -> Result<PathBuf, Failure> {
         }
     };
     let path = empty(&path)?;
-    let socket = path.join("nodes").join("us-tx-dps").join("control.sock");
+    let socket = path.join("nodes").join("mx-piedras-negras").join("control.sock");
     if socket.as_os_str().len() > SOCKET_PATH_MAX {
         let message = format!("the path {} is too long for the nodes' sockets", path.display());
         return Err(Failure::usage("path-too-long", message).hint("name a folder with a shorter path with --dir"));

@@ -9,7 +9,7 @@ use puente_evidence::tree::TRAINING_PATH;
 use puente_wire::PairKind;
 use serde_json::{Value, json};
 
-use super::cast::{AGENCIES, Agency};
+use super::cast::{Agency, Cast};
 use super::copies::{Copy, Placed};
 use super::process::{NodeProcess, Program, Ran};
 use super::records::{Holdings, Source};
@@ -125,6 +125,7 @@ struct Exchange {
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) root: PathBuf,
+    pub(super) cast: Cast,
     pub(super) program: Program,
     pub(super) teller: Teller,
     pub(super) catalogue: Catalogue,
@@ -143,7 +144,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) fn new(root: PathBuf, seed: u64, records: usize, teller: Teller) -> Result<Self, Failure> {
+    pub(super) fn new(root: PathBuf, cast: Cast, seed: u64, records: usize, teller: Teller) -> Result<Self, Failure> {
         let catalogue = Catalogue::builtin().map_err(|e| Failure::unavailable("catalogue", e.to_string()))?;
         let program = Program::current()?;
         for folder in ["auditors", "copies", "data", "governance", "nodes", "words", "tampered"] {
@@ -151,13 +152,14 @@ impl Stage {
             crate::files::make_private_dir(&path).map_err(|e| Failure::file(&path, &e))?;
         }
         let mut nodes = BTreeMap::new();
-        for agency in AGENCIES {
+        for agency in cast.agencies {
             let (dir, words) =
                 (root.join("nodes").join(agency.folder()), root.join("words").join(format!("{}.txt", agency.folder())));
             nodes.insert(agency.id, NodeProcess::new(&program, dir, words));
         }
         Ok(Self {
             root,
+            cast,
             program,
             teller,
             catalogue,
@@ -319,7 +321,7 @@ impl Stage {
                 "entries": copy.map(|c| c.entries.len()).unwrap_or(0),
             })
         };
-        Value::Array(AGENCIES.iter().map(node).collect())
+        Value::Array(self.cast.agencies.iter().map(node).collect())
     }
 
     pub(super) fn exchanges_json(&self) -> Value {

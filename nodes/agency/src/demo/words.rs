@@ -13,15 +13,16 @@ texts! {
         DoingKeys: "making keys, authorities and nodes";
         DoingCharter: "writing and signing the charter";
         Founded: "Each nation has its own certificate authority and three governance keys, two of which must sign. Each agency has a node with its own keys, each nation two auditors. The charter, {0}, names them all; common part and annexes carry {1} signatures. Its hash is given to everybody out of band:";
-        CharterHolds: "all four nodes verify every part and signature of the charter";
+        CharterHolds: "every node verifies every part and signature of the charter";
         ForeignRoot: "Mexico's authority refuses to vouch for a node of the United States";
 
         ActData: "Each agency starts its node and brings its records in";
-        DoingStart: "starting four nodes";
+        DoingStart: "starting the nodes";
         DoingGenerate: "inventing records";
         DoingImport: "importing {0}";
         Imported: "{0} in, {1} rejected, one COLLECT entry a file";
         AllImported: "every right row is in; {0} wrong rows of one file were rejected, each with its line and what to do";
+        AllIn: "every row is in";
         Line: "line {0}, {1}";
 
         ActVehicle: "A stolen vehicle: Tijuana asks, Texas answers";
@@ -101,6 +102,29 @@ texts! {
         TamperTile: "one byte of a tile flipped";
         TamperSwap: "two entries exchanged";
         TamperPeriod: "a period's root forged under a fresh head";
+
+        CitiesTitle: "Puente: safe cities, {0} municipal nodes of two nations";
+        ActCities: "Municipalities of both nations in one corridor";
+        CitiesTogether: "the group {0} made itself: {1} members in epoch {2}, each commit ordered by witnesses of both nations";
+        CitiesSmall: "Each node is small: the largest holds {0} MiB of memory, all of them together {1} MiB.";
+        ActCitiesAsk: "One question to everybody";
+        CitiesAskStory: "A patrol of {0} asks {1} municipalities about a vehicle at once.";
+        CitiesAnswered: "{0} answers, one of them a hit, in Laredo: the first after {1} ms, half after {2} ms, all after {3} ms";
+        ActCitiesAlert: "One alert to everybody";
+        CitiesAlertStory: "{0} publishes an alert.";
+        ActPowerCut: "A power cut";
+        PowerCutStory: "{0} loses its power (SIGKILL). Meanwhile {1} publishes an alert and asks everybody about a vehicle.";
+        DoingPowerCut: "waiting while a node has no power";
+        PowerBackAlert: "back again, it was told the alert";
+        PowerBackAnswer: "the question was still open: {0} answered it, with the only hit";
+        ActElection: "An election";
+        ElectionStory: "{0} has another government: every officer and every API key of the one before is revoked in one command.";
+        ElectionReason: "another municipal government";
+        ElectionRefused: "an officer of the one before asks, and nothing is sent";
+        ElectionAsks: "an officer of the new one asks, and is answered";
+        ElectionRekeyed: "the node gave itself fresh keys in the group, which is in epoch {0}; its history stays what it was";
+        ActMistrusted: "One node can be trusted no more";
+        MistrustedStory: "{0} is taken out of the corridor by {1}.";
 
         ActEnd: "Result";
         AllHeld: "Everything held, in {0} seconds.";

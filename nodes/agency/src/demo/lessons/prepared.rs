@@ -7,7 +7,7 @@ use puente_catalogue::Lang;
 use puente_model::Secret32;
 
 use super::super::acts::about_vehicle;
-use super::super::cast::{AGENCIES, Agency, FGE_BC, TX_DPS};
+use super::super::cast::{AGENCIES, Agency, FGE_BC, TRAINING, TX_DPS};
 use super::super::stage::Stage;
 use super::super::tamper::log_key;
 use super::super::teller::Teller;
@@ -66,7 +66,7 @@ impl Prepared {
 }
 
 fn play(root: &Path, lang: Lang) -> Result<(), Failure> {
-    let mut stage = Stage::new(root.to_owned(), SEED, RECORDS, Teller::new(lang, None))?;
+    let mut stage = Stage::new(root.to_owned(), TRAINING, SEED, RECORDS, Teller::new(lang, None))?;
     stage.training = true;
     stage.found()?;
     stage.bring_in_records()?;

@@ -171,6 +171,30 @@ fn a_crash_at_any_step_ends_every_exchange_once() {
 }
 
 #[test]
+fn what_an_asker_recorded_before_it_crashed_is_said_after_it() {
+    let mut recorded = 0;
+    for (step, survives) in (1..5).flat_map(|step| [(step, false), (step, true)]) {
+        let mut sim = founded_in(World::grouped(Witnessed::ByNodes), 660 + step);
+        part(&mut sim, FGE, DPS);
+        let made = sim.durable_steps.get(&FGE).copied().unwrap_or(0);
+        let question = Box::new(draft(&sim, 3_600_000));
+        sim.crash_at = Some((FGE, made + step, survives));
+        sim.wish(FGE, |ticket| Input::GroupQuestion { ticket, group: otay(), draft: question });
+        sim.run(180_000);
+        let to_dps = |node| {
+            let query = |pair: &&Pair| {
+                let asked = matches!(pair.body, PairBody::Query { .. }) && pair.to == uri(DPS) && pair.from == uri(FGE);
+                asked && pair.terms().is_some_and(|terms| terms.group == otay().as_str())
+            };
+            pairs(&sim, node).iter().filter(query).filter_map(Pair::exchange).collect::<Vec<_>>()
+        };
+        assert_eq!(to_dps(FGE), to_dps(DPS), "step {step}, {survives}: through a third node\n{}", sim.story());
+        recorded += to_dps(FGE).len();
+    }
+    assert!(recorded > 3, "{recorded}");
+}
+
+#[test]
 fn what_is_passed_on_by_somebody_who_changes_it_counts_for_nothing() {
     let mut sim = founded(65);
     part(&mut sim, FGE, DPS);

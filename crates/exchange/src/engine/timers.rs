@@ -39,6 +39,8 @@ pub(crate) enum Timer {
     Gather,
     /// Something is due in a group.
     Groups,
+    /// Say to groups what was asked of them before a restart.
+    SayAsks,
     /// Put a question anew that was refused for its epoch.
     Anew(ExchangeId),
     /// Say to a group what stands in the log.
@@ -118,6 +120,7 @@ impl Engine {
                 Timer::Compare => self.compare_on(now),
                 Timer::Gather => self.gather_due(now),
                 Timer::Groups => self.groups_due(now),
+                Timer::SayAsks => self.say_asks_again(now),
                 Timer::Anew(exchange) => self.ask_anew(now, exchange),
                 Timer::Say(leaf) => self.say_recorded(now, leaf),
                 Timer::CatchUp(peer) => self.catch_up_due(now, &peer),

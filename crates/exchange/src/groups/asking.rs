@@ -4,12 +4,15 @@
 //! answer, receipt and release travel on the connection of the two. What is said to the group is what else would travel in
 //! an Ask to each. A member that is not heard of is asked on a stream, too, as soon as it can be reached.
 
+use std::collections::BTreeMap;
+
 use puente_ledger::GroupId;
 use puente_model::{ExchangeId, LeafIndex, Millis, NodeUri, RefusalReason, limits};
 use puente_wire::proto::{self, Message as _};
 use puente_wire::{Explanation, SAID_BYTES_MAX};
 
 use crate::api::{Conclusion, Draft, Put, Ticket};
+use crate::asker::AskStage;
 use crate::engine::{Engine, Then};
 use crate::judging::words;
 use crate::ledger::Intent;
@@ -108,6 +111,26 @@ impl Engine {
             asks.push(one);
         }
         self.say_these(now, group, &payload, asks, until);
+    }
+
+    /// After a restart: questions to a group may stand in the log and never have been said. Whoever is reached is asked on a
+    /// stream; the others may hear of them through a third node, and twice is as good as once.
+    pub(crate) fn say_asks_again(&mut self, now: Millis) {
+        let Some(corridors) = &self.groups.corridors else { return };
+        let mut unsaid = BTreeMap::<(GroupId, Vec<u8>), Vec<ExchangeId>>::new();
+        for (exchange, ask) in &self.asks {
+            let open = ask.stage == AskStage::AwaitingReply && ask.due_at > now;
+            let Some(terms) = ask.query.terms().filter(|terms| open && !terms.group.is_empty()) else { continue };
+            // A group of two has nobody who could pass it on.
+            let Ok(group) = terms.group.parse::<GroupId>() else { continue };
+            let reached = self.peers.get(&ask.peer).is_some_and(|known| known.ready.is_some());
+            if !reached && corridors.pair(&ask.peer).is_none_or(|(pair, _)| *pair != group) {
+                unsaid.entry((group, ask.stored.payload.clone())).or_default().push(*exchange);
+            }
+        }
+        for ((group, _), exchanges) in unsaid {
+            self.say_asks(now, &group, &exchanges);
+        }
     }
 
     fn say_these(&mut self, now: Millis, group: &GroupId, payload: &[u8], asks: Vec<proto::AskOf>, until: Millis) {

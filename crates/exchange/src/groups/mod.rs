@@ -23,7 +23,7 @@ use self::binding::Anew;
 pub(crate) use self::binding::with_psk;
 use self::framing::Partial;
 use crate::api::{Alarm, Conclusion, ConnectionId, Effect, Ticket};
-use crate::engine::{Engine, Then, Timer};
+use crate::engine::{AGAIN_MILLIS, Engine, Then, Timer};
 use crate::ledger::{Intent, Recorded};
 
 /// The groups, and what is under way for them.
@@ -110,6 +110,8 @@ impl Engine {
         let corridors = Corridors::open(setup, kept)?;
         self.restore_alerts(now).map_err(GroupsError::Store)?;
         self.groups.corridors = Some(Box::new(corridors));
+        // Once whoever can be reached is.
+        self.at(now.plus(AGAIN_MILLIS), Timer::SayAsks);
         self.carry_groups(now);
         Ok(())
     }

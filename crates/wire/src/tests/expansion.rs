@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::dump::{Descriptors, is_repeated, type_name};
 use super::{Codec, name, raw, samples};
 use crate::proto::{self, Message as _};
-use crate::{entry, frame, header, payload};
+use crate::{entry, frame, header, payload, said};
 
 /// Paths of all repeated fields below a message, by field numbers.
 fn repeated(all: &Descriptors, message: &str, prefix: &[u32], out: &mut BTreeSet<Vec<u32>>) {
@@ -32,6 +32,8 @@ fn every_repeated_field_is_counted_before_it_is_decoded() {
         (Codec::Payload, payload::PAYLOAD_REPEATED),
         (Codec::Explanation, payload::EXPLANATION_REPEATED),
         (Codec::Frame, frame::REPEATED),
+        (Codec::Said, said::SAID_REPEATED),
+        (Codec::Alert, said::ALERT_REPEATED),
     ];
     for (codec, fields) in bounded {
         let mut found = BTreeSet::new();
@@ -59,6 +61,8 @@ fn lists_of_empty_elements_are_refused_whole() {
     assert_eq!(many(Codec::Entry, "query", &[2, 14], 2, empty(2)), "TooMany charter annexes");
     assert_eq!(many(Codec::Entry, "period", &[2, 29], 5, empty(5)), "TooMany period holes");
     assert_eq!(many(Codec::Entry, "seeds-escrow", &[4], 3, empty(3)), "TooMany seeds");
+    assert_eq!(many(Codec::Said, "ask", &[4], 2, empty(2)), "TooMany asks");
+    assert_eq!(many(Codec::Alert, "full", &[], 9, empty(9)), "TooMany texts");
     assert_eq!(many(Codec::Header, "event-full", &[2, 13], 2, empty(2)), "TooMany charter annexes");
     assert_eq!(many(Codec::Payload, "full", &[], 5, empty(5)), "TooMany params");
     assert_eq!(many(Codec::Explanation, "full", &[], 5, empty(5)), "TooMany fields");

@@ -135,7 +135,8 @@ impl Forge<'_> {
 fn cases() -> Vec<Case> {
     let all = Descriptors::load();
     let mut forge = Forge { all: &all, cases: Vec::new() };
-    for (codec, sample, bytes) in samples::all() {
+    // What is said carries entries as bytes, which are judged as entries.
+    for (codec, sample, bytes) in samples::all().into_iter().filter(|(codec, ..)| *codec != Codec::Said) {
         forge.attack(codec, &sample, &bytes, &[], codec.message(), codec != Codec::Frame);
     }
     forge.cases

@@ -12,9 +12,10 @@ mod strictly;
 mod tables;
 mod vectors;
 
-use crate::{Entry, Header, QueryPayload, WireError, decode_frame, explanation_from_bytes};
+use crate::proto::{self, Message as _};
+use crate::{Alert, Entry, Header, QueryPayload, WireError, decode_frame, decode_said, explanation_from_bytes};
 
-/// The five kinds of bytes that this crate decodes.
+/// The kinds of bytes that this crate decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Codec {
     Entry,
@@ -22,10 +23,13 @@ pub(crate) enum Codec {
     Payload,
     Explanation,
     Frame,
+    Said,
+    Alert,
 }
 
 impl Codec {
-    pub(crate) const ALL: [Self; 5] = [Self::Entry, Self::Header, Self::Payload, Self::Explanation, Self::Frame];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Entry, Self::Header, Self::Payload, Self::Explanation, Self::Frame, Self::Said, Self::Alert];
 
     /// The folder of its vectors.
     pub(crate) fn folder(self) -> &'static str {
@@ -35,6 +39,8 @@ impl Codec {
             Self::Payload => "payload",
             Self::Explanation => "explanation",
             Self::Frame => "frame",
+            Self::Said => "said",
+            Self::Alert => "alert",
         }
     }
 
@@ -46,6 +52,8 @@ impl Codec {
             Self::Payload => "QueryPayload",
             Self::Explanation => "Explanation",
             Self::Frame => "Frame",
+            Self::Said => "Said",
+            Self::Alert => "Alert",
         }
     }
 
@@ -57,6 +65,8 @@ impl Codec {
             Self::Payload => QueryPayload::decode(bytes).map(|payload| payload.encode()),
             Self::Explanation => explanation_from_bytes(bytes).map(|explanation| explanation.encode()),
             Self::Frame => decode_frame(bytes).map(|_| bytes.to_vec()),
+            Self::Said => decode_said(bytes).map(|body| proto::Said { body: Some(body) }.encode_to_vec()),
+            Self::Alert => Alert::decode(bytes).map(|alert| alert.encode()),
         }
     }
 }

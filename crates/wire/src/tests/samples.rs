@@ -1,15 +1,16 @@
 //! One full example of everything, the same in every run.
 
 use puente_model::{
-    CharterVector, CountBand, Digest, EventKind, ExchangeId, FieldClass, Handling, Millis, Minute, Mode, Outcome,
-    Purpose, RefusalReason, Role, Secret32, Seq, Stage, Step, Urgency, digest,
+    AlertCategory, AlertCertainty, AlertSeverity, CharterVector, CountBand, Digest, EventKind, ExchangeId, FieldClass,
+    Handling, Lang, Millis, Minute, Mode, Outcome, Purpose, RefusalReason, Role, Secret32, Seq, Stage, Step, Urgency,
+    digest,
 };
 
 use super::Codec;
 use crate::proto::{self, Message as _, frame::Body};
 use crate::{
-    Entry, Event, Explanation, GroupEntry, GroupEvent, Header, Hole, HoleWhy, LedgerPlace, LeftWhy, Officer, Pair,
-    PairBody, Period, QueryPayload, SealedSeed, SeedUse, Seeds, Terms, Veiled, label,
+    Alert, AlertText, Entry, Event, Explanation, GroupEntry, GroupEvent, Header, Hole, HoleWhy, LedgerPlace, LeftWhy,
+    Officer, Pair, PairBody, Period, QueryPayload, SealedSeed, SeedUse, Seeds, Terms, Veiled, label,
 };
 
 pub(crate) const ASKER: &str = "puente://mx/fge-bc/n1";
@@ -348,6 +349,65 @@ pub(crate) fn frame_bytes(body: Body) -> Vec<u8> {
 }
 
 /// Every valid example: its codec, its name, its bytes.
+pub(crate) fn alerts() -> Vec<(&'static str, Alert)> {
+    let text = |lang, headline: &str, action: &str| AlertText {
+        lang,
+        headline: headline.to_owned(),
+        action: action.to_owned(),
+    };
+    let full = Alert {
+        group: "frontera/tijuana-san-diego".to_owned(),
+        category: AlertCategory::Security,
+        severity: AlertSeverity::Severe,
+        certainty: AlertCertainty::Observed,
+        area: "Otay Mesa".to_owned(),
+        observed_at: NOW,
+        expires_at: NOW.plus(3_600_000),
+        handling: Handling::H1,
+        texts: vec![
+            text(Lang::En, "armed men in a white pickup", "do not approach; call the author"),
+            text(Lang::Es, "hombres armados en una pickup blanca", "no se acerque; llame a quien la emite"),
+        ],
+    };
+    let smallest =
+        Alert { handling: Handling::H0, texts: vec![text(Lang::Es, "pickup blanca robada", "")], ..full.clone() };
+    vec![("full", full), ("smallest", smallest)]
+}
+
+/// An event of the log with what shows it.
+fn event_proven(kind: EventKind) -> proto::Proven {
+    let header = Header::Event(Event::new(kind, NOW, vector())).encode();
+    let veiled =
+        Veiled { stage: Stage::Dissemination, minute: NOW.minute(), commitment: Header::commit(&header, &salt()) };
+    let proven = proven(&Entry::Veiled(veiled), true);
+    proto::Proven { header, header_salt: salt().expose().to_vec(), ..proven }
+}
+
+fn said() -> Vec<(&'static str, proto::said::Body)> {
+    use proto::said::Body;
+    let detail_salt = salt().expose().to_vec();
+    let alert = alerts().swap_remove(0).1.encode();
+    let signed = proto::AlertSigned {
+        signed: Some(event_proven(EventKind::AlertSign)),
+        detail_salt: detail_salt.clone(),
+        alert,
+    };
+    let acknowledged = proto::AlertAcknowledged { acknowledged: Some(event_proven(EventKind::AlertAck)) };
+    let cancelled = proto::AlertCancelled {
+        cancelled: Some(event_proven(EventKind::AlertCancel)),
+        detail_salt: detail_salt.clone(),
+        reason: "found".to_owned(),
+    };
+    let one = proto::AskOf { query: Some(proven(&Entry::Pair(query()), true)), salt: detail_salt };
+    let ask = proto::GroupAsk { payload: payload().encode(), asks: vec![one.clone(), one] };
+    vec![
+        ("alert", Body::Alert(signed)),
+        ("acknowledged", Body::Acknowledged(acknowledged)),
+        ("cancelled", Body::Cancelled(cancelled)),
+        ("ask", Body::Ask(ask)),
+    ]
+}
+
 pub(crate) fn all() -> Vec<(Codec, String, Vec<u8>)> {
     let smallest = QueryPayload {
         case_ref: String::new(),
@@ -367,5 +427,8 @@ pub(crate) fn all() -> Vec<(Codec, String, Vec<u8>)> {
     out.push((Codec::Explanation, "full".to_owned(), explanation().encode()));
     out.push((Codec::Explanation, "empty".to_owned(), Explanation::default().encode()));
     out.extend(frames().into_iter().map(|(name, body)| (Codec::Frame, name.to_owned(), frame_bytes(body))));
+    let said_bytes = |body| proto::Said { body: Some(body) }.encode_to_vec();
+    out.extend(said().into_iter().map(|(name, body)| (Codec::Said, name.to_owned(), said_bytes(body))));
+    out.extend(alerts().into_iter().map(|(name, alert)| (Codec::Alert, name.to_owned(), alert.encode())));
     out
 }

@@ -38,12 +38,14 @@ fn same(codec: Codec, bytes: &[u8]) -> bool {
         Codec::Header => both!(Header),
         Codec::Payload => both!(QueryPayload),
         Codec::Explanation => both!(Explanation),
-        Codec::Frame => false,
+        // These have no strict reader.
+        Codec::Frame | Codec::Said | Codec::Alert => false,
     }
 }
 
 fn canonical() -> impl Iterator<Item = (Codec, String, Vec<u8>)> {
-    samples::all().into_iter().filter(|(codec, ..)| *codec != Codec::Frame)
+    let strict = |codec: &Codec| !matches!(codec, Codec::Frame | Codec::Said | Codec::Alert);
+    samples::all().into_iter().filter(move |(codec, ..)| strict(codec))
 }
 
 #[test]

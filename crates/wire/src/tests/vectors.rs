@@ -12,6 +12,7 @@ use puente_model::{Digest, limits};
 use super::dump::Descriptors;
 use super::raw::{self, Raw, set};
 use super::{Codec, name, samples};
+use crate::SAID_BYTES_MAX;
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/wire")
@@ -363,6 +364,50 @@ fn others(t: &mut Table) {
     }
 }
 
+fn said(t: &mut Table) {
+    use Codec::{Alert, Said};
+    t.bytes(Said, "no-bytes", "Field said", b"");
+    t.bytes(Said, "not-protobuf", "Undecodable", &[0xff; 40]);
+    t.bad(Said, "ask", &[], "cut-short", "Undecodable", |m| shorten(&mut m[0]));
+    t.bad(Said, "alert", &[], "unknown-field", "NotCanonical", |m| m.push(Raw::number(9, 1)));
+    t.bad(Said, "alert", &[], "two-bodies", "NotCanonical", |m| m.push(Raw::bytes(2, b"")));
+    t.bad(Said, "ask", &[4], "asks-before-the-payload", "NotCanonical", |m| m.reverse());
+    t.bad(Said, "ask", &[4], "asks-beyond-24", "TooMany asks", |m| {
+        m.extend(std::iter::repeat_n(Raw::bytes(2, b""), limits::ASKS_PER_POST_MAX));
+    });
+    t.bad(Said, "ask", &[4], "over-131072-bytes", "TooLarge", |m| {
+        set(m, Raw::bytes(1, &vec![b'x'; SAID_BYTES_MAX]));
+    });
+
+    t.bytes(Alert, "no-bytes", "Field category", b"");
+    t.bad(Alert, "full", &[], "category-unknown", "Field category", |m| set(m, Raw::number(2, 99)));
+    t.bad(Alert, "full", &[], "severity-missing", "Field severity", |m| remove(m, 3));
+    t.bad(Alert, "full", &[], "certainty-unknown", "Field certainty", |m| set(m, Raw::number(4, 99)));
+    t.bad(Alert, "full", &[], "area-missing", "Field an alert says where", |m| remove(m, 5));
+    t.bad(Alert, "full", &[], "ends-as-it-begins", "Field an alert ends after what it is about was seen", |m| {
+        let seen = at(m, 6).clone();
+        set(m, Raw { number: 7, ..seen });
+    });
+    t.bad(Alert, "full", &[], "texts-missing", "Field an alert says what happened", |m| remove(m, 9));
+    t.bad(Alert, "full", &[9], "language-unknown", "Field lang", |m| set(m, Raw::bytes(1, b"fr")));
+    t.bad(Alert, "full", &[9], "headline-of-blanks", "Field an alert says what happened", |m| {
+        set(m, Raw::bytes(2, b"  "));
+    });
+    t.bad(Alert, "full", &[9], "headline-with-a-control-character", "Field the headline is too long", |m| {
+        set(m, Raw::bytes(2, b"a\x1b[2J"));
+    });
+    t.bad(Alert, "full", &[], "language-twice", "Field an alert says it once a language", |m| {
+        let first = at(m, 9).clone();
+        *m.last_mut().unwrap() = first;
+    });
+    t.bad(Alert, "full", &[], "texts-beyond-all-languages", "TooMany texts", |m| {
+        let first = at(m, 9).clone();
+        m.push(first);
+    });
+    t.bad(Alert, "smallest", &[9], "explicit-default-action", "NotCanonical", |m| m.push(Raw::bytes(3, b"")));
+    t.bad(Alert, "full", &[], "unknown-field", "NotCanonical", |m| m.push(Raw::number(10, 1)));
+}
+
 fn table() -> Vec<Vector> {
     let mut t = Table(Vec::new());
     for (codec, name, bytes) in samples::all() {
@@ -372,6 +417,7 @@ fn table() -> Vec<Vector> {
     entries(&mut t);
     groups(&mut t);
     others(&mut t);
+    said(&mut t);
     t.0
 }
 

@@ -1,7 +1,9 @@
 //! `binding`: what it costs that an exchange belongs to an epoch of the pair's group.
 //!
-//! Two federations of two nodes, alike in everything, cosigned heads included, but that one names a corridor: there the nodes
-//! are in a group of two, and the holder's rules refuse whatever is not bound to it. They are asked in turns.
+//! Federations of two nodes, alike in everything, cosigned heads included, but that some name a corridor: there the nodes
+//! are in a group of two, and the holder's rules refuse whatever is not bound to it; in the others they refuse what is. There
+//! are two of each, founded in the order open, bound, bound, open, since where on the disk a folder comes to lie decides
+//! several percent. They are asked in turns.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -41,29 +43,50 @@ pub fn measure(plan: &Plan) -> Result<Value, Failure> {
         driver.confirm(CONFIRMED)?;
         Ok((world, driver))
     };
-    let mut sides = [start("open", Order::Witnesses)?, start("bound", Order::Corridor)?];
+    let mut worlds = [
+        start("open1", Order::Witnesses)?,
+        start("bound1", Order::Corridor)?,
+        start("bound2", Order::Corridor)?,
+        start("open2", Order::Witnesses)?,
+    ];
     let mut rows = Vec::new();
     let mut goals = Vec::new();
     for &in_flight in &plan.in_flight {
         for kind in KINDS {
             let mut samples: [Vec<Sample>; 2] = Default::default();
+            let mut cpu: [Vec<f64>; 2] = Default::default();
             // A short pass first, so that caches, windows and files are as they stay.
             for pass in 0..=plan.passes {
                 let cell = if pass == 0 { plan.cell / 4 } else { plan.cell };
-                for side in [pass % 2, 1 - pass % 2] {
-                    let sample = sides[side].1.measure(kind, in_flight, cell)?;
+                for turn in 0..worlds.len() {
+                    let at = (pass + turn) % worlds.len();
+                    let side = [0, 1, 1, 0][at];
+                    let (world, driver) = &mut worlds[at];
+                    let used =
+                        || [&world.asker, &world.holder].iter().map(|n| machine::cpu_seconds(n.pid())).sum::<f64>();
+                    let before = used();
+                    let sample = driver.measure(kind, in_flight, cell)?;
+                    let each = (used() - before) * 1e6 / (sample.per_second * cell.as_secs_f64());
                     if pass > 0 {
                         samples[side].push(sample);
+                        cpu[side].push(each);
                     }
                 }
             }
             // Of neighbours: what the machine does meanwhile befalls both.
             let ratio = |of: fn(&Sample) -> f64| median(samples[0].iter().zip(&samples[1]).map(|(a, b)| of(b) / of(a)));
             let [open, bound] = samples.each_ref().map(|passes| medians(passes));
-            let show =
-                |s: &Sample| json!({"per_second": round(s.per_second), "p50_us": round(s.p50), "p99_us": round(s.p99)});
+            let cpu_ratio = median(cpu[0].iter().zip(&cpu[1]).map(|(open, bound)| bound / open));
+            let [open_cpu, bound_cpu] = cpu.map(|passes| median(passes.into_iter()));
+            let show = |s: &Sample, cpu: f64| {
+                json!({
+                    "per_second": round(s.per_second), "p50_us": round(s.p50), "p99_us": round(s.p99),
+                    "cpu_us_of_both_nodes": round(cpu),
+                })
+            };
             rows.push(json!({
-                "kind": kind.name(), "in_flight": in_flight, "open": show(&open), "bound": show(&bound),
+                "kind": kind.name(), "in_flight": in_flight, "open": show(&open, open_cpu), "bound": show(&bound, bound_cpu),
+                "cpu_bound_to_open": round(cpu_ratio),
                 "latency_bound_to_open": round(ratio(|s| s.p50)), "rate_bound_to_open": round(ratio(|s| s.per_second)),
             }));
             if in_flight == 64 {

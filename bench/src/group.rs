@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use puente_group::limits::MEMBERS_MAX;
+use puente_model::Digest;
 use serde_json::{Value, json};
 
 use crate::goal::at_most;
@@ -32,6 +33,8 @@ const MEMBERS_MIN: usize = 4;
 const ALERTED: usize = 50;
 /// What an alert says, in bytes.
 const ALERT_BYTES: usize = 256;
+/// Secrets that are exported in one pass.
+const SECRETS: usize = 2_000;
 /// The commits that are measured.
 const KINDS: [&str; 3] = ["add", "remove", "rekey"];
 
@@ -156,6 +159,7 @@ pub fn measure(plan: &Plan, mut say: impl FnMut(&str)) -> Result<Value, Failure>
             "what": "each figure over that of the size before; powers: 1 in step with the members, 0 not at all",
             "from_one_size_to_the_next": growths,
         },
+        "exchange_secret_us": round(exchange_secret(plan, &people)?),
         "alert": alert(plan, &people)?,
         "goals": goals,
     }))
@@ -224,6 +228,21 @@ fn created(plan: &Plan, people: &People, size: usize) -> Result<Value, Failure> 
         "ms": of(|c| c.ms), "commits": of(|c| c.commits), "commits_bytes": of(|c| c.commits_bytes),
         "last_welcome_bytes": of(|c| c.welcome_bytes),
     }))
+}
+
+/// What a group of two takes to export the secret of one exchange, in microseconds: both of its nodes do, for every question.
+fn exchange_secret(plan: &Plan, people: &People) -> Result<f64, Failure> {
+    let (room, _) = Room::create(people, 2)?;
+    let mut each = Vec::new();
+    for pass in 0..plan.passes {
+        let began = Instant::now();
+        for number in 0..SECRETS {
+            let leaf = Digest::of(&[pass.to_be_bytes(), number.to_be_bytes()].concat());
+            std::hint::black_box(room.founder.group.psk(&leaf)?);
+        }
+        each.push(room::millis(began.elapsed()) * 1_000.0 / SECRETS as f64);
+    }
+    Ok(median(each.into_iter()))
 }
 
 /// One seals, fifty open, one after another on one core; beside what a network cannot save.

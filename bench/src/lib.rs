@@ -13,6 +13,7 @@
 //! | `lookup` | key lookups beside the same prepared statement without Puente |
 //! | `import` | records from a file into SQLite |
 //! | `group` | groups of 4 to 1,000 members, fresh and settled; an alert to fifty |
+//! | `corridor` | a question and an alert to all of 50 real nodes |
 //! | `binding` | exchanges in an epoch of the pair's group, beside exchanges without groups |
 //! | `attack` | what hostile peers cost a node |
 //! | `small` | a node with a million records on one core and 512 MiB |
@@ -20,6 +21,7 @@
 pub mod attack;
 pub mod binding;
 pub mod cage;
+pub mod corridor;
 pub mod echo;
 pub mod engine;
 pub mod exchange;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use puente_bench::{Failure, attack, binding, echo, exchange, group, import, load, log, lookup, process, small, unary};
+use puente_bench::{
+    Failure, attack, binding, corridor, echo, exchange, group, import, load, log, lookup, process, small, unary,
+};
 
 /// The node's allocator, for Puente and its peers alike.
 #[global_allocator]
@@ -142,6 +144,17 @@ enum What {
         /// How many members commit, at most, before a group counts as settled.
         #[arg(long, default_value_t = 200)]
         committers: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// A question and an alert to all members of a corridor of real nodes.
+    Corridor {
+        /// The program; else the one beside this one.
+        #[arg(long)]
+        puente: Option<PathBuf>,
+        /// How many members: at least 20, at most 50.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(20..=50))]
+        members: u32,
         #[command(flatten)]
         common: Common,
     },
@@ -305,6 +318,15 @@ fn run(what: What) -> Result<serde_json::Value, Failure> {
             let plan = group::Plan { members, committers, passes: common.passes, folder: folder.clone() };
             let measured = group::measure(&plan, |words| eprintln!("{words}"));
             std::fs::remove_dir_all(&folder)?;
+            return measured;
+        }
+        What::Corridor { puente, members, common } => {
+            let folder = fresh(&common.folder)?;
+            let plan = corridor::Plan { puente, members, passes: common.passes, folder: folder.clone() };
+            let measured = corridor::measure(&plan, |words| eprintln!("{words}"));
+            if measured.is_ok() {
+                std::fs::remove_dir_all(&folder)?;
+            }
             return measured;
         }
         What::Import { rows, common } => {

@@ -319,8 +319,13 @@ impl World {
             }
         }
         fs::write(folder.join("mx-fge-bc/officers.toml"), officers(at)?)?;
-        if founding.order == Order::Corridor {
-            fs::write(folder.join("us-tx-dps/policies/bound.cedar"), BOUND)?;
+        let rule = match founding.order {
+            Order::None => None,
+            Order::Witnesses => Some(rule("when")),
+            Order::Corridor => Some(rule("unless")),
+        };
+        if let Some(rule) = rule {
+            fs::write(folder.join("us-tx-dps/policies/bound.cedar"), rule)?;
         }
         let asker = start(&puente, folder, "mx-fge-bc", None)?;
         let holder = start(&puente, folder, "us-tx-dps", founding.cage)?;
@@ -378,14 +383,19 @@ successors = ["puente://us/tx-dps/n1"]
 silence_seconds = 60
 "#;
 
-/// What is not bound to a group is refused: a measurement of something else would be worth nothing.
-const BOUND: &str = r#"
+/// What belongs to a group, or what does not, is refused: a measurement of something else would be worth nothing. Either side
+/// has a rule more for it, so that neither pays for it alone.
+fn rule(condition: &str) -> String {
+    format!(
+        r#"
 @id("bench-bound")
 @reason("scope")
-@explain_en("what is measured is exchanges that belong to a group")
-@explain_es("se miden intercambios que pertenecen a un grupo")
-forbid (principal, action == Action::"answer", resource) unless { context.bound };
-"#;
+@explain_en("what is measured is exchanges of the other kind")
+@explain_es("se miden intercambios de la otra clase")
+forbid (principal, action == Action::"answer", resource) {condition} {{ context.bound }};
+"#
+    )
+}
 
 const BASES: &str = r#"
 [[legal_basis]]

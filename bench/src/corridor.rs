@@ -54,9 +54,9 @@ pub fn measure(plan: &Plan, mut progress: impl FnMut(&str)) -> Result<Value, Fai
     }
     let of = |path: &str| -> Result<f64, Failure> {
         let each: Option<Vec<f64>> = figures.iter().map(|figures| figures.pointer(path)?.as_f64()).collect();
-        Ok(median(each.ok_or_else(|| format!("the scenario says nothing of {path}"))?.into_iter()))
+        Ok(median(each.ok_or_else(|| format!("the scenario says nothing of {path}"))?))
     };
-    let (floor, last) = (median(floors.into_iter()), of("/alert/last_millis")?);
+    let (floor, last) = (median(floors), of("/alert/last_millis")?);
     Ok(json!({
         "bench": "corridor", "machine": machine, "members": plan.members, "passes": plan.passes,
         "what": "nodes in processes of their own, cosigned logs; milliseconds after the question was put, and after the alert stood in its author's log",

@@ -242,7 +242,7 @@ fn exchange_secret(plan: &Plan, people: &People) -> Result<f64, Failure> {
         }
         each.push(room::millis(began.elapsed()) * 1_000.0 / SECRETS as f64);
     }
-    Ok(median(each.into_iter()))
+    Ok(median(each))
 }
 
 /// One seals, fifty open, one after another on one core; beside what a network cannot save.

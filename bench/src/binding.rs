@@ -77,7 +77,7 @@ pub fn measure(plan: &Plan) -> Result<Value, Failure> {
             let ratio = |of: fn(&Sample) -> f64| median(samples[0].iter().zip(&samples[1]).map(|(a, b)| of(b) / of(a)));
             let [open, bound] = samples.each_ref().map(|passes| medians(passes));
             let cpu_ratio = median(cpu[0].iter().zip(&cpu[1]).map(|(open, bound)| bound / open));
-            let [open_cpu, bound_cpu] = cpu.map(|passes| median(passes));
+            let [open_cpu, bound_cpu] = cpu.map(median);
             let show = |s: &Sample, cpu: f64| {
                 json!({
                     "per_second": round(s.per_second), "p50_us": round(s.p50), "p99_us": round(s.p99),

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod doors;
+mod mirror;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -80,6 +81,8 @@ enum Command {
         #[command(flatten)]
         how: How,
     },
+    /// Bring local copies of many logs up to date, side by side; goes on where it was broken off.
+    Mirror(mirror::MirrorArgs),
     /// Show decoded entries of a copied log; verifies nothing.
     Show {
         /// Folder of the copied log.
@@ -186,6 +189,7 @@ fn dispatch(cli: &Cli) -> Result<Conclusion, AuditError> {
             let dirs: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
             doors::run(cli, how, &dirs, true)
         }
+        Command::Mirror(args) => mirror::run(cli, args),
         Command::Show { dir, from, limit } => show_entries(cli, dir, *from, *limit),
         Command::Prove { dir, index } => {
             io::stdout().write_all(&prove(dir, *index)?).map_err(stdout_failed)?;

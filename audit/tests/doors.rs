@@ -8,13 +8,15 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use puente_audit::remote::{Copied, Copier, CopyLimits, Credentials, RemoteError};
+use puente_audit::remote::{Busy, Copied, Copier, CopyLimits, Credentials, RemoteError};
 use puente_audit::{Auditor, Class, Conclusion, Source, Verdict};
 use puente_model::{Millis, Secret32};
 use serde_json::Value;
 
 #[path = "doors/liar.rs"]
 mod liar;
+#[path = "doors/mirror.rs"]
+mod mirror;
 #[path = "../src/tests/world.rs"]
 #[allow(dead_code, unreachable_pub, reason = "written for the tests of the library, which use all of it")]
 mod world;
@@ -70,7 +72,13 @@ impl Desk {
     fn copy_with(&self, liar: &Liar, limits: CopyLimits) -> Result<Copied, RemoteError> {
         let credentials = Credentials::load(&self.path("tls.cert.pem"), &self.path("tls.key.pem")).unwrap();
         let charter = charter();
-        let copier = Copier { charter: &charter, credentials: &credentials, keep: &self.path("copies"), limits };
+        let copier = Copier {
+            charter: &charter,
+            credentials: Some(&credentials),
+            keep: &self.path("copies"),
+            limits,
+            busy: Busy::default(),
+        };
         copier.copy(&liar.url(), false, &|_| {})
     }
 

@@ -4,10 +4,11 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use puente_charter::Charter;
 use puente_words::{say, text};
 
 use super::{Cli, How, auditor, report, words};
-use crate::remote::{Copied, Copier, CopyLimits, CopyProgress, Credentials, RemoteError};
+use crate::remote::{Busy, Copied, Copier, CopyLimits, CopyProgress, Credentials, RemoteError};
 use crate::{AuditError, Auditor, Conclusion, Lang, Source};
 
 /// What it takes to read at doors.
@@ -33,6 +34,29 @@ pub(super) struct DoorArgs {
     attempts: u32,
 }
 
+impl DoorArgs {
+    /// Where copies are kept.
+    pub(super) fn keep(&self, cli: &Cli) -> PathBuf {
+        self.keep.clone().unwrap_or_else(|| cli.state.join("copies"))
+    }
+
+    /// What copies logs there.
+    pub(super) fn copier<'c>(
+        &self,
+        charter: &'c Charter,
+        credentials: Option<&'c Credentials>,
+        keep: &'c Path,
+    ) -> Copier<'c> {
+        let limits = CopyLimits {
+            bytes_max: self.copy_limit << 30,
+            patience: Duration::from_secs(self.patience),
+            attempts: self.attempts,
+            ..CopyLimits::default()
+        };
+        Copier { charter, credentials, keep, limits, busy: Busy::default() }
+    }
+}
+
 /// One log that was named.
 enum Named {
     Folder(PathBuf),
@@ -51,7 +75,7 @@ impl Named {
 }
 
 /// The address, if a log was named by one.
-fn url(name: &Path) -> Option<&str> {
+pub(super) fn url(name: &Path) -> Option<&str> {
     name.to_str().filter(|name| name.contains("://"))
 }
 
@@ -93,7 +117,7 @@ pub(super) fn run(cli: &Cli, how: &How, names: &[&Path], pairs: bool) -> Result<
     report(cli, &auditor.audit(&sources, pairs, true)?)
 }
 
-fn credentials(cli: &Cli, args: &DoorArgs) -> Result<Credentials, AuditError> {
+pub(super) fn credentials(cli: &Cli, args: &DoorArgs) -> Result<Credentials, AuditError> {
     let cert = args.cert.clone().unwrap_or_else(|| cli.state.join("tls.cert.pem"));
     let key = args.cert_key.clone().unwrap_or_else(|| cert.with_file_name("tls.key.pem"));
     Ok(Credentials::load(&cert, &key)?)
@@ -108,15 +132,8 @@ fn one(
     anew: bool,
 ) -> Result<Named, AuditError> {
     let Some(url) = url(name) else { return Ok(Named::Folder(name.to_owned())) };
-    let args = &how.door;
-    let keep = args.keep.clone().unwrap_or_else(|| cli.state.join("copies"));
-    let limits = CopyLimits {
-        bytes_max: args.copy_limit << 30,
-        patience: Duration::from_secs(args.patience),
-        attempts: args.attempts,
-        ..CopyLimits::default()
-    };
-    let copier = Copier { charter: auditor.charter(), credentials, keep: &keep, limits };
+    let keep = how.door.keep(cli);
+    let copier = how.door.copier(auditor.charter(), Some(credentials), &keep);
     let lines = !io::stderr().is_terminal();
     let tell = |progress: CopyProgress| {
         let line = telling(cli.lang(), url, progress);
@@ -149,7 +166,7 @@ fn telling(lang: Lang, url: &str, progress: CopyProgress) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..10_240 => format!("{bytes} B"),
         10_240..10_485_760 => format!("{} KiB", bytes >> 10),

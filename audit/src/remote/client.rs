@@ -82,12 +82,12 @@ impl Client {
     }
 
     /// Who answered.
-    pub(super) fn node(&self) -> Option<&NodeUri> {
+    pub(super) fn peer_node(&self) -> Option<&NodeUri> {
         self.peer.node.get()
     }
 
     /// One file of at most `max` bytes, or exactly the range of it.
-    pub(super) fn get(&self, path: &str, max: u64, range: Option<Range<u64>>) -> Result<Got, RemoteError> {
+    pub(super) fn fetch(&self, path: &str, max: u64, range: Option<Range<u64>>) -> Result<Got, RemoteError> {
         let mut pause = self.limits.pause;
         let mut attempt = 1;
         loop {

@@ -1,5 +1,6 @@
 //! From a door into a folder: resumable, a few files at a time, the head last.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::num::NonZeroU64;
@@ -16,10 +17,12 @@ use puente_model::Origin;
 use puente_model::limits::{ENTRY_BYTES_MAX, NOTE_BYTES_MAX};
 
 use super::client::{Client, Got};
+use super::door::{Door, Folder};
 use super::error::RemoteError;
 use super::tls::Credentials;
 use super::trust::Trust;
-use crate::dir::read_bounded;
+use crate::dir::{LogDir, read_bounded};
+use crate::heads::{Relation, relate};
 use crate::roster::Roster;
 use crate::state::replace;
 
@@ -87,22 +90,60 @@ pub struct Copied {
     pub origin: String,
     /// Bytes fetched.
     pub bytes: u64,
+    /// Entries under the head.
+    pub entries: u64,
     /// Something in it lay there before and was not fetched anew.
     pub reused: bool,
     /// The head's note that the folder held before.
     pub before: Option<Vec<u8>>,
+    /// Where what lay there before is now, if it was set aside.
+    pub aside: Option<PathBuf>,
 }
 
-/// Copies logs from nodes' doors into folders below `keep`.
+/// Copies logs into folders below `keep`.
 pub struct Copier<'c> {
     /// Who is who.
     pub charter: &'c Charter,
-    /// What the auditor shows.
-    pub credentials: &'c Credentials,
-    /// Where copies are kept: below it one folder for each auditor's nation, and in it one for each log.
+    /// What the auditor shows at doors; without it there are folders alone.
+    pub credentials: Option<&'c Credentials>,
+    /// Where copies are kept: below it one folder for each auditor's nation, and one for what came from folders; in each one
+    /// for each log.
     pub keep: &'c Path,
     /// What a copy may take.
     pub limits: CopyLimits,
+    /// Copies that are being written.
+    pub busy: Busy,
+}
+
+/// Copies that are being written: two sources of one log take turns.
+#[derive(Debug, Default)]
+pub struct Busy {
+    dirs: Mutex<BTreeSet<PathBuf>>,
+    changed: Condvar,
+}
+
+impl Busy {
+    /// Waits until nobody writes there.
+    fn enter(&self, dir: &Path) -> Turn<'_> {
+        let mut dirs = lock(&self.dirs);
+        while !dirs.insert(dir.to_owned()) {
+            dirs = self.changed.wait(dirs).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn { busy: self, dir: dir.to_owned() }
+    }
+}
+
+/// Leaves when it is dropped.
+struct Turn<'b> {
+    busy: &'b Busy,
+    dir: PathBuf,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.busy.dirs).remove(&self.dir);
+        self.busy.changed.notify_all();
+    }
 }
 
 impl std::fmt::Debug for Copier<'_> {
@@ -118,17 +159,41 @@ impl Copier<'_> {
     /// # Errors
     /// [`RemoteError`]. What was fetched stays and is not fetched again; the head in the folder is still the old one.
     pub fn copy(&self, url: &str, anew: bool, tell: &(dyn Fn(CopyProgress) + Sync)) -> Result<Copied, RemoteError> {
-        let client = Client::new(url, Trust::of(self.charter)?, self.credentials, self.limits)?;
+        let credentials = self.credentials.ok_or(RemoteError::NoCredentials)?;
+        let client = Client::new(url, Trust::of(self.charter)?, credentials, self.limits)?;
+        self.from(&client, &format!("for-{}", credentials.auditor().jurisdiction()), anew, tell)
+    }
+
+    /// The same from a folder that an export wrote, or that somebody keeps like one.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub fn copy_folder(
+        &self,
+        dir: &Path,
+        anew: bool,
+        tell: &(dyn Fn(CopyProgress) + Sync),
+    ) -> Result<Copied, RemoteError> {
+        self.from(&Folder::new(dir), "from-folders", anew, tell)
+    }
+
+    fn from(
+        &self,
+        client: &dyn Door,
+        whose: &str,
+        anew: bool,
+        tell: &(dyn Fn(CopyProgress) + Sync),
+    ) -> Result<Copied, RemoteError> {
         let progress = Progress::default();
         std::thread::scope(|scope| {
             scope.spawn(|| progress.tell(tell));
-            let done = self.fetch(&client, anew, &progress);
+            let done = self.fetch(client, whose, anew, &progress);
             progress.end();
             done
         })
     }
 
-    fn fetch(&self, client: &Client, anew: bool, progress: &Progress) -> Result<Copied, RemoteError> {
+    fn fetch(&self, client: &dyn Door, whose: &str, anew: bool, progress: &Progress) -> Result<Copied, RemoteError> {
         // Before the head: what is cosigned is never ahead of it then.
         let cosigned = match client.get("cosigned", NOTE_BYTES_MAX as u64, None) {
             Ok(got) => Some(got.bytes),
@@ -143,15 +208,16 @@ impl Copier<'_> {
             path: "checkpoint".to_owned(),
             why: "it does not tell how long the sidecar is".to_owned(),
         })?;
-        let nation = self.credentials.auditor().jurisdiction();
-        let dir = self.keep.join(format!("for-{nation}")).join(origin.as_str());
+        let dir = self.keep.join(whose).join(origin.as_str());
+        let _turn = self.busy.enter(&dir);
         let before = read_bounded(&dir.join("checkpoint"), NOTE_BYTES_MAX as u64).ok();
         let size_before = before.as_deref().and_then(|note| ClaimedCheckpoint::parse(note).ok());
         let shrunk = size_before.is_some_and(|claimed| claimed.claimed().size() > head.size());
-        if (anew || shrunk) && dir.exists() {
-            // A larger head is evidence against a node that shows a smaller one: it stays, and so do its files.
-            set_aside(&dir)?;
+        if let (true, false, Some(note)) = (shrunk, client.is_current(), &before) {
+            return self.older(&dir, &head, note, progress);
         }
+        // A larger head is evidence against a node that shows a smaller one: it stays, and so do its files.
+        let aside = if (anew || shrunk) && dir.exists() { Some(set_aside(&dir)?) } else { None };
         make_dir(&dir)?;
         let size = head.size().0;
         progress.begin(size);
@@ -163,13 +229,38 @@ impl Copier<'_> {
             replace(&dir.join("cosigned"), &cosigned).map_err(|error| local(&dir, error))?;
         }
         replace(&dir.join("checkpoint"), &note).map_err(|error| local(&dir, error))?;
-        Ok(Copied { dir, origin: origin.to_string(), bytes: progress.bytes.load(Ordering::Relaxed), reused, before })
+        let bytes = progress.bytes.load(Ordering::Relaxed);
+        Ok(Copied { dir, origin: origin.to_string(), bytes, entries: size, reused, before, aside })
+    }
+
+    /// An older copy than the one that is here, which stays as it is if it begins with that.
+    fn older(
+        &self,
+        dir: &Path,
+        old: &SignedCheckpoint,
+        here: &[u8],
+        progress: &Progress,
+    ) -> Result<Copied, RemoteError> {
+        let head = Roster::new(self.charter).head(here).map_err(|error| RemoteError::Head(error.to_string()))?;
+        let bytes = progress.bytes.load(Ordering::Relaxed);
+        match relate(&head, old, &LogDir::new(dir)) {
+            Relation::Consistent => Ok(Copied {
+                dir: dir.to_owned(),
+                origin: head.origin().to_owned(),
+                bytes,
+                entries: head.size().0,
+                reused: true,
+                before: None,
+                aside: None,
+            }),
+            _ => Err(RemoteError::OtherHistory { origin: head.origin().to_owned(), here: dir.display().to_string() }),
+        }
     }
 
     /// Tiles and bundles of a tree that the node serves below `base`, into a folder; says whether some lay there before.
     fn files(
         &self,
-        client: &Client,
+        client: &dyn Door,
         base: &str,
         dir: &Path,
         size: u64,
@@ -199,7 +290,7 @@ impl Copier<'_> {
 
     /// The ledgers of the node's groups, laid beside the log as an export lays them; says whether something lay there before.
     /// Whether they hold is for the audit to say.
-    fn ledgers(&self, client: &Client, dir: &Path, progress: &Progress) -> Result<bool, RemoteError> {
+    fn ledgers(&self, client: &dyn Door, dir: &Path, progress: &Progress) -> Result<bool, RemoteError> {
         let names = match client.get("ledgers/", LEDGER_NAMES_BYTES_MAX, None) {
             Ok(got) => got.bytes,
             // A node of before there were ledgers.
@@ -230,19 +321,20 @@ impl Copier<'_> {
     }
 
     /// The head, verified, of a log of the very node that answered.
-    fn head(&self, client: &Client, note: &[u8]) -> Result<(SignedCheckpoint, Origin), RemoteError> {
+    fn head(&self, client: &dyn Door, note: &[u8]) -> Result<(SignedCheckpoint, Origin), RemoteError> {
         let head = Roster::new(self.charter).head(note).map_err(|error| RemoteError::Head(error.to_string()))?;
         let origin: Origin = head.origin().parse().map_err(|_| RemoteError::Head("it names no log".to_owned()))?;
-        let node = client.node().ok_or_else(|| RemoteError::NoNode("it showed no certificate".to_owned()))?;
         let owner = self.charter.member_by_origin(&origin).map(|(member, _)| &member.uri);
-        if owner != Some(node) {
+        if let Some(node) = client.node()?
+            && owner != Some(node)
+        {
             return Err(RemoteError::OtherLog { node: node.clone(), origin: origin.to_string() });
         }
         Ok((head, origin))
     }
 
     /// Brings the sidecar to its length under the head; says whether a part of it lay there before.
-    fn asides(&self, client: &Client, dir: &Path, length: u64, progress: &Progress) -> Result<bool, RemoteError> {
+    fn asides(&self, client: &dyn Door, dir: &Path, length: u64, progress: &Progress) -> Result<bool, RemoteError> {
         let path = dir.join("asides");
         let failed = |error: io::Error| RemoteError::Disk { path: path.clone(), why: error.to_string() };
         // A link would be followed to somewhere else.
@@ -254,7 +346,10 @@ impl Copier<'_> {
         if have > length {
             file.set_len(length).map_err(failed)?;
         }
-        let mut at = have.min(length);
+        if have > 0 && !client.continues(&path)? {
+            file.set_len(0).map_err(failed)?;
+        }
+        let mut at = file.metadata().map_err(failed)?.len().min(length);
         let reused = at > 0;
         while let Some(left) = NonZeroU64::new(length - at) {
             let range: Range<u64> = at..at + left.get().min(ASIDES_BYTES);
@@ -301,7 +396,7 @@ fn count(size: u64) -> u64 {
 
 /// What the connections share.
 struct Work<'w> {
-    client: &'w Client,
+    client: &'w dyn Door,
     base: &'w str,
     dir: &'w Path,
     names: Mutex<Box<dyn Iterator<Item = LogPath> + Send>>,
@@ -351,26 +446,27 @@ impl Work<'_> {
 }
 
 /// Puts a copy out of the way of a new one. Nothing is deleted: it may be evidence.
-fn set_aside(dir: &Path) -> Result<(), RemoteError> {
+pub(super) fn set_aside(dir: &Path) -> Result<PathBuf, RemoteError> {
     let failed = |why: String| RemoteError::Disk { path: dir.to_owned(), why };
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let free = (1..ASIDE_COPIES_MAX).map(|n| dir.with_file_name(format!("{name}.before-{n}"))).find(|to| !to.exists());
     let to = free.ok_or_else(|| failed("too many copies were set aside here: move them elsewhere".to_owned()))?;
-    fs::rename(dir, to).map_err(|error| failed(error.to_string()))
+    fs::rename(dir, &to).map_err(|error| failed(error.to_string()))?;
+    Ok(to)
 }
 
 fn make_dir(dir: &Path) -> Result<(), RemoteError> {
     fs::create_dir_all(dir).map_err(|error| RemoteError::Disk { path: dir.to_owned(), why: error.to_string() })
 }
 
-fn local(dir: &Path, error: crate::AuditError) -> RemoteError {
+pub(super) fn local(dir: &Path, error: crate::AuditError) -> RemoteError {
     match error {
         crate::AuditError::File { path, why } => RemoteError::Disk { path, why },
         error => RemoteError::Disk { path: dir.to_owned(), why: error.to_string() },
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

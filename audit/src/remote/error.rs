@@ -17,6 +17,9 @@ pub enum RemoteError {
         /// What is wrong with it.
         why: String,
     },
+    /// A door wants a certificate.
+    #[error("a node's door opens to an auditor's certificate alone: name it with --cert")]
+    NoCredentials,
     /// A copy cannot be written or read.
     #[error("{path}: {why}")]
     Disk {
@@ -44,6 +47,14 @@ pub enum RemoteError {
         node: NodeUri,
         /// Whose log it presents.
         origin: String,
+    },
+    /// A folder holds an older copy, of another history than the copy that is here.
+    #[error("it holds another history of {origin} than the copy in {here}: audit both with 'puente-audit reconcile'")]
+    OtherHistory {
+        /// The log.
+        origin: String,
+        /// The copy.
+        here: String,
     },
     /// The server says what no node says.
     #[error("{path}: the server does not answer as a node does: {why}")]

@@ -1,4 +1,5 @@
-//! Logs from nodes' doors: copied over HTTPS into a folder, then audited like any other copy.
+//! Logs from nodes' doors, or from folders that others fill: copied into a folder of the auditor's, then audited like any
+//! other copy.
 //!
 //! ```text
 //! checkpoint (signature verified) ─▶ tiles and bundles, a few at a time ─▶ sidecar ─▶ groups' ledgers ─▶ checkpoint put in place ─▶ audit
@@ -11,10 +12,13 @@
 
 mod client;
 mod copy;
+mod door;
 mod error;
+mod mirror;
 mod tls;
 mod trust;
 
-pub use copy::{CONNECTIONS, Copied, Copier, CopyLimits, CopyProgress};
+pub use copy::{Busy, CONNECTIONS, Copied, Copier, CopyLimits, CopyProgress};
 pub use error::RemoteError;
+pub use mirror::{Forked, Mirror, MirrorProgress, Mirrored, Outcome};
 pub use tls::Credentials;

@@ -1,0 +1,157 @@
+//! `puente-audit mirror`: local copies of many logs.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use puente_words::{say, text};
+use serde_json::{Value, json};
+
+use super::doors::{self, DoorArgs, size};
+use super::{Cli, How, SILENCE_MAX, auditor, print_json, report, words};
+use crate::remote::{Mirror, MirrorProgress, Outcome};
+use crate::{AuditError, Conclusion, Source, read_file};
+
+/// Bytes of a list of sources.
+const LIST_BYTES_MAX: u64 = 1 << 20;
+
+/// What it takes to mirror.
+#[derive(Debug, clap::Args)]
+pub(super) struct MirrorArgs {
+    /// Folders of exported logs, or https://host:port/ of nodes' doors.
+    #[arg(required_unless_present = "list", value_name = "DIR|URL")]
+    sources: Vec<PathBuf>,
+    /// File that names more of them, one a line; '#' begins a comment.
+    #[arg(long, value_name = "FILE")]
+    list: Option<PathBuf>,
+    /// Logs that are copied at once.
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: u16,
+    #[command(flatten)]
+    how: How,
+}
+
+impl MirrorArgs {
+    fn sources(&self) -> Result<Vec<PathBuf>, AuditError> {
+        let mut sources = self.sources.clone();
+        if let Some(path) = &self.list {
+            let bytes = read_file(path, LIST_BYTES_MAX)?;
+            let list = String::from_utf8(bytes)
+                .map_err(|_| AuditError::File { path: path.clone(), why: "it is no text".to_owned() })?;
+            let lines = list.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+            sources.extend(lines.filter(|line| !line.is_empty()).map(PathBuf::from));
+        }
+        sources.sort_unstable();
+        sources.dedup();
+        Ok(sources)
+    }
+
+    const fn door(&self) -> &DoorArgs {
+        &self.how.door
+    }
+}
+
+pub(super) fn run(cli: &Cli, args: &MirrorArgs) -> Result<Conclusion, AuditError> {
+    let lang = cli.lang();
+    let sources = args.sources()?;
+    let mut auditor = auditor(cli, &args.how)?;
+    let at_doors = sources.iter().any(|source| doors::url(source).is_some());
+    let credentials = if at_doors { Some(doors::credentials(cli, args.door())?) } else { None };
+    let keep = args.door().keep(cli);
+    let plain = !io::stderr().is_terminal();
+    let told = Mutex::new(Instant::now());
+    let tell = |progress: MirrorProgress| {
+        let MirrorProgress { done, all, bytes } = progress;
+        let bytes = size(bytes);
+        let line = say(lang, &format!("{done} of {all} logs, {bytes}")).into_owned();
+        let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // One line for all of them, not one for each.
+        let often = if plain { SILENCE_MAX - Duration::from_secs(1) } else { Duration::from_millis(200) };
+        if told.elapsed() >= often {
+            *told = Instant::now();
+            let _ = if plain { writeln!(io::stderr(), "{line}") } else { write!(io::stderr(), "\r{line}\x1b[K") };
+        }
+    };
+    let clear = || {
+        if !plain {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    };
+    let came = |at: usize, outcome: &Outcome| {
+        clear();
+        let source = sources.get(at).map(|source| source.display().to_string()).unwrap_or_default();
+        words(&told_of(cli, &source, outcome));
+    };
+    let outcomes = {
+        let copier = args.door().copier(auditor.charter(), credentials.as_ref(), &keep);
+        Mirror { copier, jobs: usize::from(args.jobs) }.run(&sources, &tell, &came)
+    };
+    clear();
+    let (mut logs, mut failed, mut forks) = (Vec::new(), Vec::new(), Vec::new());
+    let mut concluded = Conclusion::Sound;
+    for (source, outcome) in sources.iter().zip(&outcomes) {
+        let source = source.display().to_string();
+        match outcome {
+            Outcome::Mirrored(log) => logs.push(json!({
+                "source": source, "origin": log.copy.origin, "dir": log.copy.dir.display().to_string(),
+                "entries": log.copy.entries, "fetched_bytes": log.copy.bytes,
+                "damaged": log.damaged.as_ref().map(|dir| dir.display().to_string()),
+            })),
+            Outcome::Failed(error) => {
+                failed.push(json!({"source": source, "why": error.to_string()}));
+                concluded = worse(concluded, Conclusion::CouldNotTell);
+            }
+            Outcome::Forked(fork) => {
+                let verdict = auditor.audit(&[Source::Copied(&fork.copy.dir, Some(&fork.before))], false, true)?;
+                concluded = worse(concluded, verdict.verdict);
+                let mut shown = serde_json::to_value(&verdict).map_err(|e| AuditError::Unreadable(e.to_string()))?;
+                shown["set_aside"] = json!(fork.aside.display().to_string());
+                forks.push((shown, verdict));
+            }
+        }
+    }
+    if cli.json {
+        let forked: Vec<Value> = forks.into_iter().map(|(shown, _)| shown).collect();
+        print_json(&json!({"verdict": concluded, "logs": logs, "failed": failed, "forked": forked}))?;
+        return Ok(concluded);
+    }
+    for (_, verdict) in &forks {
+        report(cli, verdict)?;
+    }
+    let (copied, all) = (logs.len(), sources.len());
+    super::out(&say(lang, &format!("{copied} of {all} logs are here as they are there, in {}", keep.display())))?;
+    Ok(concluded)
+}
+
+fn told_of(cli: &Cli, source: &str, outcome: &Outcome) -> String {
+    let lang = cli.lang();
+    match outcome {
+        Outcome::Mirrored(log) => {
+            let (origin, bytes, dir) = (&log.copy.origin, size(log.copy.bytes), log.copy.dir.display());
+            let here = say(lang, &format!("{origin}: {bytes} fetched; the copy is in {dir}")).into_owned();
+            match &log.damaged {
+                None => here,
+                Some(aside) => {
+                    let aside = aside.display();
+                    let english = format!("the copy of before was damaged here and is in {aside}");
+                    format!("{here}\n{}", say(lang, &english))
+                }
+            }
+        }
+        Outcome::Forked(fork) => {
+            let (origin, aside) = (&fork.copy.origin, fork.aside.display());
+            say(lang, &format!("{origin} shows another history than before; that one is kept in {aside}")).into_owned()
+        }
+        Outcome::Failed(error) => format!("{} {source}: {}", text(lang, "error:"), say(lang, &error.to_string())),
+    }
+}
+
+/// What two conclusions come to together.
+fn worse(one: Conclusion, other: Conclusion) -> Conclusion {
+    match (one, other) {
+        (Conclusion::Unsound, _) | (_, Conclusion::Unsound) => Conclusion::Unsound,
+        (Conclusion::CouldNotTell, _) | (_, Conclusion::CouldNotTell) => Conclusion::CouldNotTell,
+        (Conclusion::Sound, Conclusion::Sound) => Conclusion::Sound,
+    }
+}

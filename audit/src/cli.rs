@@ -328,6 +328,7 @@ fn report(cli: &Cli, verdict: &Verdict) -> Result<Conclusion, AuditError> {
         if !finding.detail.is_empty() {
             words(&format!("       {}", say(lang, &finding.detail)));
         }
+        words(&format!("       {} {}", text(lang, "finding"), finding.id));
         if let Some(path) = &finding.evidence {
             words(&format!("       {}: {path}", text(lang, "evidence")));
         }

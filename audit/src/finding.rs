@@ -1,6 +1,6 @@
 //! What an audit finds, and what follows from it.
 
-use puente_model::NodeUri;
+use puente_model::{Digest, NodeUri};
 use puente_words::text;
 use serde::{Serialize, Serializer};
 
@@ -9,6 +9,11 @@ use crate::class::{Class, Severity};
 
 /// Findings of one class that are kept with all their details; further ones are counted.
 pub const FINDINGS_PER_CLASS_MAX: usize = 200;
+
+/// What names of findings are made under.
+const IDENTITY: &str = "puente/finding/v1";
+/// Bytes of a finding's name.
+const ID_BYTES: usize = 8;
 
 /// What follows from an audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -83,6 +88,8 @@ impl Serialize for Blame {
 /// One thing that an audit found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
+    /// Its name: 16 hexadecimal digits, the same in every audit that finds the same, also when the log has grown.
+    pub id: String,
     /// What it is; stable.
     pub class: Class,
     /// What it does to the verdict.
@@ -117,6 +124,7 @@ pub struct Finding {
 impl Finding {
     pub(crate) fn new(class: Class, blame: Blame, log: &str, detail: impl Into<String>) -> Self {
         Self {
+            id: String::new(),
             class,
             severity: class.severity(),
             attributed_to: blame,
@@ -156,6 +164,28 @@ impl Finding {
     pub(crate) fn with_proof(mut self, proof: crate::evidence::Proof) -> Self {
         self.proof = proof;
         self
+    }
+
+    /// What makes it the same finding again. A log grows, and with it the head that is presented: what stays is which entry it
+    /// is about, else which head somebody kept, else what was seen.
+    fn identity(&self) -> Digest {
+        let number = |of: Option<u64>| of.map(|n| n.to_string()).unwrap_or_default();
+        // The one that is presented comes after it.
+        let kept = self.proof.heads.first();
+        let about = match (self.index, self.seq, kept) {
+            (None, None, Some(head)) => format!("{} {}", head.size(), head.root()),
+            (None, None, None) => self.detail.clone(),
+            _ => format!("{} {} {}", number(self.index), number(self.seq), number(self.related)),
+        };
+        // A log that was cut short and grows again contradicts the same head in another way.
+        let class = match (self.class, self.index) {
+            (Class::Truncated | Class::SplitView | Class::Rewritten, None) => "contradicts-a-head",
+            (class, _) => class.as_str(),
+        };
+        let parts = [IDENTITY, class, self.attributed_to.as_str(), &self.log, &about];
+        let framed =
+            parts.iter().flat_map(|part| [(part.len() as u64).to_be_bytes().to_vec(), part.as_bytes().to_vec()]);
+        Digest::of(&framed.collect::<Vec<_>>().concat())
     }
 
     fn phrased(mut self) -> Self {
@@ -321,6 +351,15 @@ impl Verdict {
         let (verdict, findings_not_listed) = (findings.conclusion(), findings.omitted());
         let mut list = findings.list;
         list.sort_by_key(|f| std::cmp::Reverse(f.severity));
+        let mut seen = std::collections::HashMap::<Digest, u64>::new();
+        for finding in &mut list {
+            let identity = finding.identity();
+            let times = seen.entry(identity).or_default();
+            // Two that cannot be told apart otherwise are told apart by their order.
+            let named = Digest::of(&[identity.0.as_slice(), &times.to_be_bytes()].concat());
+            *times += 1;
+            finding.id = hex::encode(&named.0[..ID_BYTES]);
+        }
         Self { verdict, logs, pairs, findings: list, findings_not_listed }
     }
 

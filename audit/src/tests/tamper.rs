@@ -1,9 +1,10 @@
 //! Every kind of tampering is found, named and attributed to who did it, and to nobody else.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::kinds::{Kind, flip, newest};
+use super::kinds::{Files, Kind, flip, newest, untouched};
 use super::kinds_history::HISTORY;
 use super::kinds_rules::RULES;
 use super::world::*;
@@ -35,6 +36,40 @@ fn every_kind_is_found_named_and_attributed() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+#[test]
+fn a_finding_keeps_its_name_while_the_log_grows() {
+    let named = |verdict: &Verdict| -> BTreeMap<String, (Class, String)> {
+        let all = verdict.faults().map(|f| (f.id.clone(), (f.class, format!("{} | {}", f.en, f.detail))));
+        let named: BTreeMap<_, _> = all.collect();
+        assert_eq!(named.len(), verdict.faults().count(), "no two have one name");
+        named
+    };
+    let audit = |kind: &Kind, world: &World| {
+        let dir = tempfile::tempdir().unwrap();
+        let copies = world.copies(dir.path(), kind.presented);
+        let paths: Vec<&Path> = copies.iter().map(PathBuf::as_path).collect();
+        named(&auditor(dir.path()).reconcile(&paths).unwrap())
+    };
+    // What is done to files is done to copies of one size: those have their names from where they lie.
+    let of_logs = HISTORY.iter().chain(RULES).filter(|kind| std::ptr::fn_addr_eq(kind.files, untouched as Files));
+    let mut grown = 0;
+    for kind in of_logs {
+        let mut world = (kind.forge)();
+        let before = audit(kind, &world);
+        assert!(!before.is_empty(), "{}", kind.name);
+        assert_eq!(before.keys().collect::<Vec<_>>(), audit(kind, &world).keys().collect::<Vec<_>>(), "{}", kind.name);
+        for node in [MX, US, MX] {
+            world.event(node);
+        }
+        let after = audit(kind, &world);
+        for (id, what) in &before {
+            assert!(after.contains_key(id), "{}: {what:?} became {after:#?}", kind.name);
+        }
+        grown += 1;
+    }
+    assert!(grown > 30, "{grown}");
 }
 
 #[test]

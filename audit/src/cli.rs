@@ -1,7 +1,9 @@
 //! The command line.
 
 mod doors;
+mod metrics;
 mod mirror;
+mod monitor;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -11,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::{
-    AuditError, Auditor, CHECK_BYTES_MAX, Checker, Conclusion, Lang, Severity, Shown, State, Trained, Verdict,
+    AuditError, Auditor, CHECK_BYTES_MAX, Checker, Conclusion, Finding, Lang, Severity, Shown, State, Trained, Verdict,
     check_bytes, load_charter, prove, read_file, show,
 };
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -83,6 +85,8 @@ enum Command {
     },
     /// Bring local copies of many logs up to date, side by side; goes on where it was broken off.
     Mirror(mirror::MirrorArgs),
+    /// Mirror and audit again and again; each finding is kept and told once.
+    Monitor(monitor::MonitorArgs),
     /// Show decoded entries of a copied log; verifies nothing.
     Show {
         /// Folder of the copied log.
@@ -190,6 +194,7 @@ fn dispatch(cli: &Cli) -> Result<Conclusion, AuditError> {
             doors::run(cli, how, &dirs, true)
         }
         Command::Mirror(args) => mirror::run(cli, args),
+        Command::Monitor(args) => monitor::run(cli, args),
         Command::Show { dir, from, limit } => show_entries(cli, dir, *from, *limit),
         Command::Prove { dir, index } => {
             io::stdout().write_all(&prove(dir, *index)?).map_err(stdout_failed)?;
@@ -318,26 +323,28 @@ fn report(cli: &Cli, verdict: &Verdict) -> Result<Conclusion, AuditError> {
             ));
         }
     }
-    for finding in verdict.findings.iter().take(FINDINGS_PRINTED_MAX) {
-        let mark = match finding.severity {
-            Severity::Unsound => text(lang, "error"),
-            Severity::CouldNotTell => text(lang, "gap"),
-            Severity::Notice => text(lang, "note"),
-        };
-        words(&format!("{mark}: [{}] {}", finding.class, finding.sentence(lang)));
-        if !finding.detail.is_empty() {
-            words(&format!("       {}", say(lang, &finding.detail)));
-        }
-        words(&format!("       {} {}", text(lang, "finding"), finding.id));
-        if let Some(path) = &finding.evidence {
-            words(&format!("       {}: {path}", text(lang, "evidence")));
-        }
-    }
+    verdict.findings.iter().take(FINDINGS_PRINTED_MAX).for_each(|finding| print_finding(lang, finding));
     let further = verdict.findings.len().saturating_sub(FINDINGS_PRINTED_MAX) as u64 + verdict.findings_not_listed;
     if further > 0 {
         words(&say(lang, &format!("… {further} more; use --json for a list")));
     }
     Ok(verdict.verdict)
+}
+
+fn print_finding(lang: Lang, finding: &Finding) {
+    let mark = match finding.severity {
+        Severity::Unsound => text(lang, "error"),
+        Severity::CouldNotTell => text(lang, "gap"),
+        Severity::Notice => text(lang, "note"),
+    };
+    words(&format!("{mark}: [{}] {}", finding.class, finding.sentence(lang)));
+    if !finding.detail.is_empty() {
+        words(&format!("       {}", say(lang, &finding.detail)));
+    }
+    words(&format!("       {} {}", text(lang, "finding"), finding.id));
+    if let Some(path) = &finding.evidence {
+        words(&format!("       {}: {path}", text(lang, "evidence")));
+    }
 }
 
 fn show_entries(cli: &Cli, dir: &Path, from: u64, limit: u64) -> Result<Conclusion, AuditError> {

@@ -174,7 +174,8 @@ impl Finding {
         let kept = self.proof.heads.first();
         let about = match (self.index, self.seq, kept) {
             (None, None, Some(head)) => format!("{} {}", head.size(), head.root()),
-            (None, None, None) => self.detail.clone(),
+            // How many of them there are changes.
+            (None, None, None) => self.detail.chars().filter(|c| !c.is_ascii_digit()).collect(),
             _ => format!("{} {} {}", number(self.index), number(self.seq), number(self.related)),
         };
         // A log that was cut short and grows again contradicts the same head in another way.

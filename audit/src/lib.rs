@@ -22,6 +22,7 @@
 
 mod aside;
 mod auditor;
+mod casebook;
 mod check;
 mod class;
 pub mod cli;
@@ -53,6 +54,7 @@ mod verify;
 mod witnesses;
 
 pub use auditor::{Auditor, Source, verify_rules};
+pub use casebook::{Casebook, Untold};
 pub use check::{CHECK_BYTES_MAX, Checked, Checker, check_bytes};
 pub use class::{Class, Severity};
 pub use dir::read_file;

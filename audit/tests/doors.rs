@@ -17,6 +17,8 @@ use serde_json::Value;
 mod liar;
 #[path = "doors/mirror.rs"]
 mod mirror;
+#[path = "doors/monitor.rs"]
+mod monitor;
 #[path = "../src/tests/world.rs"]
 #[allow(dead_code, unreachable_pub, reason = "written for the tests of the library, which use all of it")]
 mod world;

@@ -26,6 +26,7 @@ const LOCALS: &[&str] = &["message", "words", "english"];
 const HELPS: &[&str] = &["EXITS", "LOG", "MEND_LOG", "SIGN"];
 /// Files whose texts are not said in the reader's language, and why.
 const UNSAID: &[(&str, &str)] = &[
+    ("audit/src/cli/metrics.rs", "Prometheus' own help texts"),
     ("crates/words/src/", "the catalogue itself"),
     ("crates/policy/src/explain.rs", "explanations travel, in both languages"),
     ("crates/policy/src/set.rs", "explanations travel, in both languages"),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::doors::{self, DoorArgs, size};
 use super::{Cli, How, SILENCE_MAX, auditor, print_json, report, words};
 use crate::remote::{Mirror, MirrorProgress, Outcome};
-use crate::{AuditError, Conclusion, Source, read_file};
+use crate::{AuditError, Auditor, Conclusion, Source, read_file};
 
 /// Bytes of a list of sources.
 const LIST_BYTES_MAX: u64 = 1 << 20;
@@ -29,7 +29,14 @@ pub(super) struct MirrorArgs {
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
     #[command(flatten)]
-    how: How,
+    pub(super) how: How,
+}
+
+/// What a round of copying came to.
+pub(super) struct Brought {
+    pub(super) sources: Vec<String>,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) keep: PathBuf,
 }
 
 impl MirrorArgs {
@@ -52,10 +59,10 @@ impl MirrorArgs {
     }
 }
 
-pub(super) fn run(cli: &Cli, args: &MirrorArgs) -> Result<Conclusion, AuditError> {
+/// Brings the copies up to date, and tells how far it is.
+pub(super) fn bring(cli: &Cli, args: &MirrorArgs, auditor: &Auditor) -> Result<Brought, AuditError> {
     let lang = cli.lang();
     let sources = args.sources()?;
-    let mut auditor = auditor(cli, &args.how)?;
     let at_doors = sources.iter().any(|source| doors::url(source).is_some());
     let credentials = if at_doors { Some(doors::credentials(cli, args.door())?) } else { None };
     let keep = args.door().keep(cli);
@@ -88,10 +95,16 @@ pub(super) fn run(cli: &Cli, args: &MirrorArgs) -> Result<Conclusion, AuditError
         Mirror { copier, jobs: usize::from(args.jobs) }.run(&sources, &tell, &came)
     };
     clear();
+    Ok(Brought { sources: sources.iter().map(|source| source.display().to_string()).collect(), outcomes, keep })
+}
+
+pub(super) fn run(cli: &Cli, args: &MirrorArgs) -> Result<Conclusion, AuditError> {
+    let lang = cli.lang();
+    let mut auditor = auditor(cli, &args.how)?;
+    let Brought { sources, outcomes, keep } = bring(cli, args, &auditor)?;
     let (mut logs, mut failed, mut forks) = (Vec::new(), Vec::new(), Vec::new());
     let mut concluded = Conclusion::Sound;
     for (source, outcome) in sources.iter().zip(&outcomes) {
-        let source = source.display().to_string();
         match outcome {
             Outcome::Mirrored(log) => logs.push(json!({
                 "source": source, "origin": log.copy.origin, "dir": log.copy.dir.display().to_string(),

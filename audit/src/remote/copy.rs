@@ -174,7 +174,10 @@ impl Copier<'_> {
         anew: bool,
         tell: &(dyn Fn(CopyProgress) + Sync),
     ) -> Result<Copied, RemoteError> {
-        self.from(&Folder::new(dir), "from-folders", anew, tell)
+        self.from(&Folder::new(dir), "from-folders", anew, tell).map_err(|error| match error {
+            RemoteError::Missing(path) => RemoteError::Absent(path),
+            error => error,
+        })
     }
 
     fn from(

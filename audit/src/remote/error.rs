@@ -67,6 +67,9 @@ pub enum RemoteError {
     /// A file that the head promises is not there.
     #[error("{0}: the node does not serve it, though its head covers it")]
     Missing(String),
+    /// A file of a folder is not there.
+    #[error("{0}: there is no such file; is it a folder that 'puente log export' wrote?")]
+    Absent(String),
     /// More than the auditor wants to copy.
     #[error("the log is larger than {max} bytes: raise --copy-limit if the disk has room")]
     TooMuch {

@@ -1,0 +1,153 @@
+//! Watching: copies are brought up to date and audited again and again; each finding is kept and told once.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::world::*;
+use super::{Desk, Ran, events};
+
+const LOGS: [&str; 2] = ["mx-fge-bc-n1", "us-sdpd-n1"];
+
+impl Desk {
+    fn watch(&self, arguments: &[&str]) -> Ran {
+        fs::write(self.path("us-b"), hex::encode(seal_secret("us-b").expose())).unwrap();
+        self.run(&[&["--json", "monitor", "--once", "--key", "mx-a", "--key", "us-b"], arguments, &LOGS[..]].concat())
+    }
+
+    fn lines(&self, name: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.path(name)).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// A program that keeps what it is told, and ends so.
+    fn hook(&self, ending: &str) {
+        let script = format!("#!/bin/sh\ncat >>{}\nexit {ending}\n", self.path("heard").display());
+        fs::write(self.path("hook"), script).unwrap();
+        fs::set_permissions(self.path("hook"), fs::Permissions::from_mode(0o700)).unwrap();
+    }
+
+    fn export(&self) {
+        self.world.copies(self.dir.path(), &[MX, US]);
+    }
+
+    /// The node of Mexico presents other entries than it signed before.
+    fn rewrite(&mut self) {
+        let mut entries = self.world.nodes[MX].entries.clone();
+        entries.swap(3, 4);
+        self.world.node(MX).rewrite(entries);
+        fs::remove_dir_all(self.path(LOGS[0])).unwrap();
+        self.export();
+    }
+}
+
+#[test]
+fn a_finding_is_kept_and_told_once() {
+    let mut desk = Desk::new();
+    desk.init();
+    desk.export();
+    desk.hook("0");
+    let arguments = ["--hook", "./hook", "--metrics", "puente.prom"];
+    let ran = desk.watch(&arguments);
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.words);
+    desk.rewrite();
+    let ran = desk.watch(&arguments);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.words);
+    let found = desk.lines("puente-auditor/findings.jsonl");
+    let said: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!found.is_empty() && said == found, "{}", ran.out);
+    assert_eq!(desk.lines("heard"), found, "each was told, with its evidence and what to do");
+    let fork = found.iter().find(|finding| finding["class"] == "split-view").unwrap();
+    assert!(
+        desk.path(fork["evidence"].as_str().unwrap()).exists() && fork["next_en"].as_str().unwrap().contains("check")
+    );
+    // What stands is not told again, and what it proves does not go away.
+    events(&mut desk.world, 5);
+    desk.export();
+    let ran = desk.watch(&arguments);
+    assert_eq!((ran.out.as_str(), desk.lines("puente-auditor/findings.jsonl")), ("", found.clone()), "{}", ran.words);
+    assert_eq!(desk.lines("heard").len(), found.len());
+    let metrics = fs::read_to_string(desk.path("puente.prom")).unwrap();
+    for line in [
+        format!("puente_audit_findings_total {}", found.len()),
+        "puente_audit_log_entries{log=\"mx/fge-bc/n1/log1\"} 305".to_owned(),
+        "puente_audit_sources{state=\"copied\"} 2".to_owned(),
+        "puente_audit_findings_untold 0".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
+    let known = |line: &str| line.starts_with("# HELP puente_audit_") || line.starts_with("# TYPE puente_audit_");
+    let sample =
+        |line: &str| line.starts_with("puente_audit_") && line.rsplit(' ').next().unwrap().parse::<u64>().is_ok();
+    assert!(metrics.lines().all(|line| known(line) || sample(line)), "{metrics}");
+}
+
+#[test]
+fn who_could_not_be_told_is_told_later() {
+    let mut desk = Desk::new();
+    desk.init();
+    desk.export();
+    assert_eq!(desk.watch(&[]).code, 0);
+    desk.rewrite();
+    desk.hook("3");
+    let ran = desk.watch(&["--hook", "./hook"]);
+    let (found, heard) = (desk.lines("puente-auditor/findings.jsonl"), desk.lines("heard").len());
+    assert!(ran.code == 1 && ran.words.contains("was not told of finding") && heard == 1, "{}", ran.words);
+    assert!(desk.watch(&["--hook", "./nowhere"]).words.contains("was not told of finding"));
+    desk.hook("0");
+    desk.watch(&["--hook", "./hook"]);
+    assert_eq!(desk.lines("heard")[heard..], found);
+    desk.watch(&["--hook", "./hook"]);
+    assert_eq!(desk.lines("heard").len(), heard + found.len());
+}
+
+#[test]
+fn a_log_that_cannot_be_had_is_a_finding_and_the_others_are_watched() {
+    let desk = Desk::new();
+    desk.init();
+    desk.export();
+    let ran = desk.watch(&["nowhere"]);
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.words);
+    let found = desk.lines("puente-auditor/findings.jsonl");
+    assert_eq!((found.len(), &found[0]["class"]), (1, &"unavailable".into()), "{found:?}");
+    // A folder of the auditor's that is damaged is said, and nothing is written over it.
+    fs::write(desk.path("puente-auditor/findings.jsonl"), "{}\n").unwrap();
+    let ran = desk.watch(&[]);
+    assert!(ran.code == 2 && ran.words.contains("restore the file"), "{}", ran.words);
+    assert_eq!(fs::read_to_string(desk.path("puente-auditor/findings.jsonl")).unwrap(), "{}\n");
+}
+
+#[test]
+fn it_watches_until_it_is_killed_and_goes_on_afterwards() {
+    let mut desk = Desk::new();
+    desk.init();
+    desk.export();
+    fs::write(desk.path("us-b"), hex::encode(seal_secret("us-b").expose())).unwrap();
+    let watch = ["monitor", "--every", "1", "--key", "mx-a", "--key", "us-b", LOGS[0], LOGS[1]];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_puente-audit"));
+    let mut child = command.args(watch).current_dir(desk.dir.path()).stderr(Stdio::null()).spawn().unwrap();
+    let wait = |what: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !what() && began.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let copy = desk.path("puente-auditor/heads.json");
+    wait(&|| copy.exists());
+    desk.rewrite();
+    wait(&|| !desk.lines("puente-auditor/findings.jsonl").is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let found = desk.lines("puente-auditor/findings.jsonl");
+    assert!(found.iter().any(|finding| finding["severity"] == "unsound"), "{found:?}");
+    let ran = desk.watch(&[]);
+    let after = desk.lines("puente-auditor/findings.jsonl");
+    assert_eq!(after[..found.len()], found, "nothing is lost or told twice");
+    let mut names: Vec<&str> = after.iter().map(|finding| finding["id"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.len() == after.len() && ran.code == 1, "{}", ran.words);
+}

@@ -29,7 +29,8 @@ pub(super) fn of_round(brought: &Brought, verdict: &Verdict, casebook: &Casebook
     ];
     let states = states.map(|(state, count)| (format!("{{state=\"{state}\"}}"), count));
     family("sources", "gauge", "What became of the logs that are watched.", &states);
-    let known: Vec<_> = verdict.logs.iter().filter(|log| !log.origin.is_empty()).collect();
+    // Nodes' own: a federation has a ledger for every pair that met.
+    let known: Vec<_> = verdict.logs.iter().filter(|log| !log.node.is_empty()).collect();
     let entries: Vec<_> = known.iter().map(|log| (format!("{{log=\"{}\"}}", log.origin), log.entries)).collect();
     family("log_entries", "gauge", "Entries under the head.", &entries);
     let cosigned = |log: &&crate::LogReport| Some((format!("{{log=\"{}\"}}", log.origin), log.cosigned?));

@@ -77,8 +77,10 @@ fn round(cli: &Cli, args: &MonitorArgs) -> Result<Conclusion, AuditError> {
     if let Some(path) = &args.metrics {
         replace(path, metrics::of_round(&brought, &verdict, &casebook, began.elapsed()).as_bytes())?;
     }
-    let (at, logs, concluded) = (now(), verdict.logs.len(), verdict.verdict.in_words(lang));
-    words(&say(lang, &format!("{at}: {concluded}, {logs} logs, {new} new findings")));
+    let (at, concluded) = (now(), verdict.verdict.in_words(lang));
+    let logs = verdict.logs.iter().filter(|log| !log.node.is_empty()).count();
+    let ledgers = verdict.logs.len() - logs;
+    words(&say(lang, &format!("{at}: {concluded}, {logs} logs, {ledgers} ledgers of groups, {new} new findings")));
     Ok(verdict.verdict)
 }
 

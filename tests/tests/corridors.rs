@@ -170,9 +170,21 @@ fn want(sim: &mut Sim, node: usize, want: Want) -> Ticket {
 #[test]
 fn a_member_that_an_operator_removes_stays_out_until_one_wants_it_in() {
     let mut sim = founded(25);
+    let with = |sim: &Sim, node: usize| -> Vec<usize> {
+        let up = |conn: &usize| sim.conns[*conn].up && sim.conns[*conn].ends.iter().any(|end| end.node == node);
+        (0..sim.conns.len()).filter(up).collect()
+    };
     want(&mut sim, FGE, Want::Remove(uri(DOJ)));
+    let before = with(&sim, DOJ);
+    assert!(before.len() >= 3, "{before:?}");
     let rest = [FGE, DPS, FGR];
     assert!(sim.run_until(120_000, |s| together(s, &otay(), &rest)), "{}", sim.story());
+    // What stood with it ends within five seconds. What the charter still allows goes on, over connections of their own.
+    sim.run(5_000);
+    let still: Vec<usize> = with(&sim, DOJ).into_iter().filter(|conn| before.contains(conn)).collect();
+    assert_eq!(still, Vec::<usize>::new(), "{}", sim.story());
+    let question = hit_question(&sim, FGE, DOJ, &vin(1));
+    assert!(matches!(sim.ask_and_wait(FGE, question), Ending::Answered { .. }), "{}", sim.story());
     sim.run(600_000);
     assert!(together(&sim, &otay(), &rest));
     want(&mut sim, FGE, Want::Add(uri(DOJ)));

@@ -255,7 +255,7 @@ pub enum Effect {
         /// The ledger.
         ledger: LedgerOrigin,
     },
-    /// Who is in a group changed. Live connections of whoever was removed are no longer the group's business.
+    /// Who is in a group changed.
     Members {
         /// Which group.
         group: GroupId,

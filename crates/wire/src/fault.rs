@@ -82,4 +82,6 @@ faults! {
     NoSuchPart = 28 => "no-such-part", "ask for parts that Ready named";
     /// This node has left the federation: its log has a final entry.
     Left = 29 => "left", "ask nothing more of this node; the next annex of its nation closes its log";
+    /// The peer was taken out of a group: connections that stood then end.
+    TakenOut = 30 => "taken-out", "connect anew for what the charter still allows; ask the group's convener why";
 }

@@ -17,6 +17,7 @@ mod witnesses;
 use puente_corridor::{Corridors, Effect as Wanted, EpochBegan, GroupEvent, Input as Told, Want};
 use puente_ledger::GroupId;
 use puente_model::{Millis, NodeUri};
+use puente_wire::fault::FaultCode;
 use puente_wire::{Entry, GroupEntry, GroupEvent as Written, LedgerPlace};
 
 use self::binding::Anew;
@@ -183,6 +184,17 @@ impl Engine {
         }
     }
 
+    /// Ends what stands with a node that was taken out: what ran there began under a trust that is gone. Whether they meet
+    /// again is the charter's business, and the operator's; what is open goes on then.
+    fn end_lines(&mut self, now: Millis, peer: &NodeUri) {
+        let lines: Vec<ConnectionId> =
+            self.connections.iter().filter(|(_, line)| line.peer == *peer).map(|(connection, _)| *connection).collect();
+        for connection in lines {
+            self.emit(Effect::Close { connection, reason: FaultCode::TakenOut });
+            self.disconnected(now, connection);
+        }
+    }
+
     fn carry_out_group(&mut self, now: Millis, wanted: Wanted) {
         match wanted {
             Wanted::Send { to, group, message } => self.send_about_group(&to, &group, &message),
@@ -197,8 +209,12 @@ impl Engine {
             Wanted::Read { group, witness, ledger } => self.seek_head(now, group, &witness, ledger),
             Wanted::Alarm(alarm) => self.emit(Effect::Alarm(Alarm::Group(Box::new(alarm)))),
             Wanted::Fault { .. } => self.count_group_fault(),
-            // Connections are the charter's business: whoever is removed from a group may still be a partner.
-            Wanted::Members { .. } => {}
+            Wanted::Members { added, removed, .. } => {
+                // Whoever enters anew is removed and added at once.
+                for node in removed.iter().filter(|node| !added.contains(node)) {
+                    self.end_lines(now, node);
+                }
+            }
             Wanted::Opened(opened) => self.heard(now, &opened),
             Wanted::Reached { post, node } => self.reached(now, post, &node),
             Wanted::Relay { to, group, id, sealed } => self.ask_to_relay(&to, &group, id, &sealed),

@@ -16,8 +16,10 @@ use crate::class::Severity;
 use crate::error::AuditError;
 use crate::finding::Finding;
 
-/// Bytes of one line.
+/// Bytes of one line. What is told to a program fits into its pipe, whether it reads or not.
 const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Characters of what was seen that a line repeats: a log decides how long its words are.
+const DETAIL_CHARS_MAX: usize = 2_000;
 
 /// A line: when, what, and what to do.
 #[derive(Serialize)]
@@ -125,9 +127,15 @@ impl Casebook {
         }
         let english = next(finding);
         let next_es = puente_words::text(crate::Lang::Es, english);
-        let line = Line { first_seen: at.to_string(), finding, next_en: english, next_es };
+        let short = Finding { detail: finding.detail.chars().take(DETAIL_CHARS_MAX).collect(), ..finding.clone() };
+        let line = Line { first_seen: at.to_string(), finding: &short, next_en: english, next_es };
         let mut line = serde_json::to_string(&line).map_err(|error| AuditError::Unreadable(error.to_string()))?;
         line.push('\n');
+        if line.len() >= LINE_BYTES_MAX {
+            // Never written what could not be read again.
+            let why = "a finding is too long to be kept: give the logs shorter names".to_owned();
+            return Err(AuditError::File { path: self.path.clone(), why });
+        }
         let written = self.lines.write_all(line.as_bytes()).and_then(|()| self.lines.sync_data());
         written.map_err(|error| AuditError::io(&self.path, &error))?;
         line.pop();
@@ -199,6 +207,19 @@ mod tests {
             serde_json::from_str(&Casebook::open(dir.path()).unwrap().untold()[0].line).unwrap();
         assert_eq!((&told["class"], &told["first_seen"]), (&"corrupt".into(), &Millis(3).to_string().into()));
         assert!(!told["next_es"].as_str().unwrap().is_empty() && told["next_es"] != told["next_en"]);
+    }
+
+    #[test]
+    fn no_log_makes_a_line_that_cannot_be_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut book = Casebook::open(dir.path()).unwrap();
+        let long = Finding { detail: "\u{1}".repeat(1 << 20), ..finding("long") };
+        assert!(book.add(&long, Millis(1)).unwrap());
+        assert!(book.untold()[0].line.len() < LINE_BYTES_MAX);
+        let named = Finding { log: "x".repeat(1 << 20), ..finding("named") };
+        assert!(book.add(&named, Millis(1)).unwrap_err().to_string().contains("shorter names"));
+        assert!(book.add(&finding("short"), Millis(2)).unwrap());
+        assert_eq!(Casebook::open(dir.path()).unwrap().len(), 2);
     }
 
     #[test]

@@ -346,3 +346,30 @@ fn parts_that_were_asked_for_on_a_line_that_died_are_asked_for_on_the_next() {
     sim.run(1_000);
     assert_eq!(sim.vector(FGE), "1.mx1.us2", "{}", sim.story());
 }
+
+/// Nobody can call it, so that whoever wants to ask it waits until it calls: it does, without anything of its own to say.
+#[test]
+fn a_node_that_only_calls_stands_with_every_partner() {
+    let mut sim = Sim::of(World::only_calling(DPS), 77, 3);
+    let stands = |sim: &Sim| {
+        (0..3).all(|n| n == DPS || sim.nodes[n].engine.as_ref().unwrap().ready_peers().any(|p| *p == uri(DPS)))
+    };
+    assert!(sim.run_until(5_000, stands), "not from the start\n{}", sim.story());
+    assert!(is_hit(&hit(&mut sim, FGE, DPS)) && is_hit(&hit(&mut sim, FGR, DPS)));
+    // A line breaks while nothing is under way; a partner dies, without a word, and is there again.
+    for conn in 0..sim.conns.len() {
+        sim.drop_conn(conn);
+    }
+    assert!(sim.run_until(5_000, stands), "not after the lines broke\n{}", sim.story());
+    sim.crash(FGE, false);
+    sim.run(20_000);
+    sim.start(FGE);
+    assert!(sim.run_until(10_000, stands), "not after a partner's crash\n{}", sim.story());
+    assert!(is_hit(&hit(&mut sim, FGE, DPS)));
+    // Whom the operator blocks is not called.
+    let ticket = sim.bar(DPS, FGE, Some("stolen laptop"));
+    assert!(sim.run_until(5_000, |s| s.ending(DPS, ticket).is_some()));
+    let before = sim.conns.len();
+    sim.run(60_000);
+    assert_eq!(sim.conns.len(), before, "{}", sim.story());
+}

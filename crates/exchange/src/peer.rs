@@ -118,6 +118,8 @@ pub(crate) struct Peer {
     pub(crate) forked: bool,
     /// Charter and operator let this node exchange with it.
     pub(crate) admitted: bool,
+    /// It can be called and this node cannot: a connection stands only if this node calls.
+    pub(crate) called: bool,
     /// Posts that it had passed on in the running minute.
     pub(crate) relays: (u64, u32),
     /// The charter that its last Ready named.
@@ -193,6 +195,7 @@ impl Peer {
             faults: BTreeMap::new(),
             forked: false,
             admitted: true,
+            called: false,
             shown: None,
             catching: None,
             asked_part: None,
@@ -362,9 +365,10 @@ impl Peer {
         })
     }
 
-    /// Something waits for a connection: questions, or what the log before this node's lost.
+    /// Something waits for a connection: questions, what the log before this node's lost, or whatever the peer may have to
+    /// ask of a node that it cannot call.
     pub(crate) fn wants_line(&self) -> bool {
-        self.backlog.is_waiting() || self.owes_handover
+        self.backlog.is_waiting() || self.owes_handover || (self.called && !self.forked)
     }
 
     /// Too many answers without a receipt past their deadlines.

@@ -76,17 +76,25 @@ impl Engine {
     /// Judges every peer anew, and cuts off who may not exchange any more.
     pub(crate) fn settle_standing(&mut self, now: Millis) {
         let own = self.in_good_standing();
-        let mut out = Vec::new();
+        let only_calls = self.charter.member(&self.node).is_some_and(|member| member.endpoints.is_empty());
+        let (mut out, mut call) = (Vec::new(), Vec::new());
         for (uri, peer) in &mut self.peers {
-            let active = self.charter.member(uri).is_some_and(Member::is_active);
-            let admitted = own && active && !self.kept.holds(uri);
+            let member = self.charter.member(uri);
+            let admitted = own && member.is_some_and(Member::is_active) && !self.kept.holds(uri);
             if !admitted && peer.admitted {
                 out.push(uri.clone());
             }
             peer.admitted = admitted;
+            peer.called = only_calls && member.is_some_and(|member| !member.endpoints.is_empty());
+            if peer.called && peer.ready.is_none() {
+                call.push(uri.clone());
+            }
         }
         for peer in out {
             self.cut_off(now, &peer);
+        }
+        for peer in call {
+            self.seek_line(now, &peer, 0);
         }
         let barred = self.kept.all();
         self.emit(Effect::InForce(InForce { charter: self.charter.clone(), barred }));

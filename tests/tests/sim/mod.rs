@@ -684,6 +684,7 @@ impl Sim {
         let reachable = target.filter(|t| {
             self.nodes[*t].engine.is_some()
                 && self.nodes[from].dials
+                && self.world.charter.member(&to).is_some_and(|member| !member.endpoints.is_empty())
                 && !self.cut.contains(&(from, *t))
                 && !self.cut.contains(&(*t, from))
         });

@@ -61,6 +61,8 @@ pub fn signer_of(node: usize, k: u32) -> Ed25519Signer {
 pub struct Amendment {
     /// This member is suspended.
     pub suspended: Option<usize>,
+    /// This member has no endpoint: it only calls.
+    pub only_calls: Option<usize>,
     /// This member's log is closed at a size, and has a successor.
     pub closed: Option<(usize, u64)>,
     /// Heads must be cosigned.
@@ -224,7 +226,7 @@ fn member(node: usize, amendment: Amendment) -> Member {
         name_en: format!("Agency {}", uri.agency()),
         name_es: format!("Agencia {}", uri.agency()),
         roles: vec![role.to_owned()],
-        endpoints: vec![format!("127.0.0.1:{}", 7400 + node)],
+        endpoints: if amendment.only_calls == Some(node) { vec![] } else { vec![format!("127.0.0.1:{}", 7400 + node)] },
         suspended,
         suspended_reason: suspended.then(|| "under investigation".to_owned()),
         logs,
@@ -494,6 +496,12 @@ impl World {
     /// The federation with one member suspended.
     pub fn suspending(node: usize) -> Arc<Self> {
         let amendment = Amendment { suspended: Some(node), ..Amendment::default() };
+        Arc::new(Self::new(charter(amendment), str::to_owned))
+    }
+
+    /// The federation with one member that nobody can call.
+    pub fn only_calling(node: usize) -> Arc<Self> {
+        let amendment = Amendment { only_calls: Some(node), ..Amendment::default() };
         Arc::new(Self::new(charter(amendment), str::to_owned))
     }
 

@@ -1,5 +1,6 @@
 //! The auditor: a charter, keys, memory, and the verdicts that follow.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use puente_audit_log::SignedCheckpoint;
@@ -56,6 +57,8 @@ pub struct Auditor {
     evidence: Option<PathBuf>,
     grace_minutes: u64,
     without_headers: bool,
+    figures: bool,
+    forgets: bool,
     progress: Box<Progress>,
 }
 
@@ -76,6 +79,8 @@ impl Auditor {
             evidence: None,
             grace_minutes: GRACE_MINUTES,
             without_headers: false,
+            figures: false,
+            forgets: false,
             progress: Box::new(|_, _, _| {}),
         }
     }
@@ -124,6 +129,25 @@ impl Auditor {
     #[must_use]
     pub const fn without_headers(mut self) -> Self {
         self.without_headers = true;
+        self
+    }
+
+    /// Remembers no head of what it finds sound.
+    #[must_use]
+    pub const fn without_remembering(mut self) -> Self {
+        self.forgets = true;
+        self
+    }
+
+    /// Origins of the logs of which a head is remembered.
+    pub fn remembers(&self) -> BTreeSet<String> {
+        self.state.iter().flat_map(State::origins).map(str::to_owned).collect()
+    }
+
+    /// Counts what each log shows of its node's exchanges ([`LogReport::figures`]), for a report.
+    #[must_use]
+    pub const fn with_figures(mut self) -> Self {
+        self.figures = true;
         self
     }
 
@@ -195,6 +219,7 @@ impl Auditor {
             write_evidence(self.evidence.as_deref(), &roster, &mut verdict)?;
         }
         if verdict.verdict == Conclusion::Sound
+            && !self.forgets
             && let Some(state) = &mut self.state
         {
             state.remember(&heads)?;
@@ -242,6 +267,7 @@ impl Auditor {
             now: self.now,
             grace_minutes: self.grace_minutes,
             without_headers: self.without_headers,
+            figures: self.figures,
         }
     }
 }
@@ -293,7 +319,14 @@ fn write_evidence(dir: Option<&Path>, roster: &Roster<'_>, verdict: &mut Verdict
 /// Replays one copied log with parsing and every rule, and nothing else: no memory, no evidence. For measurements.
 pub fn verify_rules(charter: &Charter, dir: &Path, now: Millis) -> Verdict {
     let roster = Roster::new(charter);
-    let set = Setting { roster: &roster, keys: &[], now, grace_minutes: GRACE_MINUTES, without_headers: true };
+    let set = Setting {
+        roster: &roster,
+        keys: &[],
+        now,
+        grace_minutes: GRACE_MINUTES,
+        without_headers: true,
+        figures: false,
+    };
     let audited = verify(&set, dir, &|_| None, None, &|_, _, _| {}, None, false);
     Verdict::new(vec![audited.report], 0, audited.findings)
 }

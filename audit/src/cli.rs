@@ -4,6 +4,7 @@ mod doors;
 mod metrics;
 mod mirror;
 mod monitor;
+mod report;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -87,6 +88,8 @@ enum Command {
     Mirror(mirror::MirrorArgs),
     /// Mirror and audit again and again; each finding is kept and told once.
     Monitor(monitor::MonitorArgs),
+    /// Write a report to look at: pages in both languages, figures as JSON, evidence, a summary for the public.
+    Report(report::ReportArgs),
     /// Show decoded entries of a copied log; verifies nothing.
     Show {
         /// Folder of the copied log.
@@ -195,6 +198,7 @@ fn dispatch(cli: &Cli) -> Result<Conclusion, AuditError> {
         }
         Command::Mirror(args) => mirror::run(cli, args),
         Command::Monitor(args) => monitor::run(cli, args),
+        Command::Report(args) => report::run(cli, args),
         Command::Show { dir, from, limit } => show_entries(cli, dir, *from, *limit),
         Command::Prove { dir, index } => {
             io::stdout().write_all(&prove(dir, *index)?).map_err(stdout_failed)?;
@@ -238,9 +242,13 @@ fn init(cli: &Cli) -> Result<Conclusion, AuditError> {
 }
 
 fn auditor(cli: &Cli, how: &How) -> Result<Auditor, AuditError> {
+    auditor_at(cli, how, now())
+}
+
+fn auditor_at(cli: &Cli, how: &How, at: Millis) -> Result<Auditor, AuditError> {
     let mut auditor = match (&cli.charter, cli.pin) {
-        (Some(dir), Some(pin)) => Auditor::new(load_charter(dir, pin)?, now()),
-        _ => Auditor::open(&cli.state, now())?,
+        (Some(dir), Some(pin)) => Auditor::new(load_charter(dir, pin)?, at),
+        _ => Auditor::open(&cli.state, at)?,
     };
     auditor = auditor.with_keys(how.keys.iter().map(|path| key(path)).collect::<Result<_, _>>()?);
     auditor = auditor.with_grace(how.grace);

@@ -55,6 +55,18 @@ pub enum AuditError {
     /// A log could not be copied from a node, for a reason on this side.
     #[error(transparent)]
     Remote(#[from] crate::remote::RemoteError),
+    /// Nothing to report on.
+    #[error("no logs: name folders or doors, or copy logs into {keep} with `puente-audit mirror` first", keep = .keep.display())]
+    NoLogs {
+        /// Where copies are kept.
+        keep: PathBuf,
+    },
+    /// A folder that a report may not be written into.
+    #[error("{dir} holds something else than a report: give --html a new or empty folder", dir = .dir.display())]
+    NotAReport {
+        /// Which.
+        dir: PathBuf,
+    },
     /// A file to check that is none of the known kinds.
     #[error("{0}")]
     Unreadable(String),

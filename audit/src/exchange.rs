@@ -15,10 +15,11 @@ const ENDED_MAX: usize = 1 << 16;
 
 /// What is known of an exchange that has not ended.
 #[derive(Debug, Clone)]
-struct Course {
-    asker: Arc<NodeUri>,
-    holder: Arc<NodeUri>,
-    terms: Terms,
+pub(crate) struct Course {
+    pub(crate) asker: Arc<NodeUri>,
+    pub(crate) holder: Arc<NodeUri>,
+    pub(crate) terms: Terms,
+    asked: Minute,
     due: Minute,
     charter: Arc<CharterVector>,
     query_leaf: Digest,
@@ -89,6 +90,7 @@ impl End {
 pub(crate) struct Unended {
     pub(crate) asker: Arc<NodeUri>,
     pub(crate) holder: Arc<NodeUri>,
+    pub(crate) terms: Terms,
     pub(crate) due: Minute,
     pub(crate) index: u64,
     pub(crate) seq: u64,
@@ -111,6 +113,7 @@ impl Exchanges {
             asker: Arc::clone(said.from),
             holder: Arc::clone(said.to),
             terms,
+            asked: said.minute,
             due,
             charter: Arc::clone(said.charter),
             query_leaf: said.leaf,
@@ -188,14 +191,19 @@ impl Exchanges {
         self.courses.get(id).map(|course| course.terms.mode)
     }
 
-    /// The question of a number that is voided or named as a hole needs no end.
-    pub(crate) fn close(&mut self, id: &ExchangeId, query_leaf: &Digest) {
-        if let Some(course) = self.courses.get_mut(id)
-            && course.query_leaf == *query_leaf
-            && course.stage == Stage::Open
-        {
-            course.stage = Stage::Closed;
+    /// When a question was asked that has no end yet.
+    pub(crate) fn asked(&self, id: &ExchangeId) -> Option<Minute> {
+        self.courses.get(id).map(|course| course.asked)
+    }
+
+    /// The question of a number that is voided or named as a hole needs no end; the course that this closed.
+    pub(crate) fn close(&mut self, id: &ExchangeId, query_leaf: &Digest) -> Option<&Course> {
+        let course = self.courses.get_mut(id)?;
+        if course.query_leaf != *query_leaf || course.stage != Stage::Open {
+            return None;
         }
+        course.stage = Stage::Closed;
+        Some(course)
     }
 
     /// Questions without end.
@@ -205,6 +213,7 @@ impl Exchanges {
             .map(|c| Unended {
                 asker: c.asker.clone(),
                 holder: c.holder.clone(),
+                terms: c.terms.clone(),
                 due: c.due,
                 index: c.index,
                 seq: c.seq,

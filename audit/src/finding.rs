@@ -1,11 +1,12 @@
 //! What an audit finds, and what follows from it.
 
-use puente_model::{Digest, NodeUri};
+use puente_model::{Digest, Millis, NodeUri};
 use puente_words::text;
 use serde::{Serialize, Serializer};
 
 use crate::Lang;
 use crate::class::{Class, Severity};
+use crate::figures::Figures;
 
 /// Findings of one class that are kept with all their details; further ones are counted.
 pub const FINDINGS_PER_CLASS_MAX: usize = 200;
@@ -284,6 +285,27 @@ pub struct LogReport {
     pub counts: Counts,
     /// What follows for this log alone.
     pub verdict: Conclusion,
+    /// The witnesses that cosigned the head beside the log.
+    pub cosigners: Vec<Cosigner>,
+    /// What the log shows of its node's exchanges, where that was asked for.
+    #[serde(skip)]
+    pub figures: Option<Box<Figures>>,
+}
+
+/// A witness's word for a head.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cosigner {
+    /// The witness, as the charter names it.
+    pub witness: String,
+    /// When it had seen no larger tree, in milliseconds since 1970.
+    #[serde(serialize_with = "millis")]
+    pub at: Option<Millis>,
+    /// Entries under the head.
+    pub entries: u64,
+}
+
+fn millis<S: Serializer>(at: &Option<Millis>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(|at| at.0).serialize(serializer)
 }
 
 /// What was seen in one log.

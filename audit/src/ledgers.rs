@@ -133,6 +133,8 @@ fn open(
         root: String::new(),
         counts: Counts::default(),
         verdict: Conclusion::CouldNotTell,
+        cosigners: Vec::new(),
+        figures: None,
     };
     let mut findings = Findings::default();
     let finding = |class, detail: String| Finding::new(class, Blame::Unknown, &name, detail);
@@ -155,6 +157,7 @@ fn open(
         }
     };
     (report.entries, report.root) = (head.size().0, head.root().to_string());
+    report.cosigners = roster.words_for(&head);
     if let Some(name) = roster.unknown_signature(&head) {
         findings.push(finding(Class::UnknownSignature, format!("a line by {name}")));
     }

@@ -10,6 +10,8 @@ use puente_charter::Charter;
 use puente_ledger::{LedgerOrigin, proposers};
 use puente_model::{Digest, Origin};
 
+use crate::finding::Cosigner;
+
 /// Verified heads that are remembered, so that the receipts of one batch cost one signature check.
 const HEADS_MAX: usize = 8_192;
 /// Heads of a log after which its key is made quick: what that takes comes back over the next hundred.
@@ -103,6 +105,12 @@ impl<'c> Roster<'c> {
     pub(crate) fn cosigners(&self, head: &SignedCheckpoint) -> Vec<VerifiedSignature> {
         // Every line of a known witness was verified with the head.
         head.cosignatures(&self.witnesses.iter().collect::<Vec<_>>()).unwrap_or_default()
+    }
+
+    /// The same, as it is shown.
+    pub(crate) fn words_for(&self, head: &SignedCheckpoint) -> Vec<Cosigner> {
+        let shown = |line: VerifiedSignature| Cosigner { witness: line.name, at: line.at, entries: head.size().0 };
+        self.cosigners(head).into_iter().map(shown).collect()
     }
 
     /// The keys of the charter's witnesses.

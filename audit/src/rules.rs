@@ -6,7 +6,7 @@ use std::sync::Arc;
 use puente_audit_log::SignedCheckpoint;
 use puente_evidence::veil::open_header;
 use puente_evidence::{HpkeKeyPair, open_seed};
-use puente_model::{CharterVector, Digest, Millis, Minute, Mode, NodeUri, Secret32, limits};
+use puente_model::{CharterVector, Digest, ExchangeId, Millis, Minute, Mode, NodeUri, Secret32, limits};
 use puente_wire::{
     ENTRY_VERSION, Entry, EntryReader, Event, GroupEntry, Header, Pair, PairBody, PairKind, SeedUse, Seeds, Terms,
     Veiled, WireError,
@@ -14,7 +14,8 @@ use puente_wire::{
 
 use crate::aside::Asides;
 use crate::class::Class;
-use crate::exchange::{End, Exchanges, First, Said};
+use crate::exchange::{End, Exchanges, First, Said, Unended};
+use crate::figures::{Figures, Overdue};
 use crate::finding::{Blame, Counts, Finding, Findings};
 use crate::groups::{Groups, GroupsBefore};
 use crate::kept::{KeptReceipt, Place};
@@ -34,6 +35,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) grace_minutes: u64,
     /// Sealed headers that cannot be opened are passed over by the auditor's own choice.
     pub(crate) without_headers: bool,
+    /// What each log shows is counted, for a report.
+    pub(crate) figures: bool,
 }
 
 /// Seeds that stand in the log.
@@ -96,6 +99,7 @@ pub(crate) struct Rules<'a> {
     pub(crate) asides: Asides,
     pub(crate) findings: Findings,
     pub(crate) counts: Counts,
+    pub(crate) figures: Option<Box<Figures>>,
     lanes: Vec<Lane>,
     lane_of: HashMap<Numbering, usize>,
     lane: usize,
@@ -139,6 +143,7 @@ impl<'a> Rules<'a> {
             asides,
             findings: Findings::default(),
             counts,
+            figures: set.figures.then(Box::default),
             lanes: Vec::new(),
             lane_of: HashMap::new(),
             lane: 0,
@@ -246,6 +251,9 @@ impl<'a> Rules<'a> {
     }
 
     fn time(&mut self, at: &At, minute: Minute, own: bool, blame: &NodeUri) {
+        if let Some(figures) = &mut self.figures {
+            figures.dated(minute);
+        }
         let future = minute.start() > self.set.now.plus(limits::CLOCK_SKEW_MILLIS_MAX);
         if future {
             let blame = Blame::Node(blame.clone());
@@ -365,6 +373,9 @@ impl<'a> Rules<'a> {
         }
         if vector.covers(&self.vector) {
             self.vector = Arc::clone(vector);
+            if let Some(figures) = &mut self.figures {
+                figures.under(at.index, self.newest, vector);
+            }
         } else {
             self.fault(Class::CharterBack, at, seq, format!("{vector} after {}", self.vector));
         }
@@ -564,17 +575,25 @@ impl<'a> Rules<'a> {
         match body {
             PairBody::Query { terms, due, .. } => {
                 self.lawful(at, said, &terms, from, blame);
+                if let Some(figures) = &mut self.figures {
+                    figures.asked(from, to, &terms);
+                }
                 wrong.extend(self.exchanges.query(said, terms, due));
             }
             PairBody::Answer { terms, outcome, field_class, quoted, .. } => {
                 self.lawful(at, said, &terms, to, blame);
+                self.figure_end(said, &terms, Ok(outcome.as_str()));
                 (wrong, before) =
                     self.exchanges.end(said, &terms, quoted, End::Answer(outcome, field_class), self.set.grace_minutes);
             }
-            PairBody::Refusal { terms, quoted, .. } => {
+            PairBody::Refusal { terms, reason, quoted, .. } => {
+                self.figure_end(said, &terms, Err(reason.as_str()));
                 (wrong, before) = self.exchanges.end(said, &terms, quoted, End::Refusal, self.set.grace_minutes);
             }
             PairBody::Release { terms, quoted, receipt, .. } => {
+                if let Some(figures) = &mut self.figures {
+                    figures.released(to, from, &terms);
+                }
                 let (class, kept) = self.exchanges.release(said, &terms, quoted);
                 wrong.extend(class);
                 if own && !self.lanes.get(lane).is_some_and(|lane| lane.rerecorded) {
@@ -589,10 +608,10 @@ impl<'a> Rules<'a> {
                 {
                     wrong.push(class);
                 }
-                self.exchanges.close(&exchange, &quoted);
+                self.close(&exchange, &quoted);
             }
             PairBody::Period(period) => {
-                self.period_head(at, seq, &period.peer_head, to, blame);
+                self.period_head(at, said, &period.peer_head, blame);
                 let mut faults = Vec::new();
                 let holes = match self.lanes.get_mut(lane) {
                     Some(lane) => lane.track.period(at.leaf, at.index, seq, period, &mut faults),
@@ -600,7 +619,7 @@ impl<'a> Rules<'a> {
                 };
                 for hole in holes {
                     if let Some(exchange) = hole.exchange {
-                        self.exchanges.close(&exchange, &hole.leaf);
+                        self.close(&exchange, &hole.leaf);
                     }
                 }
                 self.period_faults(faults, blame);
@@ -615,6 +634,22 @@ impl<'a> Rules<'a> {
             };
             let finding = Finding::new(class, blame, &self.origin, "");
             self.findings.push(finding.at(at.index).numbered(seq).related(before.map(|first| first.index)));
+        }
+    }
+
+    /// The question of a number that is voided or named as a hole needs no end.
+    fn close(&mut self, exchange: &ExchangeId, query_leaf: &Digest) {
+        if let Some(closed) = self.exchanges.close(exchange, query_leaf)
+            && let Some(figures) = &mut self.figures
+        {
+            figures.voided(&closed.asker, &closed.holder, &closed.terms);
+        }
+    }
+
+    fn figure_end(&mut self, said: &Said<'_>, terms: &Terms, end: Result<&str, &str>) {
+        if let Some(figures) = &mut self.figures {
+            let waited = self.exchanges.asked(&terms.exchange).map(|asked| said.minute.0.saturating_sub(asked.0));
+            figures.ended(said.to, said.from, terms, end, waited);
         }
     }
 
@@ -656,14 +691,18 @@ impl<'a> Rules<'a> {
         }
     }
 
-    fn period_head(&mut self, at: &At, seq: u64, note: &[u8], of: &NodeUri, blame: &Blame) {
+    fn period_head(&mut self, at: &At, said: &Said<'_>, note: &[u8], blame: &Blame) {
         if note.is_empty() {
             return;
         }
+        let (seq, of) = (said.seq, said.to);
         match self.set.roster.head(note) {
             Ok(head) if writes(of, head.origin()) => {
+                if let Some(figures) = &mut self.figures {
+                    figures.head(head.origin(), said.minute, head.size().0);
+                }
                 // Of a log before this one nothing can be said here: others keep that head too.
-                if *of != self.owner {
+                if **of != self.owner {
                     self.peer_heads.push(head);
                 } else if head.origin() == self.origin {
                     self.own_heads.push(head);
@@ -691,6 +730,12 @@ impl<'a> Rules<'a> {
                 (true, true) => (Class::Unanswered, Blame::Node(self.owner.clone())),
                 (true, false) => (Class::NoEnd, Blame::Unknown),
             };
+            if let Some(figures) = &mut self.figures {
+                let Unended { asker, holder, due, index, .. } = &open;
+                let (asked, holds) = ((**asker).clone(), (**holder).clone());
+                let late = over.then_some(Overdue { due: *due, asker: asked, holder: holds, index: *index });
+                figures.open(asker, holder, &open.terms, late);
+            }
             let detail = format!("asked by {}, due {}", open.asker, open.due);
             self.blame(class, blame, open.index, Some(open.seq), detail);
         }

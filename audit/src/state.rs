@@ -105,6 +105,11 @@ impl State {
         self.heads.get(origin).map(|note| note.clone().into_bytes())
     }
 
+    /// The logs and ledgers of which a head is remembered.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = &str> {
+        self.heads.keys().map(String::as_str)
+    }
+
     /// The notes of all remembered heads.
     pub(crate) fn notes(&self) -> impl Iterator<Item = &[u8]> {
         self.heads.values().map(String::as_bytes)

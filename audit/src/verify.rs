@@ -82,6 +82,8 @@ impl Audited {
             root: String::new(),
             counts: Counts::default(),
             verdict: findings.conclusion(),
+            cosigners: Vec::new(),
+            figures: None,
         };
         Self { report, findings, checked: None, carry: None }
     }
@@ -197,8 +199,10 @@ pub(crate) fn verify(
         findings.push(unavailable(&origin, &format!("cosigned: {why}")));
         None
     });
+    let mut cosigners = Vec::new();
     let cosigned = cosigned.map(|(head, quorum)| {
         let size = head.size().0;
+        cosigners = set.roster.words_for(&head);
         if let Some(name) = set.roster.unknown_signature(&head) {
             let detail = format!("a line by {name}");
             findings.push(Finding::new(Class::UnknownSignature, Blame::Unknown, origin.as_str(), detail));
@@ -221,6 +225,8 @@ pub(crate) fn verify(
         root: head.root().to_string(),
         counts: rules.counts,
         verdict: findings.conclusion(),
+        cosigners,
+        figures: rules.figures.take(),
     };
     let tracks = rules.take_tracks();
     let Rules { asides, peer_heads, unreceipted, groups, .. } = rules;

@@ -290,3 +290,68 @@ fn a_forked_group_is_told_in_both_languages_and_its_evidence_is_judged_alone() {
     let last = entries.as_array().unwrap().last().unwrap();
     assert_eq!((&last["kind"], &last["says"]), (&"EPOCH".into(), &"epoch 2 of frontera/otay began".into()));
 }
+
+/// The report's folder holds all of it: pages, figures, evidence, and their hashes; the same command gives the same bytes.
+#[test]
+fn a_report_is_one_folder_that_can_be_made_again() {
+    let world = World::busy();
+    let desk = Desk::ready(&world);
+    let at = jiff::Timestamp::from_millisecond(i64::try_from(now().0).unwrap() + 60_000).unwrap().to_string();
+    let make = |out: &str| {
+        let ran = desk
+            .run(&["report", "--html", out, COPY, OTHER, "--key", "mx-a", "--key", "us-b", "--as-of", &at, "--json"]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.words);
+        ran.json()
+    };
+    let told = make("out");
+    assert_eq!((&told["verdict"], &told["logs"]), (&Value::from("sound"), &Value::from(2)));
+    make("again");
+    let sums = fs::read_to_string(desk.path("out/SHA256SUMS")).unwrap();
+    assert_eq!(sums.lines().count(), 6);
+    assert_eq!(sums, fs::read_to_string(desk.path("again/SHA256SUMS")).unwrap());
+    for line in sums.lines() {
+        let (sum, name) = line.split_once("  ").unwrap();
+        let bytes = fs::read(desk.path("out").join(name)).unwrap();
+        assert_eq!(puente_model::Digest::of(&bytes).to_string(), sum, "{name}");
+    }
+    let report: Value = serde_json::from_slice(&fs::read(desk.path("out/report.json")).unwrap()).unwrap();
+    assert!(!report.to_string().contains(&desk.path("").display().to_string()), "no path of this machine");
+    // A fault: its evidence lies in the report's folder, checks by itself, and is gone from the next sound report.
+    let kept = desk.path("kept");
+    fs::create_dir(&kept).unwrap();
+    fs::rename(desk.path(COPY), kept.join(COPY)).unwrap();
+    let mut spoilt = World::busy();
+    spoilt.spoil = Some(|pair| pair.minute.0 += 100_000);
+    spoilt.exchange(MX, US, Course::NoHit);
+    spoilt.copies(desk.dir.path(), &[MX]);
+    let bad = desk.run(&["report", "--html", "out", COPY, "--key", "mx-a"]);
+    assert_eq!(bad.code, 1, "{}{}", bad.out, bad.words);
+    let evidence = fs::read_dir(desk.path("out/evidence")).unwrap().map(|e| e.unwrap().path()).next().unwrap();
+    let checked = desk.run(&["check", evidence.to_str().unwrap(), "--lang", "en"]);
+    assert!(checked.out.starts_with("verdict: ") && checked.code != 2, "{}{}", checked.out, checked.words);
+    make_sound_again(&desk, &kept);
+    // Somebody else's folder is left alone; nothing to report on is said.
+    fs::create_dir(desk.path("mine")).unwrap();
+    fs::write(desk.path("mine/letter"), "dear").unwrap();
+    let refused = desk.run(&["report", "--html", "mine", COPY]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.words.contains("holds something else than a report"), "{}", refused.words);
+    assert_eq!(fs::read_dir(desk.path("mine")).unwrap().count(), 1);
+    let none = desk.run(&["report", "--html", "empty", "--keep", "nowhere"]);
+    assert_eq!(none.code, 2);
+    assert!(none.words.contains("puente-audit mirror"), "{}", none.words);
+    let odd = desk.run(&["report", "--html", "empty", "--as-of", "yesterday", COPY]);
+    assert_eq!(odd.code, 2);
+}
+
+fn make_sound_again(desk: &Desk, kept: &Path) {
+    fs::remove_dir_all(desk.path(COPY)).unwrap();
+    fs::rename(kept.join(COPY), desk.path(COPY)).unwrap();
+    // As mirror keeps them, without a word about where.
+    let mirrored = desk.run(&["mirror", COPY, OTHER]);
+    assert_eq!(mirrored.code, 0, "{}{}", mirrored.out, mirrored.words);
+    let ran = desk.run(&["report", "--html", "out", "--key", "mx-a", "--key", "us-b", "--lang", "es"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.words);
+    assert!(ran.out.starts_with("veredicto: íntegro  bitácoras: 2"), "{}", ran.out);
+    assert!(!desk.path("out/evidence").exists());
+}

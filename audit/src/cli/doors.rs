@@ -9,7 +9,7 @@ use puente_words::{say, text};
 
 use super::{Cli, How, auditor, report, words};
 use crate::remote::{Busy, Copied, Copier, CopyLimits, CopyProgress, Credentials, RemoteError};
-use crate::{AuditError, Auditor, Conclusion, Lang, Source};
+use crate::{AuditError, Auditor, Conclusion, Lang, Source, Verdict};
 
 /// What it takes to read at doors.
 #[derive(Debug, clap::Args)]
@@ -82,19 +82,30 @@ pub(super) fn url(name: &Path) -> Option<&str> {
 /// Audits folders and doors.
 pub(super) fn run(cli: &Cli, how: &How, names: &[&Path], pairs: bool) -> Result<Conclusion, AuditError> {
     let mut auditor = auditor(cli, how)?;
+    report(cli, &judge(cli, how, &mut auditor, names, pairs)?)
+}
+
+/// The same without telling.
+pub(super) fn judge(
+    cli: &Cli,
+    how: &How,
+    auditor: &mut Auditor,
+    names: &[&Path],
+    pairs: bool,
+) -> Result<Verdict, AuditError> {
     if !names.iter().any(|name| url(name).is_some()) {
         let sources: Vec<Source<'_>> = names.iter().map(|name| Source::Folder(name)).collect();
-        return report(cli, &auditor.audit(&sources, pairs, true)?);
+        return auditor.audit(&sources, pairs, true);
     }
     let credentials = credentials(cli, &how.door)?;
     let mut logs: Vec<Named> =
-        names.iter().map(|name| one(cli, how, &auditor, &credentials, name, false)).collect::<Result<_, _>>()?;
+        names.iter().map(|name| one(cli, how, auditor, &credentials, name, false)).collect::<Result<_, _>>()?;
     let reused = |logs: &[Named]| logs.iter().any(|log| matches!(log, Named::Copied(copy) if copy.reused));
     if reused(&logs) {
         let sources: Vec<Source<'_>> = logs.iter().map(Named::source).collect();
         let verdict = auditor.audit(&sources, pairs, false)?;
         if verdict.verdict != Conclusion::Unsound {
-            return report(cli, &verdict);
+            return Ok(verdict);
         }
         // What lay here may have been damaged here: no node is blamed for it.
         words(text(
@@ -106,7 +117,7 @@ pub(super) fn run(cli: &Cli, how: &How, names: &[&Path], pairs: bool) -> Result<
                 && copy.reused
             {
                 let before = copy.before.take();
-                *log = one(cli, how, &auditor, &credentials, name, true)?;
+                *log = one(cli, how, auditor, &credentials, name, true)?;
                 if let (Named::Copied(copy), Some(_)) = (&mut *log, &before) {
                     copy.before = before;
                 }
@@ -114,7 +125,7 @@ pub(super) fn run(cli: &Cli, how: &How, names: &[&Path], pairs: bool) -> Result<
         }
     }
     let sources: Vec<Source<'_>> = logs.iter().map(Named::source).collect();
-    report(cli, &auditor.audit(&sources, pairs, true)?)
+    auditor.audit(&sources, pairs, true)
 }
 
 pub(super) fn credentials(cli: &Cli, args: &DoorArgs) -> Result<Credentials, AuditError> {

@@ -12,6 +12,7 @@ mod kinds_rules;
 mod last;
 mod ledgers;
 mod parts;
+mod report;
 mod tamper;
 mod training;
 mod world;

@@ -17,7 +17,7 @@ use crate::error::AuditError;
 use crate::finding::Finding;
 
 /// Bytes of one line. What is told to a program fits into its pipe, whether it reads or not.
-const LINE_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Characters of what was seen that a line repeats: a log decides how long its words are.
 const DETAIL_CHARS_MAX: usize = 2_000;
 
@@ -34,6 +34,25 @@ struct Line<'f> {
 #[derive(Deserialize)]
 struct Named {
     id: String,
+}
+
+/// A finding as it stands in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Kept {
+    /// Its name.
+    pub id: String,
+    /// When it was first seen: RFC 3339, UTC.
+    pub first_seen: String,
+    /// In one plain sentence, English.
+    pub en: String,
+    /// In one plain sentence, Spanish.
+    pub es: String,
+    /// Where its evidence was written.
+    #[serde(default)]
+    pub evidence: Option<String>,
+    /// Its line, without the line's end.
+    #[serde(skip)]
+    pub line: String,
 }
 
 /// A finding of which nobody was told yet.
@@ -68,7 +87,7 @@ fn next(finding: &Finding) -> &'static str {
 }
 
 /// Opens a file to add to, without what a crash left of its last line; gives each whole line.
-fn open(path: &Path, mut each: impl FnMut(&str) -> Result<(), AuditError>) -> Result<File, AuditError> {
+pub(crate) fn open(path: &Path, mut each: impl FnMut(&str) -> Result<(), AuditError>) -> Result<File, AuditError> {
     let failed = |error: std::io::Error| AuditError::io(path, &error);
     let file = OpenOptions::new().create(true).read(true).append(true).open(path).map_err(failed)?;
     let mut reader = BufReader::new(&file);
@@ -115,6 +134,29 @@ impl Casebook {
             Ok(())
         })?;
         Ok(Self { path, lines, told, known, untold })
+    }
+
+    /// The findings of an auditor's folder, the oldest first; none where nobody watched yet.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds what is no finding.
+    pub fn kept(dir: &Path) -> Result<Vec<Kept>, AuditError> {
+        let path = dir.join("findings.jsonl");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(AuditError::io(&path, &error)),
+        };
+        // Whoever watches may be in the middle of the last line.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let read = |line: &str| match serde_json::from_str::<Kept>(line) {
+            Ok(kept) => Ok(Kept { line: line.to_owned(), ..kept }),
+            Err(error) => {
+                let why = format!("a line is no finding ({error}): restore the file");
+                Err(AuditError::File { path: path.clone(), why })
+            }
+        };
+        whole.lines().map(read).collect()
     }
 
     /// Adds a finding, durably, unless it stands there already; says whether it is new.

@@ -260,6 +260,12 @@ classes! {
     /// A holder whose log does not say so.
     HeldMissing = "held-missing" Unsound
         "a group's ledger names a holder of a commit whose log does not hold the entry that it quotes";
+    /// Entries that the quorum should have vouched for by now.
+    CosignOverdue = "cosign-overdue" CouldNotTell
+        "entries older than the charter's bound stand under no head that its quorum of witnesses cosigned";
+    /// Nobody vouches that there is nothing newer.
+    HeadStale = "head-stale" Notice
+        "no cosignatures of the quorum are younger than the charter's bound: the log is idle, or this copy of it is an old one";
     /// A witness that cosigned a fork.
     WitnessForked = "witness-double-signed" Unsound
         "a witness cosigned two histories of one log that contradict each other";

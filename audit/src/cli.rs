@@ -1,6 +1,7 @@
 //! The command line.
 
 mod doors;
+mod findings;
 mod metrics;
 mod mirror;
 mod monitor;
@@ -90,6 +91,9 @@ enum Command {
     Monitor(monitor::MonitorArgs),
     /// Write a report to look at: pages in both languages, figures as JSON, evidence, a summary for the public.
     Report(report::ReportArgs),
+    /// What monitor found: list, assign, enter the agency's reply.
+    #[command(subcommand)]
+    Findings(findings::FindingsCommand),
     /// Show decoded entries of a copied log; verifies nothing.
     Show {
         /// Folder of the copied log.
@@ -198,6 +202,7 @@ fn dispatch(cli: &Cli) -> Result<Conclusion, AuditError> {
         }
         Command::Mirror(args) => mirror::run(cli, args),
         Command::Monitor(args) => monitor::run(cli, args),
+        Command::Findings(command) => findings::run(cli, command),
         Command::Report(args) => report::run(cli, args),
         Command::Show { dir, from, limit } => show_entries(cli, dir, *from, *limit),
         Command::Prove { dir, index } => {

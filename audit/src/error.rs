@@ -55,6 +55,20 @@ pub enum AuditError {
     /// A log could not be copied from a node, for a reason on this side.
     #[error(transparent)]
     Remote(#[from] crate::remote::RemoteError),
+    /// A finding that monitor does not keep.
+    #[error(
+        "no finding that monitor keeps has a name that begins with '{id}': `puente-audit findings list` lists them"
+    )]
+    NoFinding {
+        /// The beginning.
+        id: String,
+    },
+    /// Several findings begin so.
+    #[error("several findings have names that begin with '{id}': give more of it")]
+    ManyFindings {
+        /// The beginning.
+        id: String,
+    },
     /// Nothing to report on.
     #[error("no logs: name folders or doors, or copy logs into {keep} with `puente-audit mirror` first", keep = .keep.display())]
     NoLogs {

@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod acts;
 mod aside;
 mod auditor;
 mod casebook;
@@ -55,8 +56,9 @@ mod tests;
 mod verify;
 mod witnesses;
 
+pub use acts::{Act, Acts, Done, Handling, Reply};
 pub use auditor::{Auditor, Source, verify_rules};
-pub use casebook::{Casebook, Untold};
+pub use casebook::{Casebook, Kept, Untold};
 pub use check::{CHECK_BYTES_MAX, Checked, Checker, check_bytes};
 pub use class::{Class, Severity};
 pub use dir::read_file;

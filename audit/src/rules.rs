@@ -100,6 +100,10 @@ pub(crate) struct Rules<'a> {
     pub(crate) findings: Findings,
     pub(crate) counts: Counts,
     pub(crate) figures: Option<Box<Figures>>,
+    /// Entries under a head that the quorum cosigned.
+    pub(crate) vouched: u64,
+    /// The oldest time that an entry of the node's own beyond them states.
+    pub(crate) unvouched: Option<Minute>,
     lanes: Vec<Lane>,
     lane_of: HashMap<Numbering, usize>,
     lane: usize,
@@ -144,6 +148,8 @@ impl<'a> Rules<'a> {
             findings: Findings::default(),
             counts,
             figures: set.figures.then(Box::default),
+            vouched: 0,
+            unvouched: None,
             lanes: Vec::new(),
             lane_of: HashMap::new(),
             lane: 0,
@@ -259,6 +265,9 @@ impl<'a> Rules<'a> {
             let blame = Blame::Node(blame.clone());
             self.blame(Class::FutureDated, blame, at.index, None, format!("dated {minute}"));
         } else if own {
+            if at.index >= self.vouched {
+                self.unvouched = Some(self.unvouched.map_or(minute, |oldest| oldest.min(minute)));
+            }
             if minute.0.saturating_add(BACK_DATED_MINUTES) < self.newest.0 {
                 self.fault(Class::BackDated, at, None, format!("dated {minute}, after {}", self.newest));
             }

@@ -8,14 +8,14 @@ use puente_audit_log::{
     BundleId, ClaimedCheckpoint, Divergence, LogPath, ReadError, ReplayError, SignedCheckpoint, TILE_WIDTH, TileReader,
     replay,
 };
-use puente_model::{NodeUri, Origin};
+use puente_model::{Millis, NodeUri, Origin};
 use puente_wire::ENTRY_VERSION;
 
 use crate::aside::Asides;
 use crate::class::Class;
 use crate::dir::{Cached, LogDir};
 use crate::evidence::Proof;
-use crate::finding::{Blame, Counts, Finding, Findings, LogReport};
+use crate::finding::{Blame, Cosigner, Counts, Finding, Findings, LogReport};
 use crate::groups::Fact;
 use crate::heads::{Relation, relate};
 use crate::last;
@@ -121,7 +121,12 @@ pub(crate) fn verify(
     for fault in faults {
         findings.push(Finding::new(fault.class, Blame::Node(node.clone()), origin.as_str(), fault.detail));
     }
+    let cosigned = cosigned_head(set, &origin, cosigned).unwrap_or_else(|why| {
+        findings.push(unavailable(&origin, &format!("cosigned: {why}")));
+        None
+    });
     let mut rules = Rules::new(set, origin.as_str(), node.clone(), log_number(origin.as_str()), asides);
+    rules.vouched = cosigned.as_ref().filter(|(_, quorum)| *quorum).map_or(0, |(head, _)| head.size().0);
     let follows = before.is_some();
     if let Some(before) = before {
         rules.follow(before);
@@ -195,10 +200,6 @@ pub(crate) fn verify(
     // One that cannot be verified any more says nothing: what is remembered for certain stands above.
     let copied = copied.and_then(|note| set.roster.head(note).ok()).filter(|kept| kept.origin() == origin.as_str());
     known.extend(copied.filter(|kept| !known.contains(kept)));
-    let cosigned = cosigned_head(set, &origin, cosigned).unwrap_or_else(|why| {
-        findings.push(unavailable(&origin, &format!("cosigned: {why}")));
-        None
-    });
     let mut cosigners = Vec::new();
     let cosigned = cosigned.map(|(head, quorum)| {
         let size = head.size().0;
@@ -213,6 +214,8 @@ pub(crate) fn verify(
         known.push(head);
         if quorum { size } else { 0 }
     });
+    let ended = left.is_some() || closed_at.is_some();
+    findings.extend(freshness(set, &origin, &cosigners, &rules, ended));
     findings.extend(known.iter().filter_map(|kept| against_itself(&origin, &head, kept, &cached, closed_at)));
     prove_entries(&mut findings, &dir, &cached, &head);
     let report = LogReport {
@@ -271,6 +274,37 @@ fn cosigned_head(
     let by: BTreeSet<&str> = by.iter().map(|line| line.name.as_str()).collect();
     let quorum = policy.is_met_by(&by);
     Ok(Some((head, quorum)))
+}
+
+/// Whether the charter's quorum vouched for the log as lately as the charter wants. It convicts nobody: witnesses may have been
+/// away.
+fn freshness(
+    set: &Setting<'_>,
+    origin: &Origin,
+    cosigners: &[Cosigner],
+    rules: &Rules<'_>,
+    ended: bool,
+) -> Option<Finding> {
+    let charter = set.roster.charter;
+    let policy = charter.witness_policy();
+    if policy.is_none() {
+        return None;
+    }
+    let late = |at: Millis| at.plus(charter.cosign_bound_millis()) < set.now;
+    let finding = |class, detail: String| Some(Finding::new(class, Blame::Unknown, origin.as_str(), detail));
+    if let Some(oldest) = rules.unvouched.filter(|oldest| late(oldest.start())) {
+        return finding(Class::CosignOverdue, format!("entries from {} on, dated {oldest}", rules.vouched));
+    }
+    // The latest time by which a whole quorum had seen no larger tree.
+    let mut newest: Vec<&Cosigner> = cosigners.iter().filter(|by| by.at.is_some()).collect();
+    newest.sort_by_key(|by| std::cmp::Reverse(by.at));
+    let mut names = BTreeSet::new();
+    let quorum = newest.into_iter().find_map(|by| {
+        names.insert(&*by.witness);
+        policy.is_met_by(&names).then_some(by.at).flatten()
+    });
+    let stale = quorum.filter(|at| late(*at) && !ended)?;
+    finding(Class::HeadStale, format!("{} entries, cosigned at {stale}", rules.vouched))
 }
 
 const fn needs_asides(counts: &Counts) -> bool {

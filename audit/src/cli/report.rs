@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{Cli, How, auditor_at, doors, now, out, print_json, words};
 use crate::report::{Public, Report, page, public_page};
 use crate::state::replace;
-use crate::{AuditError, Conclusion};
+use crate::{Acts, AuditError, Conclusion};
 
 /// The file by which a folder is known to hold an earlier report.
 const JSON: &str = "report.json";
@@ -56,7 +56,10 @@ pub(super) fn run(cli: &Cli, args: &ReportArgs) -> Result<Conclusion, AuditError
     auditor = auditor.without_remembering();
     let names: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
     let verdict = doors::judge(cli, &args.how, &mut auditor, &names, true)?;
-    let report = Report::new(&charter, &verdict, at, &remembered);
+    let mut report = Report::new(&charter, &verdict, at, &remembered);
+    if cli.charter.is_none() {
+        report = report.with_acts(&Acts::open(&cli.state)?);
+    }
     let public = Public::of(&report);
     let failed = |error: serde_json::Error| AuditError::Unreadable(error.to_string());
     let files = [

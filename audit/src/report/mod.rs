@@ -16,6 +16,7 @@ use puente_charter::{Charter, Member, Part};
 use puente_model::{Millis, Minute, NodeUri};
 use serde::Serialize;
 
+use crate::acts::{Acts, Handling};
 use crate::figures::{Ends, Figures, Flow, Growth};
 use crate::finding::{Conclusion, Cosigner, Finding, LogReport, Trained, Verdict};
 
@@ -211,6 +212,8 @@ pub struct Report {
     pub overdue_all: u64,
     /// Everything that was found, worst first; `evidence` is a file's name under `evidence/`.
     pub findings: Vec<Finding>,
+    /// By a finding's name: who sees to it, and what the agency replied.
+    pub handling: BTreeMap<String, Handling>,
     /// Findings beyond the limit of a class.
     pub findings_not_listed: u64,
     /// What the verdict is not about.
@@ -257,9 +260,18 @@ impl Report {
             overdue: counted.overdue,
             overdue_all: counted.overdue_all,
             findings,
+            handling: BTreeMap::new(),
             findings_not_listed: verdict.findings_not_listed,
             unchecked: unchecked(charter, verdict, remembered),
         }
+    }
+
+    /// With what people did about its findings.
+    #[must_use]
+    pub fn with_acts(mut self, acts: &Acts) -> Self {
+        let of = |finding: &Finding| Some((finding.id.clone(), acts.of(&finding.id)?.clone()));
+        self.handling = self.findings.iter().filter_map(of).collect();
+        self
     }
 
     /// The logs of nodes; the others are ledgers of groups.

@@ -165,7 +165,7 @@ impl Page<'_> {
             };
             vec![
                 html! { (self.text(severity)) },
-                html! { (finding.sentence(self.lang)) " " small { (finding.detail) } br; code { (finding.class) " " (finding.id) } },
+                html! { (finding.sentence(self.lang)) " " small { (finding.detail) } br; code { (finding.class) " " (finding.id) } (self.handling(&finding.id)) },
                 html! { (short(finding.attributed_to.as_str())) },
                 html! { @if let Some(file) = &finding.evidence { a href={ "evidence/" (file) } { (file) } } @else { "–" } },
             ]
@@ -182,6 +182,14 @@ impl Page<'_> {
                 }
                 @if evidence { p { (self.text(Text::CheckEvidence)) } }
             }
+        }
+    }
+
+    fn handling(&self, id: &str) -> Markup {
+        let Some(of) = self.report.handling.get(id) else { return html! {} };
+        html! {
+            @if let Some(to) = &of.assigned_to { br; (self.fill(Text::AssignedTo, &[to])) }
+            @for reply in &of.replies { blockquote { (reply.text) footer { (reply.from) ", " (reply.at) } } }
         }
     }
 

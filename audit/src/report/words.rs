@@ -24,6 +24,7 @@ puente_words::texts! {
         Who: "Who answers for it";
         Evidence: "Evidence";
         CheckEvidence: "Anybody can check an evidence file offline, with the charter alone: puente-audit check FILE.";
+        AssignedTo: "{0} sees to it.";
         NotListed: "{0} more of the same classes are not listed.";
         NotChecked: "What was not checked";
         LogNotGiven: "{0}: nobody gave this log.";

@@ -14,7 +14,7 @@ use super::groups::{GROUP, entry};
 use super::world::*;
 use crate::{Auditor, Checked, Checker, Class, Conclusion, Verdict, check_bytes};
 
-const QUORUM: [&str; 4] = ["mx1", "mx3", "us1", "us2"];
+pub(super) const QUORUM: [&str; 4] = ["mx1", "mx3", "us1", "us2"];
 const AT: Millis = Millis(1_795_000_000_000);
 
 fn ledger(number: u32) -> LedgerOrigin {
@@ -29,7 +29,7 @@ fn seat(node: &str, origin: &LedgerOrigin) -> Ed25519Signer {
 }
 
 /// Cosigns a head as these witnesses, whatever they remember.
-fn cosigned(head: &SignedCheckpoint, by: &[&str], at: Millis) -> SignedCheckpoint {
+pub(super) fn cosigned(head: &SignedCheckpoint, by: &[&str], at: Millis) -> SignedCheckpoint {
     let keys = match head.origin().parse::<LedgerOrigin>() {
         Ok(origin) => [MX, US].map(|node| seat(node, &origin).verifier().clone()).to_vec(),
         Err(_) => vec![log_signer(head.origin()).verifier().clone()],
@@ -51,16 +51,6 @@ struct Book {
     log: Log,
     files: MemoryFiles,
     entries: Vec<Vec<u8>>,
-}
-
-struct Nowhere;
-
-impl puente_audit_log::Journal for Nowhere {
-    type Error = String;
-
-    fn persist(&mut self, _: puente_audit_log::Batch<'_>) -> Result<(), String> {
-        Ok(())
-    }
 }
 
 impl Book {

@@ -3,6 +3,7 @@
 mod checks;
 mod domestic;
 mod flips;
+mod freshness;
 mod groups;
 mod honest;
 mod hostile;

@@ -291,7 +291,7 @@ fn write_parts(dir: &Path, grouped: bool) -> Digest {
     common.hash()
 }
 
-struct Nowhere;
+pub(crate) struct Nowhere;
 
 impl Journal for Nowhere {
     type Error = String;

@@ -151,3 +151,53 @@ fn it_watches_until_it_is_killed_and_goes_on_afterwards() {
     names.dedup();
     assert!(names.len() == after.len() && ran.code == 1, "{}", ran.words);
 }
+
+#[test]
+fn what_was_found_is_given_to_somebody_and_carries_the_agencys_reply() {
+    let mut desk = Desk::new();
+    desk.init();
+    desk.export();
+    assert_eq!(desk.watch(&[]).code, 0);
+    assert!(desk.run(&["findings", "list"]).words.contains("There is none."));
+    desk.rewrite();
+    assert_eq!(desk.watch(&[]).code, 1);
+    let list = |arguments: &[&str]| -> Vec<Value> {
+        let ran = desk.run(&[&["--json", "findings", "list"], arguments].concat());
+        assert_eq!(ran.code, 0, "{}", ran.words);
+        serde_json::from_str::<Value>(&ran.out).unwrap()["findings"].as_array().unwrap().clone()
+    };
+    let all = list(&[]);
+    assert_eq!(list(&["--open"]), all);
+    let id = all.iter().find(|one| one["class"] == "split-view").unwrap()["id"].as_str().unwrap().to_owned();
+    let ran = desk.run(&["findings", "assign", &id[..12], "Ana López"]);
+    assert!(ran.code == 0 && ran.out.contains("Ana López, no reply"), "{}{}", ran.out, ran.words);
+    let said = "The disk was replaced.\n<b>See case 17.</b>";
+    let ran = desk.run(&["--lang", "es", "findings", "reply", &id, "--from", "mx/fge-bc, sistemas", said]);
+    assert!(ran.code == 0 && ran.out.contains("1 respuestas"), "{}{}", ran.out, ran.words);
+    assert_eq!(list(&["--open"]).len(), all.len() - 1);
+    // What monitor keeps of it is as it was, and a further round changes nothing.
+    let before = desk.lines("puente-auditor/findings.jsonl");
+    desk.watch(&[]);
+    assert_eq!(desk.lines("puente-auditor/findings.jsonl"), before);
+    let shown = desk.run(&["--json", "findings", "show", &id]);
+    let shown: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(shown["handling"]["assigned_to"], "Ana López");
+    assert_eq!(shown["handling"]["replies"][0]["text"], said);
+    // The report shows both, as text.
+    let report = desk.run(&["report", "--html", "out", "--key", "mx-a", "--key", "us-b", LOGS[0], LOGS[1]]);
+    assert_eq!(report.code, 1, "{}", report.words);
+    let page = fs::read_to_string(desk.path("out/en.html")).unwrap();
+    let stands =
+        desk.run(&["--json", "reconcile", "--key", "mx-a", "--key", "us-b", LOGS[0], LOGS[1]]).out.contains(&id);
+    assert_eq!(page.contains("Ana López sees to it."), stands, "as long as the finding stands");
+    assert!(!page.contains("<b>See case"), "a reply became markup");
+    for (arguments, words) in [
+        (["findings", "show", "zz"].as_slice(), "findings list"),
+        (&["findings", "show", ""], "findings list"),
+        (&["findings", "assign", &id, " "], "without control characters"),
+        (&["findings", "reply", &id, "--from", "x", "\u{1b}[2J"], "without control characters"),
+    ] {
+        let ran = desk.run(arguments);
+        assert!(ran.code == 2 && ran.words.contains(words), "{arguments:?}: {}", ran.words);
+    }
+}

@@ -8,7 +8,7 @@ use puente_charter::Charter;
 use puente_words::{say, text};
 
 use super::{Cli, How, auditor, report, words};
-use crate::remote::{Busy, Copied, Copier, CopyLimits, CopyProgress, Credentials, RemoteError};
+use crate::remote::{Busy, Continuity, Copied, Copier, CopyLimits, CopyProgress, Credentials, RemoteError};
 use crate::{AuditError, Auditor, Conclusion, Lang, Source, Verdict};
 
 /// What it takes to read at doors.
@@ -125,7 +125,14 @@ pub(super) fn judge(
         }
     }
     let sources: Vec<Source<'_>> = logs.iter().map(Named::source).collect();
-    auditor.audit(&sources, pairs, true)
+    let verdict = auditor.audit(&sources, pairs, true)?;
+    for log in &logs {
+        // Its evidence is written.
+        if let Named::Copied(Copied { continuity: Continuity::Forked(fork), .. }) = log {
+            fork.told()?;
+        }
+    }
+    Ok(verdict)
 }
 
 pub(super) fn credentials(cli: &Cli, args: &DoorArgs) -> Result<Credentials, AuditError> {

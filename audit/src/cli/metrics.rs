@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use super::mirror::Brought;
 use super::now;
-use crate::remote::Outcome;
+use crate::remote::{Continuity, Outcome};
 use crate::{Casebook, Severity, Verdict};
+
+fn forked(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Copied(copy) if matches!(copy.continuity, Continuity::Forked(_)))
+}
 
 /// The round in Prometheus' text format.
 pub(super) fn of_round(brought: &Brought, verdict: &Verdict, casebook: &Casebook, took: Duration) -> String {
@@ -23,8 +27,8 @@ pub(super) fn of_round(brought: &Brought, verdict: &Verdict, casebook: &Casebook
     family("verdict", "gauge", "0 sound, 1 unsound, 2 could not tell.", &alone(verdict.verdict.exit_code().into()));
     let sources = |of: fn(&Outcome) -> bool| brought.outcomes.iter().filter(|outcome| of(outcome)).count() as u64;
     let states = [
-        ("copied", sources(|outcome| matches!(outcome, Outcome::Mirrored(_)))),
-        ("other-history", sources(|outcome| matches!(outcome, Outcome::Forked(_)))),
+        ("copied", sources(|outcome| matches!(outcome, Outcome::Copied(_)) && !forked(outcome))),
+        ("other-history", sources(forked)),
         ("failed", sources(|outcome| matches!(outcome, Outcome::Failed(_)))),
     ];
     let states = states.map(|(state, count)| (format!("{{state=\"{state}\"}}"), count));

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::doors::{self, DoorArgs, size};
 use super::{Cli, How, SILENCE_MAX, auditor, print_json, report, words};
-use crate::remote::{Mirror, MirrorProgress, Outcome};
+use crate::remote::{Continuity, Copied, Mirror, MirrorProgress, Outcome};
 use crate::{AuditError, Auditor, Conclusion, Source, read_file};
 
 /// Bytes of a list of sources.
@@ -106,57 +106,71 @@ pub(super) fn run(cli: &Cli, args: &MirrorArgs) -> Result<Conclusion, AuditError
     let mut concluded = Conclusion::Sound;
     for (source, outcome) in sources.iter().zip(&outcomes) {
         match outcome {
-            Outcome::Mirrored(log) => logs.push(json!({
-                "source": source, "origin": log.copy.origin, "dir": log.copy.dir.display().to_string(),
-                "entries": log.copy.entries, "fetched_bytes": log.copy.bytes,
-                "damaged": log.damaged.as_ref().map(|dir| dir.display().to_string()),
-            })),
             Outcome::Failed(error) => {
                 failed.push(json!({"source": source, "why": error.to_string()}));
                 concluded = worse(concluded, Conclusion::CouldNotTell);
             }
-            Outcome::Forked(fork) => {
-                let verdict = auditor.audit(&[Source::Copied(&fork.copy.dir, Some(&fork.before))], false, true)?;
-                concluded = worse(concluded, verdict.verdict);
-                let mut shown = serde_json::to_value(&verdict).map_err(|e| AuditError::Unreadable(e.to_string()))?;
-                shown["set_aside"] = json!(fork.aside.display().to_string());
-                forks.push((shown, verdict));
-            }
+            Outcome::Copied(copy) => match &copy.continuity {
+                Continuity::Forked(fork) => {
+                    let verdict = auditor.audit(&[Source::Copied(&copy.dir, Some(&fork.before))], false, true)?;
+                    concluded = worse(concluded, verdict.verdict);
+                    let mut shown =
+                        serde_json::to_value(&verdict).map_err(|e| AuditError::Unreadable(e.to_string()))?;
+                    shown["set_aside"] = json!(fork.aside.display().to_string());
+                    forks.push((shown, verdict, fork));
+                }
+                Continuity::Whole => logs.push(shown(source, copy, None)),
+                Continuity::Damaged { aside } => logs.push(shown(source, copy, Some(aside))),
+            },
         }
     }
     if cli.json {
-        let forked: Vec<Value> = forks.into_iter().map(|(shown, _)| shown).collect();
+        let forked: Vec<&Value> = forks.iter().map(|(shown, ..)| shown).collect();
         print_json(&json!({"verdict": concluded, "logs": logs, "failed": failed, "forked": forked}))?;
-        return Ok(concluded);
+    } else {
+        for (_, verdict, _) in &forks {
+            report(cli, verdict)?;
+        }
     }
-    for (_, verdict) in &forks {
-        report(cli, verdict)?;
+    // Said, and the evidence is written: not before.
+    forks.iter().try_for_each(|(.., fork)| fork.told())?;
+    if cli.json {
+        return Ok(concluded);
     }
     let (copied, all) = (logs.len(), sources.len());
     super::out(&say(lang, &format!("{copied} of {all} logs are here as they are there, in {}", keep.display())))?;
     Ok(concluded)
 }
 
+fn shown(source: &str, copy: &Copied, damaged: Option<&PathBuf>) -> Value {
+    json!({
+        "source": source, "origin": copy.origin, "dir": copy.dir.display().to_string(),
+        "entries": copy.entries, "fetched_bytes": copy.bytes,
+        "damaged": damaged.map(|dir| dir.display().to_string()),
+    })
+}
+
 fn told_of(cli: &Cli, source: &str, outcome: &Outcome) -> String {
     let lang = cli.lang();
-    match outcome {
-        Outcome::Mirrored(log) => {
-            let (origin, bytes, dir) = (&log.copy.origin, size(log.copy.bytes), log.copy.dir.display());
-            let here = say(lang, &format!("{origin}: {bytes} fetched; the copy is in {dir}")).into_owned();
-            match &log.damaged {
-                None => here,
-                Some(aside) => {
-                    let aside = aside.display();
-                    let english = format!("the copy of before was damaged here and is in {aside}");
-                    format!("{here}\n{}", say(lang, &english))
-                }
-            }
+    let copy = match outcome {
+        Outcome::Copied(copy) => copy,
+        Outcome::Failed(error) => {
+            return format!("{} {source}: {}", text(lang, "error:"), say(lang, &error.to_string()));
         }
-        Outcome::Forked(fork) => {
-            let (origin, aside) = (&fork.copy.origin, fork.aside.display());
+    };
+    let (origin, bytes, dir) = (&copy.origin, size(copy.bytes), copy.dir.display());
+    let here = say(lang, &format!("{origin}: {bytes} fetched; the copy is in {dir}")).into_owned();
+    match &copy.continuity {
+        Continuity::Whole => here,
+        Continuity::Damaged { aside } => {
+            let aside = aside.display();
+            let english = format!("the copy of before was damaged here and is in {aside}");
+            format!("{here}\n{}", say(lang, &english))
+        }
+        Continuity::Forked(fork) => {
+            let aside = fork.aside.display();
             say(lang, &format!("{origin} shows another history than before; that one is kept in {aside}")).into_owned()
         }
-        Outcome::Failed(error) => format!("{} {source}: {}", text(lang, "error:"), say(lang, &error.to_string())),
     }
 }
 

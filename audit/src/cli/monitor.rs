@@ -1,6 +1,6 @@
 //! `puente-audit monitor`: copies brought up to date and audited, again and again, each finding told once.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use puente_words::{say, text};
 
 use super::mirror::{self, Brought, MirrorArgs};
 use super::{Cli, auditor, metrics, now, print_finding, words};
-use crate::remote::Outcome;
+use crate::remote::{Continuity, Fork, Outcome};
 use crate::state::replace;
 use crate::{AuditError, Casebook, Conclusion, Source, Untold};
 
@@ -73,6 +73,8 @@ fn round(cli: &Cli, args: &MonitorArgs) -> Result<Conclusion, AuditError> {
             }
         }
     }
+    // They stand in the casebook now: not before.
+    brought.outcomes.iter().filter_map(fork).try_for_each(Fork::told)?;
     tell(cli, args.hook.as_deref(), &mut casebook)?;
     if let Some(path) = &args.metrics {
         replace(path, metrics::of_round(&brought, &verdict, &casebook, began.elapsed()).as_bytes())?;
@@ -88,25 +90,34 @@ fn round(cli: &Cli, args: &MonitorArgs) -> Result<Conclusion, AuditError> {
 fn why(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Failed(error) => error.to_string(),
-        Outcome::Mirrored(_) | Outcome::Forked(_) => String::new(),
+        Outcome::Copied(_) => String::new(),
+    }
+}
+
+fn fork(outcome: &Outcome) -> Option<&Fork> {
+    match outcome {
+        Outcome::Copied(copy) => match &copy.continuity {
+            Continuity::Forked(fork) => Some(fork),
+            _ => None,
+        },
+        Outcome::Failed(_) => None,
     }
 }
 
 /// Everything that was copied, each folder once, and what was not.
 fn logs<'b>(brought: &'b Brought, failures: &'b [String]) -> Vec<Source<'b>> {
-    let mut seen = BTreeSet::new();
+    let mut copies: BTreeMap<&Path, Option<&[u8]>> = BTreeMap::new();
     let mut logs = Vec::new();
     for ((source, outcome), why) in brought.sources.iter().zip(&brought.outcomes).zip(failures) {
         match outcome {
-            Outcome::Mirrored(log) if seen.insert(&log.copy.dir) => logs.push(Source::Copied(&log.copy.dir, None)),
-            Outcome::Mirrored(_) => {}
-            Outcome::Forked(fork) => {
-                seen.insert(&fork.copy.dir);
-                logs.push(Source::Copied(&fork.copy.dir, Some(&fork.before)));
+            Outcome::Copied(copy) => {
+                let before = copies.entry(&copy.dir).or_default();
+                *before = before.or(fork(outcome).map(|fork| fork.before.as_slice()));
             }
             Outcome::Failed(_) => logs.push(Source::Unreachable(source, why)),
         }
     }
+    logs.extend(copies.into_iter().map(|(dir, before)| Source::Copied(dir, before)));
     logs
 }
 

@@ -1,4 +1,8 @@
 //! From a door into a folder: resumable, a few files at a time, the head last.
+//!
+//! A copy is never brought from one history to another: where the head that came is no continuation of the one that lay here,
+//! the copy is set aside whole and the log fetched once more, all in one turn. What then still contradicts it is a fork that the
+//! node signed, with both sides in folders, and it is said again until somebody was told.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -40,6 +44,8 @@ const BUNDLE_BYTES_MAX: u64 = TILE_WIDTH as u64 * (ENTRY_BYTES_MAX as u64 + 2);
 const TELL_EVERY: Duration = Duration::from_secs(3);
 /// Copies that were set aside, of one log.
 const ASIDE_COPIES_MAX: u32 = 1_000;
+/// File in a copy that was set aside because it seemed to contradict the log, until somebody is told.
+const UNTOLD: &str = "untold";
 
 /// What a copy may take.
 #[derive(Debug, Clone, Copy)]
@@ -96,8 +102,42 @@ pub struct Copied {
     pub reused: bool,
     /// The head's note that the folder held before.
     pub before: Option<Vec<u8>>,
-    /// Where what lay there before is now, if it was set aside.
-    pub aside: Option<PathBuf>,
+    /// How it stands to what lay there before.
+    pub continuity: Continuity,
+}
+
+/// How a copy stands to the one that lay there before.
+#[derive(Debug)]
+pub enum Continuity {
+    /// It continues that, is the first, or was to be fetched anew.
+    Whole,
+    /// The other one was damaged here; it was set aside, and the log fetched once more.
+    Damaged {
+        /// Where it is.
+        aside: PathBuf,
+    },
+    /// The node signed both, and they contradict each other.
+    Forked(Fork),
+}
+
+/// What a log showed before it showed another history.
+#[derive(Debug, Clone)]
+pub struct Fork {
+    /// The head that lay here, as it was signed.
+    pub before: Vec<u8>,
+    /// The folder with what it showed before.
+    pub aside: PathBuf,
+}
+
+impl Fork {
+    /// Somebody was told of it, with the evidence. Until then every further copy comes back forked: a crash in between hides
+    /// nothing.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn told(&self) -> Result<(), RemoteError> {
+        forget_untold(&self.aside)
+    }
 }
 
 /// Copies logs into folders below `keep`.
@@ -219,21 +259,72 @@ impl Copier<'_> {
         if let (true, false, Some(note)) = (shrunk, client.is_current(), &before) {
             return self.older(&dir, &head, note, progress);
         }
-        // A larger head is evidence against a node that shows a smaller one: it stays, and so do its files.
-        let aside = if (anew || shrunk) && dir.exists() { Some(set_aside(&dir)?) } else { None };
-        make_dir(&dir)?;
-        let size = head.size().0;
-        progress.begin(size);
-        let mut reused = self.files(client, "", &dir, size, progress)?;
-        reused |= self.asides(client, &dir, asides, progress)?;
-        // After the log's head: what the log says of an order stands in them.
-        reused |= self.ledgers(client, &dir, progress)?;
+        if anew && dir.exists() {
+            set_aside(&dir)?;
+        } else if shrunk {
+            // A larger head is evidence against a node that shows a smaller one: it stays, and so do its files.
+            retire(&dir)?;
+        }
+        let mut reused = self.everything(client, &dir, &head, asides, progress)?;
+        // Before the head is put in place: until then what lies here is under the one that it came with.
+        let kept = before.as_deref().filter(|_| !anew && !shrunk).and_then(|note| self.verified(note));
+        if kept.is_some_and(|kept| !matches!(relate(&head, &kept, &LogDir::new(&dir)), Relation::Consistent)) {
+            // Its files may be of either history: under their head they stay together.
+            retire(&dir)?;
+            reused = self.everything(client, &dir, &head, asides, progress)?;
+        }
         if let Some(cosigned) = cosigned {
             replace(&dir.join("cosigned"), &cosigned).map_err(|error| local(&dir, error))?;
         }
         replace(&dir.join("checkpoint"), &note).map_err(|error| local(&dir, error))?;
-        let bytes = progress.bytes.load(Ordering::Relaxed);
-        Ok(Copied { dir, origin: origin.to_string(), bytes, entries: size, reused, before, aside })
+        // A crash may have left it here before the folder was set aside, which then did not happen.
+        forget_untold(&dir)?;
+        let continuity = self.continuity(&dir, &head)?;
+        let (bytes, entries) = (progress.bytes.load(Ordering::Relaxed), head.size().0);
+        Ok(Copied { dir, origin: origin.to_string(), bytes, entries, reused, before, continuity })
+    }
+
+    /// Everything under a head, into a folder; says whether something lay there before.
+    fn everything(
+        &self,
+        client: &dyn Door,
+        dir: &Path,
+        head: &SignedCheckpoint,
+        asides: u64,
+        progress: &Progress,
+    ) -> Result<bool, RemoteError> {
+        make_dir(dir)?;
+        let size = head.size().0;
+        progress.begin(size);
+        let mut reused = self.files(client, "", dir, size, progress)?;
+        reused |= self.asides(client, dir, asides, progress)?;
+        // After the log's head: what the log says of an order stands in them.
+        reused |= self.ledgers(client, dir, progress)?;
+        Ok(reused)
+    }
+
+    fn verified(&self, note: &[u8]) -> Option<SignedCheckpoint> {
+        Roster::new(self.charter).head(note).ok()
+    }
+
+    /// How the copy that is whole now stands to one that was set aside and of which nobody was told yet, in this run or before
+    /// a crash.
+    fn continuity(&self, dir: &Path, head: &SignedCheckpoint) -> Result<Continuity, RemoteError> {
+        let Some(aside) = untold(dir) else { return Ok(Continuity::Whole) };
+        let before = read_bounded(&aside.join("checkpoint"), NOTE_BYTES_MAX as u64).unwrap_or_default();
+        let Some(kept) = self.verified(&before) else {
+            // What lay there was no head of this log: it says nothing.
+            forget_untold(&aside)?;
+            return Ok(Continuity::Damaged { aside });
+        };
+        match relate(head, &kept, &LogDir::new(dir)) {
+            Relation::Consistent => {
+                forget_untold(&aside)?;
+                Ok(Continuity::Damaged { aside })
+            }
+            Relation::CouldNotTell(why) => Err(RemoteError::Protocol { path: dir.display().to_string(), why }),
+            _ => Ok(Continuity::Forked(Fork { before, aside })),
+        }
     }
 
     /// An older copy than the one that is here, which stays as it is if it begins with that.
@@ -254,7 +345,7 @@ impl Copier<'_> {
                 entries: head.size().0,
                 reused: true,
                 before: None,
-                aside: None,
+                continuity: Continuity::Whole,
             }),
             _ => Err(RemoteError::OtherHistory { origin: head.origin().to_owned(), here: dir.display().to_string() }),
         }
@@ -449,20 +540,45 @@ impl Work<'_> {
 }
 
 /// Puts a copy out of the way of a new one. Nothing is deleted: it may be evidence.
-pub(super) fn set_aside(dir: &Path) -> Result<PathBuf, RemoteError> {
+fn set_aside(dir: &Path) -> Result<PathBuf, RemoteError> {
     let failed = |why: String| RemoteError::Disk { path: dir.to_owned(), why };
-    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let free = (1..ASIDE_COPIES_MAX).map(|n| dir.with_file_name(format!("{name}.before-{n}"))).find(|to| !to.exists());
+    let free = asides_of(dir).find(|to| !to.exists());
     let to = free.ok_or_else(|| failed("too many copies were set aside here: move them elsewhere".to_owned()))?;
     fs::rename(dir, &to).map_err(|error| failed(error.to_string()))?;
     Ok(to)
+}
+
+/// The same for what will be looked into: a folder that bears this mark contradicts what came after it, as far as is known.
+fn retire(dir: &Path) -> Result<PathBuf, RemoteError> {
+    replace(&dir.join(UNTOLD), b"").map_err(|error| local(dir, error))?;
+    set_aside(dir)
+}
+
+/// The first copy of a log that was set aside and of which nobody was told.
+fn untold(dir: &Path) -> Option<PathBuf> {
+    asides_of(dir).take_while(|aside| aside.exists()).find(|aside| aside.join(UNTOLD).exists())
+}
+
+fn forget_untold(dir: &Path) -> Result<(), RemoteError> {
+    match fs::remove_file(dir.join(UNTOLD)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(RemoteError::Disk { path: dir.join(UNTOLD), why: error.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where copies of a log are set aside, in order.
+fn asides_of(dir: &Path) -> impl Iterator<Item = PathBuf> + use<'_> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    (1..ASIDE_COPIES_MAX).map(move |n| dir.with_file_name(format!("{name}.before-{n}")))
 }
 
 fn make_dir(dir: &Path) -> Result<(), RemoteError> {
     fs::create_dir_all(dir).map_err(|error| RemoteError::Disk { path: dir.to_owned(), why: error.to_string() })
 }
 
-pub(super) fn local(dir: &Path, error: crate::AuditError) -> RemoteError {
+fn local(dir: &Path, error: crate::AuditError) -> RemoteError {
     match error {
         crate::AuditError::File { path, why } => RemoteError::Disk { path, why },
         error => RemoteError::Disk { path: dir.to_owned(), why: error.to_string() },

@@ -18,7 +18,7 @@ mod mirror;
 mod tls;
 mod trust;
 
-pub use copy::{Busy, CONNECTIONS, Copied, Copier, CopyLimits, CopyProgress};
+pub use copy::{Busy, CONNECTIONS, Continuity, Copied, Copier, CopyLimits, CopyProgress, Fork};
 pub use error::RemoteError;
-pub use mirror::{Forked, Mirror, MirrorProgress, Mirrored, Outcome};
+pub use mirror::{Mirror, MirrorProgress, Outcome};
 pub use tls::Credentials;

@@ -193,3 +193,88 @@ fn two_copies_of_one_log_take_turns_and_the_older_one_takes_nothing_away() {
     let ran = desk.run(&["reconcile", "old/mx-fge-bc-n1", copy, "--without-headers"]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.words);
 }
+
+/// A node's log with two entries exchanged, `more` entries longer.
+fn another_history(desk: &mut Desk, more: usize, folder: &str) {
+    let honest = desk.world.nodes[MX].entries.clone();
+    let mut other = honest.clone();
+    other.swap(3, 4);
+    other.extend(honest[5..5 + more].iter().cloned());
+    desk.world.node(MX).rewrite(other);
+    fs::create_dir(desk.path(folder)).unwrap();
+    desk.world.copies(&desk.path(folder), &[MX]);
+    desk.world.node(MX).rewrite(honest);
+}
+
+#[test]
+fn two_sources_that_contradict_each_other_convict_whoever_comes_first() {
+    let mut desk = Desk::new();
+    desk.init();
+    desk.world.copies(desk.dir.path(), &[MX]);
+    let copy = "puente-auditor/copies/from-folders/mx/fge-bc/n1/log1";
+    for round in 0..4 {
+        let _ = fs::remove_dir_all(desk.path("puente-auditor/copies"));
+        let _ = fs::remove_dir_all(desk.path("puente-auditor/evidence"));
+        let _ = fs::remove_dir_all(desk.path("mx-fge-bc-n1"));
+        desk.world.copies(desk.dir.path(), &[MX]);
+        assert_eq!(desk.mirror(&["mx-fge-bc-n1"]).0.code, 0);
+        // The honest log has grown, and so has the other one, by as much.
+        events(&mut desk.world, 5);
+        fs::remove_dir_all(desk.path("mx-fge-bc-n1")).unwrap();
+        desk.world.copies(desk.dir.path(), &[MX]);
+        let other = format!("other-{round}");
+        another_history(&mut desk, 0, &other);
+        let (ran, value) = desk.mirror(&["mx-fge-bc-n1", &format!("{other}/mx-fge-bc-n1"), "--jobs", "2"]);
+        assert_eq!((ran.code, &value["verdict"]), (1, &"unsound".into()), "{}{}", ran.out, ran.words);
+        assert_eq!(value["failed"], Value::Array(vec![]), "{value}");
+        let forked = value["forked"].as_array().unwrap();
+        assert!(
+            !forked.is_empty() && forked.iter().all(|one| !one["findings"].as_array().unwrap().is_empty()),
+            "{value}"
+        );
+        assert!(desk.path(copy).join("checkpoint").exists() && desk.path(&format!("{copy}.before-1")).exists());
+        assert!(fs::read_dir(desk.path("puente-auditor/evidence")).unwrap().count() > 0);
+        // Every folder holds one history, whole: its files lead to its head.
+        let pin = fs::read_to_string(desk.path("puente-auditor/pin")).unwrap().trim().to_owned();
+        let histories = fs::read_dir(desk.path(copy).parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+        for history in histories {
+            let ran = desk.run(&[
+                "--charter",
+                "charter",
+                "--pin",
+                &pin,
+                "verify",
+                history.to_str().unwrap(),
+                "--without-headers",
+            ]);
+            assert!(ran.code != 2 && !ran.words.contains("[corrupt]"), "{}{}", ran.out, ran.words);
+        }
+    }
+}
+
+#[test]
+fn a_crash_before_anybody_was_told_hides_no_other_history() {
+    let mut desk = Desk::new();
+    desk.init();
+    desk.world.copies(desk.dir.path(), &[MX]);
+    assert_eq!(desk.mirror(&["mx-fge-bc-n1"]).0.code, 0);
+    another_history(&mut desk, 1, "other");
+    let copy = desk.path("puente-auditor/copies/from-folders/mx/fge-bc/n1/log1");
+    let aside = copy.with_file_name("log1.before-1");
+    let fork = |desk: &Desk| desk.mirror(&["other/mx-fge-bc-n1"]).0.code;
+    // Crashes: the mark is set and nothing moved; it was moved and nothing came; all came and nobody was told.
+    fs::write(copy.join("untold"), "").unwrap();
+    assert_eq!(fork(&desk), 1);
+    assert_eq!(fork(&desk), 0, "told once");
+    fs::write(aside.join("untold"), "").unwrap();
+    fs::remove_dir_all(&copy).unwrap();
+    assert_eq!(fork(&desk), 1);
+    assert_eq!(fork(&desk), 0);
+    fs::write(aside.join("untold"), "").unwrap();
+    assert_eq!(fork(&desk), 1);
+    assert_eq!((fork(&desk), aside.join("untold").exists()), (0, false));
+    // The mark of a crash in a copy that goes on is taken away, and accuses nobody.
+    fs::write(copy.join("untold"), "").unwrap();
+    assert_eq!(fork(&desk), 0);
+    assert!(!copy.join("untold").exists());
+}

@@ -6,6 +6,7 @@ mod metrics;
 mod mirror;
 mod monitor;
 mod report;
+mod scrape;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};

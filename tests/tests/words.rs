@@ -27,6 +27,7 @@ const HELPS: &[&str] = &["EXITS", "LOG", "MEND_LOG", "SIGN"];
 /// Files whose texts are not said in the reader's language, and why.
 const UNSAID: &[(&str, &str)] = &[
     ("audit/src/cli/metrics.rs", "Prometheus' own help texts"),
+    ("audit/src/cli/scrape.rs", "answers over HTTP, for Prometheus"),
     ("crates/words/src/", "the catalogue itself"),
     ("crates/policy/src/explain.rs", "explanations travel, in both languages"),
     ("crates/policy/src/set.rs", "explanations travel, in both languages"),

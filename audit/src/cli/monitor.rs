@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use puente_words::{say, text};
 
 use super::mirror::{self, Brought, MirrorArgs};
+use super::scrape::Page;
 use super::{Cli, auditor, metrics, now, print_finding, words};
 use crate::remote::{Continuity, Fork, Outcome};
 use crate::state::replace;
@@ -35,13 +37,21 @@ pub(super) struct MonitorArgs {
     /// File that is written anew after each round, for Prometheus' node_exporter (textfile collector).
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
+    /// Address at which the same is served over HTTP, as /metrics, for Prometheus to scrape, for example 127.0.0.1:9464.
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "once")]
+    listen: Option<SocketAddr>,
 }
 
 pub(super) fn run(cli: &Cli, args: &MonitorArgs) -> Result<Conclusion, AuditError> {
     let mut first = true;
+    let page = Page::default();
+    if let Some(at) = args.listen {
+        let at = page.serve(at)?;
+        words(&say(cli.lang(), &format!("Prometheus finds the rounds' figures at http://{at}/metrics.")));
+    }
     loop {
         let began = Instant::now();
-        match round(cli, args) {
+        match round(cli, args, &page) {
             Ok(concluded) if args.once => return Ok(concluded),
             Ok(_) => {}
             // What is wrong from the first is wrong with the command; later it may pass.
@@ -53,7 +63,7 @@ pub(super) fn run(cli: &Cli, args: &MonitorArgs) -> Result<Conclusion, AuditErro
     }
 }
 
-fn round(cli: &Cli, args: &MonitorArgs) -> Result<Conclusion, AuditError> {
+fn round(cli: &Cli, args: &MonitorArgs, page: &Page) -> Result<Conclusion, AuditError> {
     let (lang, began) = (cli.lang(), Instant::now());
     let mut casebook = Casebook::open(&cli.state)?;
     // Opened anew each time: charter and keys may have come meanwhile.
@@ -76,9 +86,11 @@ fn round(cli: &Cli, args: &MonitorArgs) -> Result<Conclusion, AuditError> {
     // They stand in the casebook now: not before.
     brought.outcomes.iter().filter_map(fork).try_for_each(Fork::told)?;
     tell(cli, args.hook.as_deref(), &mut casebook)?;
+    let figures = metrics::of_round(&brought, &verdict, &casebook, began.elapsed());
     if let Some(path) = &args.metrics {
-        replace(path, metrics::of_round(&brought, &verdict, &casebook, began.elapsed()).as_bytes())?;
+        replace(path, figures.as_bytes())?;
     }
+    page.put(figures);
     let (at, concluded) = (now(), verdict.verdict.in_words(lang));
     let logs = verdict.logs.iter().filter(|log| !log.node.is_empty()).count();
     let ledgers = verdict.logs.len() - logs;

@@ -1,8 +1,9 @@
 //! Watching: copies are brought up to date and audited again and again; each finding is kept and told once.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -126,9 +127,12 @@ fn it_watches_until_it_is_killed_and_goes_on_afterwards() {
     desk.init();
     desk.export();
     fs::write(desk.path("us-b"), hex::encode(seal_secret("us-b").expose())).unwrap();
-    let watch = ["monitor", "--every", "1", "--key", "mx-a", "--key", "us-b", LOGS[0], LOGS[1]];
+    let watch =
+        ["monitor", "--every", "1", "--key", "mx-a", "--key", "us-b", LOGS[0], LOGS[1], "--listen", "127.0.0.1:0"];
+    let words = desk.path("words");
     let mut command = Command::new(env!("CARGO_BIN_EXE_puente-audit"));
-    let mut child = command.args(watch).current_dir(desk.dir.path()).stderr(Stdio::null()).spawn().unwrap();
+    let stderr = fs::File::create(&words).unwrap();
+    let mut child = command.args(watch).current_dir(desk.dir.path()).stderr(stderr).spawn().unwrap();
     let wait = |what: &dyn Fn() -> bool| {
         let began = Instant::now();
         while !what() && began.elapsed() < Duration::from_secs(60) {
@@ -139,6 +143,19 @@ fn it_watches_until_it_is_killed_and_goes_on_afterwards() {
     wait(&|| copy.exists());
     desk.rewrite();
     wait(&|| !desk.lines("puente-auditor/findings.jsonl").is_empty());
+    // What it serves is what it found.
+    let said = fs::read_to_string(&words).unwrap();
+    let at = said.split("http://").nth(1).unwrap().split("/metrics").next().unwrap().to_owned();
+    let scraped = || -> String {
+        let mut stream = std::net::TcpStream::connect(&at).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: auditor\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    wait(&|| scraped().contains("puente_audit_verdict 1"));
+    let text = scraped();
+    assert!(text.starts_with("HTTP/1.1 200 OK") && text.contains("puente_audit_verdict 1"), "{text}");
     child.kill().unwrap();
     child.wait().unwrap();
     let found = desk.lines("puente-auditor/findings.jsonl");

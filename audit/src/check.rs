@@ -42,7 +42,7 @@ pub enum Checker<'c> {
 pub struct Checked {
     /// Sound: the file proves what it says. Unsound: it does not. Could not tell: a key or part is missing.
     pub verdict: Conclusion,
-    /// `proof`, `evidence`, `witness-evidence`, `disclosure` or `two-parts`.
+    /// `proof`, `evidence`, `witness-evidence`, `disclosure`, `two-parts` or `report`.
     pub what: &'static str,
     /// What was established, and what was not, sentence by sentence.
     pub words: Vec<String>,
@@ -98,7 +98,7 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    const fn new(what: &'static str) -> Self {
+    pub(crate) const fn new(what: &'static str) -> Self {
         Self { what, words: Vec::new(), verdict: Conclusion::Sound }
     }
 
@@ -118,7 +118,7 @@ impl Words {
         }
     }
 
-    fn done(self) -> Checked {
+    pub(crate) fn done(self) -> Checked {
         Checked { verdict: self.verdict, what: self.what, words: self.words }
     }
 }

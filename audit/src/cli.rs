@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::report::signed;
 use crate::{
     AuditError, Auditor, CHECK_BYTES_MAX, Checker, Conclusion, Finding, Lang, Severity, Shown, State, Trained, Verdict,
     check_bytes, load_charter, prove, read_file, show,
@@ -25,6 +26,7 @@ use puente_evidence::HpkeKeyPair;
 use puente_model::{Digest, Millis, NodeUri, Secret32};
 use puente_words::{Clocks, capital_zone, command_line, manual, say, text};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 /// What a program returns when it could not tell: also for wrong arguments and unreadable files.
 const COULD_NOT_TELL: u8 = 2;
@@ -113,7 +115,7 @@ enum Command {
         /// Position of the entry, from 0.
         index: u64,
     },
-    /// Check one proof, evidence file or disclosure, offline.
+    /// Check one proof, evidence file, disclosure or signed report, offline.
     Check {
         /// The file.
         file: PathBuf,
@@ -286,14 +288,20 @@ fn auditor_at(cli: &Cli, how: &How, at: Millis) -> Result<Auditor, AuditError> {
     Ok(auditor)
 }
 
-/// Reads an X25519 private key. No error shows what was read.
+/// Reads an X25519 private key.
 fn key(path: &Path) -> Result<HpkeKeyPair, AuditError> {
-    let bad = |why: &str| AuditError::File { path: path.to_owned(), why: why.to_owned() };
-    let bytes = read_file(path, 256)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| bad("a key is 64 hexadecimal digits"))?;
-    let mut secret = [0; 32];
-    hex::decode_to_slice(text.trim(), &mut secret).map_err(|_| bad("a key is 64 hexadecimal digits"))?;
-    HpkeKeyPair::from_private(Secret32::new(secret)).map_err(|error| bad(&error.to_string()))
+    let bad = |why: String| AuditError::File { path: path.to_owned(), why };
+    HpkeKeyPair::from_private(secret(path)?).map_err(|error| bad(error.to_string()))
+}
+
+/// Reads a private key. No error shows what was read.
+fn secret(path: &Path) -> Result<Secret32, AuditError> {
+    let bad = || AuditError::File { path: path.to_owned(), why: "a key is 64 hexadecimal digits".to_owned() };
+    let bytes = Zeroizing::new(read_file(path, 256)?);
+    let text = std::str::from_utf8(&bytes).map_err(|_| bad())?;
+    let mut secret = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.trim(), secret.as_mut()).map_err(|_| bad())?;
+    Ok(Secret32::new(*secret))
 }
 
 fn now() -> Millis {
@@ -410,7 +418,10 @@ fn check(cli: &Cli, file: &Path, entry: Option<&Path>, vkey: Option<&str>) -> Re
         (Some(charter), None) => Checker::Charter(charter),
         (None, None) => Checker::Nobody,
     };
-    let checked = check_bytes(&bytes, entry.as_deref(), &checker)?;
+    let checked = match bytes.starts_with(signed::FIRST_LINE.as_bytes()) {
+        true => signed::check(&bytes, file.parent().unwrap_or(Path::new("")), charter.as_ref()),
+        false => check_bytes(&bytes, entry.as_deref(), &checker)?,
+    };
     if cli.json {
         print_json(&checked)?;
     } else {

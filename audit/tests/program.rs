@@ -355,3 +355,61 @@ fn make_sound_again(desk: &Desk, kept: &Path) {
     assert!(ran.out.starts_with("veredicto: íntegro  bitácoras: 2"), "{}", ran.out);
     assert!(!desk.path("out/evidence").exists());
 }
+
+/// Auditors of both nations sign one report; whatever is changed afterwards is named.
+#[test]
+fn a_signed_report_is_checked_with_every_file_in_it() {
+    let desk = Desk::ready(&World::busy());
+    let at = jiff::Timestamp::from_millisecond(i64::try_from(now().0).unwrap() + 60_000).unwrap().to_string();
+    for (name, nation) in [("mx-a", "mx"), ("us-a", "us")] {
+        // As the world makes the keys of logs.
+        let seed = puente_model::Digest::of(format!("log {nation}/{name}/n1/log1").as_bytes());
+        fs::write(desk.path(&format!("{name}.log")), hex::encode(seed.0)).unwrap();
+    }
+    let sign = |out: &str, key: &str, more: &[&str]| {
+        let arguments = ["report", "--html", out, COPY, OTHER, "--without-headers", "--as-of", &at, "--sign", key];
+        desk.run(&[&arguments, more].concat())
+    };
+    for key in ["mx-a.log", "us-a.log", "us-a.log"] {
+        let ran = sign("out", key, &[]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.words);
+    }
+    let check = |arguments: &[&str]| desk.run(&[&["check", "out/report.note"], arguments].concat());
+    let checked = check(&[]);
+    assert_eq!(checked.code, 0, "{}{}", checked.out, checked.words);
+    assert_eq!(checked.words.matches("signed it: sound").count(), 2, "{}", checked.words);
+    assert!(checked.words.contains("mx-a of mx") && checked.words.contains("6 files are"), "{}", checked.words);
+    assert!(check(&["--lang", "es"]).words.contains("firmó"), "{}", check(&["--lang", "es"]).words);
+    // Without a charter nobody knows whose signatures these are; a key that is no auditor's signs nothing.
+    let nobody = desk.run(&["--state", "nowhere", "check", "out/report.note"]);
+    assert_eq!(nobody.code, 2, "{}{}", nobody.out, nobody.words);
+    let stranger = sign("strange", "mx-a", &[]);
+    assert!(stranger.code == 2 && stranger.words.contains("no auditor"), "{}", stranger.words);
+    assert!(!desk.path("strange/report.note").exists());
+    let files = ["en.html", "public.json", "report.json", "SHA256SUMS", "report.note"];
+    for name in files {
+        let path = desk.path("out").join(name);
+        let good = fs::read(&path).unwrap();
+        for bad in [[good.as_slice(), b" "].concat(), good[1..].to_vec(), Vec::new()] {
+            fs::write(&path, bad).unwrap();
+            assert_ne!(check(&[]).code, 0, "{name}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert_ne!(check(&[]).code, 0, "{name} is gone");
+        fs::write(&path, &good).unwrap();
+    }
+    assert_eq!(check(&[]).code, 0);
+    // Names that lead out of the folder are followed nowhere.
+    let sums = fs::read_to_string(desk.path("out/SHA256SUMS")).unwrap().replace("en.html", "../mx-a");
+    fs::write(desk.path("out/SHA256SUMS"), sums).unwrap();
+    assert_eq!(check(&[]).code, 1);
+    // Another report takes no signature over.
+    let other = sign("out", "mx-a.log", &["--grace", "0"]);
+    assert_eq!(other.code, 0, "{}", other.words);
+    let later = desk.run(&["report", "--html", "out", COPY, OTHER, "--without-headers", "--sign", "us-a.log"]);
+    assert_eq!(later.code, 0, "{}", later.words);
+    assert_eq!(check(&[]).words.matches("signed it").count(), 1);
+    // One that nobody signs bears no note of before.
+    assert_eq!(desk.run(&["report", "--html", "out", COPY, "--without-headers"]).code, 0);
+    assert!(!desk.path("out/report.note").exists());
+}

@@ -10,15 +10,14 @@ use puente_model::{Digest, Lang, Millis};
 use puente_words::say;
 use serde_json::json;
 
-use super::{Cli, How, auditor_at, doors, now, out, print_json, words};
+use super::{Cli, How, auditor_at, doors, now, out, print_json, secret, words};
+use crate::report::signed::{self, NOTE, SUMS};
 use crate::report::{Public, Report, page, public_page};
 use crate::state::replace;
 use crate::{Acts, AuditError, Conclusion};
 
 /// The file by which a folder is known to hold an earlier report.
 const JSON: &str = "report.json";
-/// The file that names all others with their hashes, as `sha256sum -c` reads it.
-const SUMS: &str = "SHA256SUMS";
 
 /// What it takes to report.
 #[derive(Debug, clap::Args)]
@@ -32,6 +31,10 @@ pub(super) struct ReportArgs {
     /// The instant as of which everything is judged, for example 2026-11-23T21:00:00Z (default: now).
     #[arg(long, value_name = "TIME", value_parser = instant)]
     as_of: Option<Millis>,
+    /// The key of the auditor's own log, 64 hexadecimal digits: the report is signed with it. Who comes to the same report adds
+    /// a signature by giving the same folder.
+    #[arg(long, value_name = "FILE")]
+    sign: Option<PathBuf>,
     #[command(flatten)]
     how: How,
 }
@@ -44,7 +47,8 @@ fn instant(text: &str) -> Result<Millis, String> {
 pub(super) fn run(cli: &Cli, args: &ReportArgs) -> Result<Conclusion, AuditError> {
     let at = args.as_of.unwrap_or_else(now);
     let to = &args.html;
-    make_room(to)?;
+    let key = args.sign.as_deref().map(secret).transpose()?;
+    let before = make_room(to)?;
     let mut auditor = auditor_at(cli, &args.how, at)?.with_figures().with_evidence(to.join("evidence"));
     let charter = auditor.charter().clone();
     let dirs = if args.dirs.is_empty() { mirrored(&args.how.door.keep(cli), &charter) } else { args.dirs.clone() };
@@ -87,6 +91,10 @@ pub(super) fn run(cli: &Cli, args: &ReportArgs) -> Result<Conclusion, AuditError
         let _ = writeln!(text, "{sum}  {name}");
     }
     replace(&to.join(SUMS), text.as_bytes())?;
+    if let Some(key) = &key {
+        let text = signed::text(&report, text.as_bytes());
+        replace(&to.join(NOTE), &signed::sign(&charter, &text, before.as_deref(), key)?)?;
+    }
     told(cli, to, &report)?;
     Ok(verdict.verdict)
 }
@@ -108,23 +116,29 @@ fn told(cli: &Cli, to: &Path, report: &Report) -> Result<(), AuditError> {
     Ok(())
 }
 
-/// Nothing of somebody else's is overwritten, and no evidence of an earlier report stays beside the new one.
-fn make_room(dir: &Path) -> Result<(), AuditError> {
+/// Nothing of somebody else's is overwritten, and nothing of an earlier report stays beside the new one. Returns the note of the
+/// earlier one: where the new one is the same, its signatures stand.
+fn make_room(dir: &Path) -> Result<Option<Vec<u8>>, AuditError> {
     let entries = match fs::read_dir(dir) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => return Err(AuditError::io(dir, &error)),
     };
     if !entries {
-        return Ok(());
+        return Ok(None);
     }
     if !dir.join(JSON).is_file() {
         return Err(AuditError::NotAReport { dir: dir.to_owned() });
     }
-    match fs::remove_dir_all(dir.join("evidence")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(AuditError::io(dir, &error)),
-        _ => Ok(()),
+    let note = fs::read(dir.join(NOTE)).ok();
+    let gone = [fs::remove_dir_all(dir.join("evidence")), fs::remove_file(dir.join(NOTE))];
+    for done in gone {
+        match done {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(AuditError::io(dir, &error)),
+            _ => {}
+        }
     }
+    Ok(note)
 }
 
 /// Every copy of a member's log that `mirror` keeps: below one folder for each source, one for each log.

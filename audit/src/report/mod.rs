@@ -8,6 +8,7 @@ mod charts;
 mod page;
 mod public;
 mod public_page;
+pub(crate) mod signed;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};

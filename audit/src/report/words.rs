@@ -13,7 +13,7 @@ puente_words::texts! {
         Sound: "Sound: every check that could be made was made and passed.";
         Unsound: "Unsound: at least one check failed. The findings say which, and who answers for it.";
         CouldNotTell: "Could not tell: something that is needed for a verdict is missing. The findings say what.";
-        Read: "{0} logs of {1} nodes with {2} entries were read, and {3} pairs of nodes compared.";
+        Read: "Logs read: {0}, of {1} nodes, with {2} entries. Pairs of nodes compared: {3}.";
         Findings: "Findings";
         NoFindings: "Nothing was found.";
         Finding: "Finding";

@@ -38,6 +38,44 @@ fn every_kind_is_found_named_and_attributed() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
+/// What is done, what is found, who answers for it, and what its evidence file is worth to somebody who has nothing but the
+/// charter.
+fn matrix() -> String {
+    let charter = charter();
+    let mut rows =
+        String::from("| what is done | finding | who answers | its evidence file alone |\n|---|---|---|---|\n");
+    for kind in HISTORY.iter().chain(RULES) {
+        let (verdict, _dir) = audit(kind);
+        let found = |f: &&crate::Finding| f.class == kind.class && f.attributed_to.as_str() == kind.guilty;
+        let finding = verdict.faults().find(found).unwrap();
+        let bytes = fs::read(finding.evidence.as_ref().unwrap()).unwrap();
+        let alone = match check_bytes(&bytes, None, &Checker::Charter(&charter)).unwrap().verdict {
+            Conclusion::Sound => "holds",
+            Conclusion::CouldNotTell => "could not tell",
+            Conclusion::Unsound => unreachable!("our own evidence does not hold"),
+        };
+        let who = match kind.guilty {
+            "unknown" => "nobody alone",
+            node => node.strip_prefix("puente://").unwrap(),
+        };
+        rows.push_str(&format!("| {} | `{}` | {who} | {alone} |\n", kind.name, kind.class));
+    }
+    rows
+}
+
+#[test]
+fn the_documents_have_the_matrix_as_it_is_found() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/TAMPER.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, _) = text.split_once("| what is done |").expect("the table's head");
+    let now = format!("{head}{}", matrix());
+    if std::env::var_os("PUENTE_BLESS").is_some() {
+        fs::write(&path, now).unwrap();
+        return;
+    }
+    assert_eq!(text, now, "run the test with PUENTE_BLESS=1 to write docs/TAMPER.md anew");
+}
+
 #[test]
 fn a_finding_keeps_its_name_while_the_log_grows() {
     let named = |verdict: &Verdict| -> BTreeMap<String, (Class, String)> {

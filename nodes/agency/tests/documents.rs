@@ -21,6 +21,7 @@ const DOCUMENTS: &[&str] = &[
     "ARCHITECTURE.md",
     "proto/README.md",
     "docs/OPERATIONS.md",
+    "docs/TAMPER.md",
     "docs/BENCH.md",
     "nodes/agency/policies/README.md",
     "tests/fuzz/README.md",

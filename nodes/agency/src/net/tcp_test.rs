@@ -81,6 +81,8 @@ impl Firewall {
 fn hasty(listen: SocketAddr) -> NetOptions {
     let mut options = quick(listen);
     options.tcp_after = Duration::from_millis(100);
+    // Nothing of what is tested here is about slow machines.
+    options.open_timeout = Duration::from_secs(3);
     options.udp_again = Duration::from_millis(200);
     options
 }

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use puente_audit_log::{
-    ClaimedCheckpoint, ClaimedReceipt, Receipt, SignedCheckpoint, VerifierKey, leaf_hash, verify_consistency,
+    ClaimedCheckpoint, ClaimedCoseReceipt, ClaimedReceipt, CoseReceipt, Receipt, SignedCheckpoint, VerifierKey,
+    leaf_hash, verify_consistency,
 };
 use puente_charter::Charter;
 use puente_evidence::disclosure;
@@ -42,7 +43,7 @@ pub enum Checker<'c> {
 pub struct Checked {
     /// Sound: the file proves what it says. Unsound: it does not. Could not tell: a key or part is missing.
     pub verdict: Conclusion,
-    /// `proof`, `evidence`, `witness-evidence`, `disclosure`, `two-parts` or `report`.
+    /// `proof`, `cose-receipt`, `evidence`, `witness-evidence`, `disclosure`, `two-parts` or `report`.
     pub what: &'static str,
     /// What was established, and what was not, sentence by sentence.
     pub words: Vec<String>,
@@ -59,7 +60,7 @@ impl Checker<'_> {
     }
 }
 
-/// Checks a file: a tlog-proof (with the entry's bytes), an evidence file of an auditor or of a witness, a disclosure, or two
+/// Checks a file: a tlog-proof or a COSE receipt (with the entry's bytes), an evidence file of an auditor or of a witness, a disclosure, or two
 /// charter parts with one number.
 ///
 /// # Errors
@@ -75,6 +76,9 @@ pub fn check_bytes(bytes: &[u8], entry: Option<&[u8]>, checker: &Checker<'_>) ->
         let file: EvidenceFile = serde_json::from_slice(bytes)
             .map_err(|error| AuditError::Unreadable(format!("the file is no evidence file: {error}")))?;
         return Ok(check_evidence(&file, checker));
+    }
+    if ClaimedCoseReceipt::is_like(bytes) {
+        return Ok(check_cose(bytes, entry, checker));
     }
     if let Some(both) = parts::two_parts(bytes) {
         let mut words = Words::new("two-parts");
@@ -161,8 +165,9 @@ fn receipt(words: &mut Words, text: &[u8], leaf: &Digest, checker: &Checker<'_>)
     }
 }
 
-fn describe(words: &mut Words, index: u64, entry: &[u8]) {
-    let shown = shown(index, entry);
+fn describe(words: &mut Words, entry: &[u8]) {
+    // Where it stands is not said here.
+    let shown = shown(0, entry);
     let who = match (&shown.from, &shown.to) {
         (Some(from), Some(to)) => format!(" from {from} to {to}"),
         _ => String::new(),
@@ -179,7 +184,37 @@ fn check_proof(text: &[u8], entry: Option<&[u8]>, checker: &Checker<'_>) -> Chec
         return words.done();
     };
     if let Some(receipt) = receipt(&mut words, text, &leaf_hash(entry), checker) {
-        describe(&mut words, receipt.index().0, entry);
+        describe(&mut words, entry);
+    }
+    words.done()
+}
+
+fn check_cose(bytes: &[u8], entry: Option<&[u8]>, checker: &Checker<'_>) -> Checked {
+    let mut words = Words::new("cose-receipt");
+    let claimed = match ClaimedCoseReceipt::parse(bytes) {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            words.fail(format!("The receipt cannot be read: {error}."));
+            return words.done();
+        }
+    };
+    let Some(entry) = entry else {
+        words.gap("A proof says nothing without its entry: give the entry's bytes with --entry.");
+        return words.done();
+    };
+    let keys = checker.keys(claimed.origin());
+    let Some(key) = keys.first() else {
+        words.gap(format!("No key of {} is known: whose signature this is cannot be told.", claimed.origin()));
+        return words.done();
+    };
+    match claimed.verify(&leaf_hash(entry), key) {
+        Ok(receipt) => {
+            let CoseReceipt { origin, root } = receipt;
+            words.say(format!("{origin} signed root {root}, and this entry stands under it."));
+            describe(&mut words, entry);
+            words.say("A COSE receipt proves neither the entry's place nor the log's size: a C2SP receipt does.");
+        }
+        Err(error) => words.fail(format!("The receipt does not prove it: {error}.")),
     }
     words.done()
 }
@@ -195,7 +230,7 @@ fn check_disclosure(raw: &Disclosure, checker: &Checker<'_>) -> Checked {
             let rest = u64::from(verified.leaf_count).saturating_sub(verified.fields.len() as u64);
             words.say(format!("{rest} further places of the answer, some of them empty, were not shown."));
             if let Some(receipt) = receipt(&mut words, &verified.receipt, &verified.leaf, checker) {
-                describe(&mut words, receipt.index().0, &raw.entry);
+                describe(&mut words, &raw.entry);
             }
         }
         Err(error) => words.fail(format!("The disclosure is not what it says: {error}.")),
@@ -262,7 +297,7 @@ fn exhibits(words: &mut Words, file: &EvidenceFile, checker: &Checker<'_>) -> Ex
             continue;
         };
         if let Some(receipt) = receipt(words, entry.receipt.as_bytes(), &leaf_hash(&bytes), checker) {
-            describe(words, receipt.index().0, &bytes);
+            describe(words, &bytes);
             out.entries.push((bytes, receipt));
         }
     }

@@ -1,6 +1,7 @@
 //! `check`, `prove` and `show`.
 
-use puente_audit_log::{ClaimedReceipt, Signer as _, leaf_hash};
+use puente_audit_log::{ClaimedReceipt, Signer as _, cose_receipt, leaf_hash, prove_inclusion};
+use puente_model::LeafIndex;
 use puente_wire::PairKind;
 
 use super::world::*;
@@ -28,6 +29,30 @@ fn a_proof_is_checked_with_a_key_or_the_charter() {
         assert_eq!(nobody.verdict, Conclusion::CouldNotTell);
     }
     assert!(prove(&copy, 10_000).is_err());
+}
+
+#[test]
+fn a_cose_receipt_is_checked_with_a_key_or_the_charter() {
+    let world = World::busy();
+    let dir = tempfile::tempdir().unwrap();
+    let copy = world.copies(dir.path(), &[MX]).remove(0);
+    let signer = log_signer("mx/fge-bc/n1/log1");
+    let (key, charter) = (signer.verifier().clone(), charter());
+    let entry = &world.nodes[MX].entries[7];
+    let tiles = crate::dir::LogDir::new(&copy);
+    let head = crate::roster::Roster::new(&charter).head(&tiles.checkpoint().unwrap()).unwrap();
+    let tiles = crate::dir::Cached::new(&tiles);
+    let hashes = prove_inclusion(&tiles, LeafIndex(7), head.size()).unwrap();
+    let receipt = cose_receipt(&head, LeafIndex(7), &leaf_hash(entry), &hashes, &signer).unwrap();
+    for checker in [Checker::Key(&key), Checker::Charter(&charter)] {
+        let checked = check_bytes(&receipt, Some(entry), &checker).unwrap();
+        assert_eq!((checked.verdict, checked.what), (Conclusion::Sound, "cose-receipt"), "{:?}", checked.words);
+        let other = &world.nodes[MX].entries[8];
+        assert_eq!(check_bytes(&receipt, Some(other), &checker).unwrap().verdict, Conclusion::Unsound);
+        assert_eq!(check_bytes(&receipt, None, &checker).unwrap().verdict, Conclusion::CouldNotTell);
+        assert_eq!(check_bytes(&receipt[..90], Some(entry), &checker).unwrap().verdict, Conclusion::Unsound);
+    }
+    assert_eq!(check_bytes(&receipt, Some(entry), &Checker::Nobody).unwrap().verdict, Conclusion::CouldNotTell);
 }
 
 #[test]

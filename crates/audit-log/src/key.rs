@@ -182,7 +182,7 @@ impl FromStr for VerifierKey {
 /// Promise: `sign` returns the Ed25519 signature of exactly these bytes under
 /// `verifier`'s public key. Thief: whoever can call it can fork the log (or, for
 /// a witness key, vouch for a fork); only [`crate::Staged::sign`],
-/// [`crate::witness::Remembered::cosign`] and [`crate::SignedCheckpoint::sign_again`] should.
+/// [`crate::witness::Remembered::cosign`], [`crate::SignedCheckpoint::sign_again`] and [`crate::cose_receipt`] should.
 pub trait Signer {
     /// The Ed25519 signature of `message` (RFC 8032, no prehash).
     fn sign(&self, message: &[u8]) -> [u8; 64];

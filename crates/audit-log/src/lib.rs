@@ -43,6 +43,7 @@
 
 mod bundle;
 mod checkpoint;
+mod cose;
 mod edge;
 mod frontier;
 mod hash;
@@ -67,6 +68,7 @@ mod writer;
 
 pub use bundle::{BundleError, Entries, decode_bundle, encode_bundle};
 pub use checkpoint::{Checkpoint, CheckpointError, ClaimedCheckpoint, SignedCheckpoint, SplitView, TREE_SIZE_MAX};
+pub use cose::{COSE_RECEIPT_BYTES_MAX, ClaimedCoseReceipt, CoseError, CoseReceipt, cose_receipt};
 pub use frontier::{Frontier, root_of, root_of_entries};
 pub use hash::{empty_root, leaf_hash, node_hash};
 pub use key::{Ed25519Signer, KeyError, KeyId, KeyKind, Signer, VerifierKey};

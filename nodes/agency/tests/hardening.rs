@@ -88,6 +88,17 @@ fn canaries_never_reach_logs_or_status() {
     }
 }
 
+/// The receipt of the first entry as COSE: it verifies with the log's key for that entry, and overwrites nothing.
+fn cose(node: &federation::Node, path: &Path, key: &puente_audit_log::VerifierKey) {
+    let arguments = ["log", "prove", "0", "--cose", path.to_str().unwrap()];
+    let leaf = node.json(&arguments)["leaf"].as_str().unwrap().parse().unwrap();
+    let receipt = std::fs::read(path).unwrap();
+    let claimed = puente_audit_log::ClaimedCoseReceipt::parse(&receipt).unwrap();
+    assert_eq!(claimed.verify(&leaf, key).unwrap().origin, key.name());
+    assert!(!node.run(&arguments).status.success(), "the file is there already");
+    assert_eq!(std::fs::read(path).unwrap(), receipt);
+}
+
 /// A support bundle: previewed, written, signed by the node's log key, and without that key.
 fn bundle(node: &federation::Node, name: &str, runs: bool) -> Vec<u8> {
     let path = node.dir.with_extension(name);
@@ -102,6 +113,7 @@ fn bundle(node: &federation::Node, name: &str, runs: bool) -> Vec<u8> {
     let seed = std::fs::read_to_string(node.dir.join("keys/log.key")).unwrap();
     let key = node.json(&["log", "prove", "0"])["vkey"].as_str().unwrap().parse().unwrap();
     assert_eq!(note.verify(&[&key]).unwrap().len(), 1);
+    cose(node, &node.dir.with_extension(format!("{name}.cose")), &key);
     for secret in ["keys/log.key", "keys/store.key"] {
         let secret = std::fs::read_to_string(node.dir.join(secret)).unwrap();
         assert!(!note.text().contains(secret.trim()), "{}", note.text());

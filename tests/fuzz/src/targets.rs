@@ -7,7 +7,7 @@ use prost::Message as _;
 use puente_audit_log::witness::{ClaimedSubmission, LogRule, Remembered, Witness};
 use puente_audit_log::{
     decode_bundle, decode_tile, encode_bundle, encode_tile, verify_consistency, ClaimedCheckpoint, ClaimedNote,
-    ClaimedReceipt, Ed25519Signer, KeyKind, LogPath, NoteSignature, Signer as _, VerifierKey,
+    ClaimedCoseReceipt, ClaimedReceipt, Ed25519Signer, KeyKind, LogPath, NoteSignature, Signer as _, VerifierKey,
 };
 use puente_catalogue::{Catalogue, Record};
 use puente_charter::{certificate, parse_signatures, ClaimedPart, Officers, Part, PartBytes};
@@ -32,6 +32,7 @@ pub const ALL: &[(&str, fn(&[u8]))] = &[
     ("note", note),
     ("checkpoint", checkpoint),
     ("tlog-proof", tlog_proof),
+    ("cose-receipt", cose_receipt),
     ("add-checkpoint", add_checkpoint),
     ("consistency", consistency),
     ("log-path", log_path),
@@ -284,6 +285,12 @@ fn tlog_proof(data: &[u8]) {
         assert_eq!(claimed.encode(), data);
         // An entry whose hash is all zeros stands in no log.
         assert!(claimed.verify(&Digest([0; 32]), log_key()).is_err());
+    }
+}
+
+fn cose_receipt(data: &[u8]) {
+    if let Ok(claimed) = ClaimedCoseReceipt::parse(data) {
+        assert!(ClaimedCoseReceipt::is_like(data) && claimed.verify(&Digest([0; 32]), log_key()).is_err());
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the room as a whole: against other implementations, against crashes, against forgers.
 
+mod cose;
 mod hostile;
 mod oracles;
 mod readers;

@@ -578,6 +578,9 @@ pub enum LogCommand {
         /// File for the proof; stdout unless given.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// File for the same as a COSE receipt (RFC 9942), signed with the log's key.
+        #[arg(long, value_name = "FILE")]
+        cose: Option<PathBuf>,
     },
     /// Let a restored log take entries again, once every partner has agreed to it.
     Resume,

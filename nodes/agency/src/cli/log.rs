@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use puente_audit_log::{
-    BundleId, ClaimedCheckpoint, ClaimedReceipt, ReadError, SignedCheckpoint, TILE_WIDTH, TileId, TileReader,
-    VerifierKey, decode_bundle, leaf_hash, prove_inclusion,
+    BundleId, ClaimedCheckpoint, ClaimedCoseReceipt, ClaimedReceipt, ReadError, SignedCheckpoint, TILE_WIDTH, TileId,
+    TileReader, VerifierKey, cose_receipt, decode_bundle, leaf_hash, prove_inclusion,
 };
 use puente_model::{Digest, LeafIndex, Minute};
 use puente_wire::proto::Message as _;
@@ -23,7 +23,14 @@ use crate::keys::KeyRoom;
 pub(super) fn run(context: &Context, command: LogCommand) -> Result<Report, Failure> {
     match command {
         LogCommand::Show { from, limit } => show(context, &Log::open(context)?, from, limit),
-        LogCommand::Prove { entry, out } => prove(&Log::open(context)?, &entry, out.as_deref()),
+        LogCommand::Prove { entry, out, cose } => {
+            let log = Log::open(context)?;
+            let proven = prove(&log, &entry, out.as_deref())?;
+            match cose {
+                Some(path) => Ok(proven.note(prove_as_cose(context, &log, &entry, &path)?)),
+                None => Ok(proven),
+            }
+        }
         LogCommand::Resume => super::succession::resume(context),
         LogCommand::Successor => super::succession::successor(context),
         LogCommand::Abandon => super::succession::abandon(context),
@@ -281,6 +288,21 @@ fn prove(log: &Log, entry: &str, out: Option<&Path>) -> Result<Report, Failure> 
     let Some(path) = out else { return Ok(Report::new(value, proof)) };
     files::create(path, proof.as_bytes(), false).map_err(|error| Failure::file(path, &error))?;
     Ok(Report::new(value, format!("{}\n", path.display())).note(format!("entry {index} ({leaf}) stands in the log")))
+}
+
+/// The same proof as a COSE receipt. Its signature is over the root alone, so that the log's key signs once more what it has signed.
+fn prove_as_cose(context: &Context, log: &Log, entry: &str, path: &Path) -> Result<String, Failure> {
+    let (index, leaf) = find(log, entry)?;
+    let hashes = prove_inclusion(&log.files, LeafIndex(index), log.head.size()).map_err(damaged)?;
+    let config = NodeConfig::load(&context.dir).map_err(|error| load_failure(error.into()))?;
+    let origin = config.origin().map_err(|error| Failure::usage("config", error.to_string()))?;
+    let room = KeyRoom::open(context.vault.clone(), &config.keys).map_err(key_failure)?;
+    let signer = room.log_signer(&context.dir, &origin, config.log).map_err(key_failure)?;
+    let receipt = cose_receipt(&log.head, LeafIndex(index), &leaf, &hashes, &*signer).map_err(damaged)?;
+    // Nothing leaves that does not verify.
+    ClaimedCoseReceipt::parse(&receipt).and_then(|claimed| claimed.verify(&leaf, &log.key)).map_err(damaged)?;
+    files::create(path, &receipt, false).map_err(|error| Failure::file(path, &error))?;
+    Ok(format!("the COSE receipt is in {}", path.display()))
 }
 
 fn find(log: &Log, entry: &str) -> Result<(u64, Digest), Failure> {

@@ -183,7 +183,7 @@ fn check_proof(text: &[u8], entry: Option<&[u8]>, checker: &Checker<'_>) -> Chec
         words.gap("A proof says nothing without its entry: give the entry's bytes with --entry.");
         return words.done();
     };
-    if let Some(receipt) = receipt(&mut words, text, &leaf_hash(entry), checker) {
+    if receipt(&mut words, text, &leaf_hash(entry), checker).is_some() {
         describe(&mut words, entry);
     }
     words.done()
@@ -229,7 +229,7 @@ fn check_disclosure(raw: &Disclosure, checker: &Checker<'_>) -> Checked {
             }
             let rest = u64::from(verified.leaf_count).saturating_sub(verified.fields.len() as u64);
             words.say(format!("{rest} further places of the answer, some of them empty, were not shown."));
-            if let Some(receipt) = receipt(&mut words, &verified.receipt, &verified.leaf, checker) {
+            if receipt(&mut words, &verified.receipt, &verified.leaf, checker).is_some() {
                 describe(&mut words, &raw.entry);
             }
         }

@@ -168,7 +168,7 @@ impl Asides {
                 let found = claimed_hash(seeds, share_hashes, blob);
                 let (seeds, _, hash) = found.map_err(|e| invalid(Class::EscrowMismatch, e.to_string()))?;
                 let seeds = self.seeds_number(seeds).ok_or_else(|| full(Full))?;
-                self.kept.keep_escrow(leaf, hash, seeds).map_err(full)?;
+                self.kept.keep_escrow(leaf, hash, at, seeds).map_err(full)?;
             }
             Some(AsideBody::SealedHeader { .. }) => {
                 if !self.kept.keep_header(leaf, at).map_err(full)? {
@@ -229,6 +229,16 @@ impl Asides {
     /// were kept more than once.
     pub(crate) fn escrows(&self, place: Option<Place>) -> impl Iterator<Item = (Digest, Option<&Digest>)> {
         self.kept.escrows(place).map(|(hash, seeds)| (hash, self.seeds.get(seeds as usize)))
+    }
+
+    /// The hashes of both shares of an entry's escrow, whose record is read into `buffer`.
+    pub(crate) fn share_hashes(&self, place: Option<Place>, buffer: &mut Vec<u8>) -> Option<[Digest; 2]> {
+        match Aside::read(record_at(self.file.as_ref()?, self.kept.escrow_at(place)?, buffer)?)?.body? {
+            AsideBody::Escrow { share_hashes: [first, second], .. } => {
+                Some([Digest::try_from(first).ok()?, Digest::try_from(second).ok()?])
+            }
+            _ => None,
+        }
     }
 
     /// The text of a kept receipt.

@@ -266,6 +266,9 @@ classes! {
     /// Nobody vouches that there is nothing newer.
     HeadStale = "head-stale" Notice
         "no cosignatures of the quorum are younger than the charter's bound: the log is idle, or this copy of it is an old one";
+    /// An own auditor's share of an escrow that it cannot use.
+    ShareMismatch = "share-mismatch" Unsound
+        "an own auditor's seed does not give the share that an entry's escrow commits to: the entry could not be opened";
     /// A witness that cosigned a fork.
     WitnessForked = "witness-double-signed" Unsound
         "a witness cosigned two histories of one log that contradict each other";

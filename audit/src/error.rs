@@ -75,6 +75,14 @@ pub enum AuditError {
         /// Where copies are kept.
         keep: PathBuf,
     },
+    /// A time as of which nothing can be judged.
+    #[error("nothing can be judged as of {at}: {why}")]
+    AsOf {
+        /// The time.
+        at: puente_model::Millis,
+        /// Why not.
+        why: String,
+    },
     /// A folder that a report may not be written into.
     #[error("{dir} holds something else than a report: give --html a new or empty folder", dir = .dir.display())]
     NotAReport {

@@ -1,6 +1,6 @@
 //! What the sidecar holds for each entry, in as little memory as it takes: large logs have millions of records.
 //!
-//! Places and numbers are kept, bytes stay in the file. An entry with one receipt and one escrow takes about 130 bytes,
+//! Places and numbers are kept, bytes stay in the file. An entry with one receipt and one escrow takes about 140 bytes,
 //! the tables' spare room not counted.
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -26,6 +26,8 @@ pub(crate) struct KeptReceipt {
 #[derive(Debug, Clone, Copy)]
 struct KeptEscrow {
     hash: Digest,
+    /// Where its record stands in the file.
+    at: u64,
     /// Number of the leaf hash of the seeds entry that it quotes.
     seeds: u32,
     next: Option<NonZeroU32>,
@@ -135,11 +137,11 @@ impl Index {
         Ok(())
     }
 
-    pub(crate) fn keep_escrow(&mut self, leaf: Digest, hash: Digest, seeds: u32) -> Result<(), Full> {
+    pub(crate) fn keep_escrow(&mut self, leaf: Digest, hash: Digest, at: u64, seeds: u32) -> Result<(), Full> {
         let place = self.place(leaf)?;
         let number = link(self.escrows.len())?;
         let next = self.slots[place.0].escrows.replace(number);
-        self.escrows.push(KeptEscrow { hash, seeds, next });
+        self.escrows.push(KeptEscrow { hash, at, seeds, next });
         Ok(())
     }
 
@@ -173,11 +175,19 @@ impl Index {
         std::iter::successors(first.map(|n| &self.receipts[at(n)]), |r| r.next.map(|n| &self.receipts[at(n)]))
     }
 
+    fn all_escrows(&self, place: Option<Place>) -> impl Iterator<Item = &KeptEscrow> {
+        let first = place.and_then(|place| self.slots[place.0].escrows);
+        std::iter::successors(first.map(|n| &self.escrows[at(n)]), |e| e.next.map(|n| &self.escrows[at(n)]))
+    }
+
     /// The entry's escrow hashes, each with the number of the seeds that it quotes.
     pub(crate) fn escrows(&self, place: Option<Place>) -> impl Iterator<Item = (Digest, u32)> {
-        let first = place.and_then(|place| self.slots[place.0].escrows);
-        let all = std::iter::successors(first.map(|n| &self.escrows[at(n)]), |e| e.next.map(|n| &self.escrows[at(n)]));
-        all.map(|escrow| (escrow.hash, escrow.seeds))
+        self.all_escrows(place).map(|escrow| (escrow.hash, escrow.seeds))
+    }
+
+    /// Where the record of the entry's newest escrow stands.
+    pub(crate) fn escrow_at(&self, place: Option<Place>) -> Option<u64> {
+        self.all_escrows(place).next().map(|escrow| escrow.at)
     }
 
     pub(crate) fn header(&self, place: Place) -> Option<u64> {
@@ -210,7 +220,7 @@ mod tests {
             index.keep_receipt(leaf(n), u64::from(n), u64::from(n) + 4, n % 7).unwrap();
             if n % 2 == 0 {
                 index.keep_receipt(leaf(n), u64::from(n) + 1, 9, 8).unwrap();
-                index.keep_escrow(leaf(n), leaf(n + 1), n).unwrap();
+                index.keep_escrow(leaf(n), leaf(n + 1), u64::from(n) + 5, n).unwrap();
             }
         }
         for n in 0..5_000 {
@@ -223,6 +233,7 @@ mod tests {
             }
             let escrows: Vec<_> = index.escrows(Some(place)).collect();
             assert_eq!(escrows, if n % 2 == 0 { vec![(leaf(n + 1), n)] } else { Vec::new() });
+            assert_eq!(index.escrow_at(Some(place)), (n % 2 == 0).then_some(n64 + 5));
             if n < 4_999 {
                 assert_eq!(index.see(&leaf(n)), Some(place));
             }
@@ -265,6 +276,6 @@ mod tests {
 
     #[test]
     fn records_stay_small() {
-        assert!(size_of::<Slot>() <= 56 && size_of::<KeptReceipt>() <= 24 && size_of::<KeptEscrow>() <= 40);
+        assert!(size_of::<Slot>() <= 56 && size_of::<KeptReceipt>() <= 24 && size_of::<KeptEscrow>() <= 48);
     }
 }

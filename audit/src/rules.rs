@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use puente_audit_log::SignedCheckpoint;
+use puente_evidence::escrow::{EscrowedEntry, Share, share_for, share_hash};
 use puente_evidence::veil::open_header;
-use puente_evidence::{HpkeKeyPair, open_seed};
-use puente_model::{CharterVector, Digest, ExchangeId, Millis, Minute, Mode, NodeUri, Secret32, limits};
+use puente_evidence::{HpkeKeyPair, SeedError, open_seed};
+use puente_model::{CharterVector, Digest, ExchangeId, Millis, Minute, Mode, NodeUri, Origin, Secret32, limits};
 use puente_wire::{
     ENTRY_VERSION, Entry, EntryReader, Event, GroupEntry, Header, Pair, PairBody, PairKind, SeedUse, Seeds, Terms,
     Veiled, WireError,
@@ -46,6 +47,8 @@ struct SeedsSeen {
     nations: [String; 2],
     /// Header seeds that one of the auditor's keys opened.
     opened: Option<Secret32>,
+    /// Escrow seeds that one of the auditor's keys opened, by share.
+    shares: [Option<Secret32>; 2],
 }
 
 /// An entry without its author's receipt.
@@ -293,22 +296,31 @@ impl<'a> Rules<'a> {
         if let Some(detail) = self.law.wrong_auditors(seeds, &owner.jurisdiction()) {
             self.fault(Class::SeedsWrongAuditor, at, None, detail);
         }
-        let mut opened = None;
-        if seeds.purpose == SeedUse::Headers {
-            for (sealed, key) in seeds.seeds.iter().flat_map(|s| self.set.keys.iter().map(move |k| (s, k))) {
-                match open_seed(key, sealed) {
-                    Ok(seed) => opened = Some(seed),
-                    Err(puente_evidence::SeedError::Commitment) => {
-                        self.fault(Class::HeaderMismatch, at, None, "a sealed seed is not the committed one");
+        let (mut opened, mut shares) = (None, [None, None]);
+        for (nth, sealed) in seeds.seeds.iter().enumerate() {
+            for key in self.set.keys {
+                match (open_seed(key, sealed), seeds.purpose) {
+                    (Ok(seed), SeedUse::Headers) => opened = Some(seed),
+                    (Ok(seed), SeedUse::Escrow) => {
+                        if let Some(share) = shares.get_mut(nth) {
+                            *share = Some(seed);
+                        }
                     }
-                    Err(_) => {}
+                    (Err(SeedError::Commitment), purpose) => {
+                        let class = match purpose {
+                            SeedUse::Headers => Class::HeaderMismatch,
+                            SeedUse::Escrow => Class::ShareMismatch,
+                        };
+                        self.fault(class, at, None, "a sealed seed is not the committed one");
+                    }
+                    (Err(_), _) => {}
                 }
             }
         }
         let nation = |i: usize| seeds.seeds.get(i).map(|s| s.jurisdiction.to_string()).unwrap_or_default();
         let mut nations = [nation(0), nation(1)];
         nations.sort();
-        self.seeds.insert(at.leaf, SeedsSeen { purpose: seeds.purpose, nations, opened });
+        self.seeds.insert(at.leaf, SeedsSeen { purpose: seeds.purpose, nations, opened, shares });
     }
 
     fn veiled(&mut self, at: &At, veiled: &Veiled, bytes: &[u8]) {
@@ -557,8 +569,29 @@ impl<'a> Rules<'a> {
         if seeds.nations != nations {
             let detail =
                 format!("escrow seeds of {} for an exchange of {}", seeds.nations.join(", "), nations.join(", "));
-            self.fault(Class::SeedsWrongAuditor, at, seq, detail);
+            return self.fault(Class::SeedsWrongAuditor, at, seq, detail);
         }
+        if let Some(which) = self.wrong_share(at, pair, seeds) {
+            self.fault(Class::ShareMismatch, at, seq, format!("share {which}"));
+        }
+    }
+
+    /// The share of an own entry's escrow that is not the one which an own auditor's seed gives. Each auditor finds its own: what
+    /// two shares open, only two auditors can look at.
+    fn wrong_share(&self, at: &At, pair: &Pair, seeds: &SeedsSeen) -> Option<Share> {
+        if seeds.shares.iter().all(Option::is_none) {
+            return None;
+        }
+        let origin: Origin = self.origin.parse().ok()?;
+        let (exchange, commitment) = (pair.exchange()?, pair.commitment()?);
+        let entry = EscrowedEntry { origin: &origin, exchange, kind: pair.kind(), commitment };
+        let committed = self.asides.share_hashes(at.kept, &mut Vec::new())?;
+        let wrong = |(seed, committed): (&Option<Secret32>, &Digest)| {
+            seed.as_ref().is_some_and(|seed| share_hash(&share_for(seed, &entry)) != *committed)
+        };
+        let which = [Share::First, Share::Second].into_iter();
+        let mut both = which.zip(seeds.shares.iter().zip(&committed));
+        both.find(|(_, pair)| wrong(*pair)).map(|(which, _)| which)
     }
 
     fn number(&mut self, at: &At, pair: &Pair, lane: usize, proven: bool) {

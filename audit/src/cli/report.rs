@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use puente_charter::Charter;
-use puente_model::{Digest, Lang, Millis};
+use puente_model::{Digest, Lang, Millis, Minute};
 use puente_words::say;
 use serde_json::json;
 
@@ -14,10 +14,15 @@ use super::{Cli, How, auditor_at, doors, now, out, print_json, secret, words};
 use crate::report::signed::{self, NOTE, SUMS};
 use crate::report::{Public, Report, page, public_page};
 use crate::state::replace;
-use crate::{Acts, AuditError, Conclusion};
+use crate::{Acts, AuditError, Conclusion, Verdict};
 
-/// The file by which a folder is known to hold an earlier report.
+/// All figures.
 const JSON: &str = "report.json";
+/// What is in a report's folder, and nothing else.
+const FILES: [&str; 9] =
+    ["en.html", "es.html", "public-en.html", "public-es.html", "public.json", JSON, SUMS, NOTE, EVIDENCE];
+/// The folder of evidence files.
+const EVIDENCE: &str = "evidence";
 
 /// What it takes to report.
 #[derive(Debug, clap::Args)]
@@ -46,10 +51,13 @@ fn instant(text: &str) -> Result<Millis, String> {
 
 pub(super) fn run(cli: &Cli, args: &ReportArgs) -> Result<Conclusion, AuditError> {
     let at = args.as_of.unwrap_or_else(now);
+    if at > now() {
+        return Err(AuditError::AsOf { at, why: "it lies in the future".to_owned() });
+    }
     let to = &args.html;
     let key = args.sign.as_deref().map(secret).transpose()?;
     let before = make_room(to)?;
-    let mut auditor = auditor_at(cli, &args.how, at)?.with_figures().with_evidence(to.join("evidence"));
+    let mut auditor = auditor_at(cli, &args.how, at)?.with_figures().with_evidence(to.join(EVIDENCE));
     let charter = auditor.charter().clone();
     let dirs = if args.dirs.is_empty() { mirrored(&args.how.door.keep(cli), &charter) } else { args.dirs.clone() };
     if dirs.is_empty() {
@@ -60,6 +68,10 @@ pub(super) fn run(cli: &Cli, args: &ReportArgs) -> Result<Conclusion, AuditError
     auditor = auditor.without_remembering();
     let names: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
     let verdict = doors::judge(cli, &args.how, &mut auditor, &names, true)?;
+    // Judged as of a time before them, honest entries would be accused of lying in the future.
+    if let Some(newest) = newest(&verdict).filter(|newest| args.as_of.is_some() && newest.start() > at) {
+        return Err(AuditError::AsOf { at, why: format!("the logs hold entries of {newest}") });
+    }
     let mut report = Report::new(&charter, &verdict, at, &remembered);
     if cli.charter.is_none() {
         report = report.with_acts(&Acts::open(&cli.state)?);
@@ -81,9 +93,9 @@ pub(super) fn run(cli: &Cli, args: &ReportArgs) -> Result<Conclusion, AuditError
     }
     let evidence: BTreeSet<&String> = report.findings.iter().filter_map(|finding| finding.evidence.as_ref()).collect();
     for name in evidence {
-        let path = to.join("evidence").join(name);
+        let path = to.join(EVIDENCE).join(name);
         let bytes = fs::read(&path).map_err(|error| AuditError::io(&path, &error))?;
-        sums.push((format!("evidence/{name}"), Digest::of(&bytes)));
+        sums.push((format!("{EVIDENCE}/{name}"), Digest::of(&bytes)));
     }
     let mut text = String::new();
     for (name, sum) in &sums {
@@ -97,6 +109,13 @@ pub(super) fn run(cli: &Cli, args: &ReportArgs) -> Result<Conclusion, AuditError
     }
     told(cli, to, &report)?;
     Ok(verdict.verdict)
+}
+
+/// The newest time that an entry states, unless even this machine's clock has not come to it.
+fn newest(verdict: &Verdict) -> Option<Minute> {
+    let figures = verdict.logs.iter().filter_map(|log| log.figures.as_deref());
+    let last = figures.filter_map(|figures| figures.growth.entries.keys().next_back().copied()).map(Minute);
+    last.filter(|minute| minute.start() <= now()).max()
 }
 
 fn told(cli: &Cli, to: &Path, report: &Report) -> Result<(), AuditError> {
@@ -120,18 +139,16 @@ fn told(cli: &Cli, to: &Path, report: &Report) -> Result<(), AuditError> {
 /// earlier one: where the new one is the same, its signatures stand.
 fn make_room(dir: &Path) -> Result<Option<Vec<u8>>, AuditError> {
     let entries = match fs::read_dir(dir) {
-        Ok(mut entries) => entries.next().is_some(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(AuditError::io(dir, &error)),
     };
-    if !entries {
-        return Ok(None);
-    }
-    if !dir.join(JSON).is_file() {
+    // What a crash left of one is one, too.
+    if entries.flatten().any(|entry| !FILES.iter().any(|known| entry.file_name() == *known)) {
         return Err(AuditError::NotAReport { dir: dir.to_owned() });
     }
     let note = fs::read(dir.join(NOTE)).ok();
-    let gone = [fs::remove_dir_all(dir.join("evidence")), fs::remove_file(dir.join(NOTE))];
+    let gone = [fs::remove_dir_all(dir.join(EVIDENCE)), fs::remove_file(dir.join(NOTE))];
     for done in gone {
         match done {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(AuditError::io(dir, &error)),

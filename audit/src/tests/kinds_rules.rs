@@ -235,6 +235,21 @@ pub(crate) const RULES: &[Kind] = &[
         files: untouched,
     },
     Kind {
+        name: "an escrow that the auditors' shares would not open",
+        class: Class::ShareMismatch,
+        guilty: MX,
+        presented: &[MX],
+        // Sealed under the name of another commitment than the one that the entry has in the end.
+        forge: || {
+            spoiled(Course::NoHit, MX, US, |pair| {
+                if let PairBody::Query { commitment, .. } = &mut pair.body {
+                    commitment.0[0] ^= 1;
+                }
+            })
+        },
+        files: untouched,
+    },
+    Kind {
         name: "escrow under seeds that were never logged",
         class: Class::SeedsMissing,
         guilty: MX,

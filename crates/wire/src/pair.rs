@@ -237,6 +237,16 @@ impl Pair {
         }
     }
 
+    /// What the entry commits to without saying it; of QUERY, ANSWER and REFUSAL.
+    pub const fn commitment(&self) -> Option<Digest> {
+        match &self.body {
+            PairBody::Query { commitment, .. }
+            | PairBody::Answer { commitment, .. }
+            | PairBody::Refusal { commitment, .. } => Some(*commitment),
+            PairBody::Release { .. } | PairBody::Void { .. } | PairBody::Period(_) => None,
+        }
+    }
+
     /// Hash over the entry's escrow; only QUERY, ANSWER and REFUSAL have one.
     pub const fn escrow(&self) -> Option<Digest> {
         match &self.body {
